@@ -9,7 +9,7 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Code, Request};
 
-use crate::feed_events::status;
+use crate::events::status;
 use crate::{Refusal, TestProfile, into_result, refusal};
 
 /// Requests the first page of all listeners for a viewer.

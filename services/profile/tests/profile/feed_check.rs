@@ -9,8 +9,8 @@ use talktime_profile::jobs::feed_check::FeedConsistencyCheck;
 use talktime_profile::peers::FeedSourceClients;
 use talktime_proto::access::v1::Workload;
 
+use crate::events::status;
 use crate::feed::{first_page, list_page};
-use crate::feed_events::status;
 use crate::{TestProfile, require_variable};
 
 impl TestProfile {

@@ -1,42 +1,12 @@
 //! The feed's read model follows events of presence and calls in any order.
 
-use talktime_kit::messaging::EventHandler;
-use talktime_profile::consumers::FeedEventHandler;
 use talktime_proto::events::v1::event::Kind;
-use talktime_proto::events::v1::{
-    CallEnded, Event, StatusChanged, VerificationReviewed, VerificationRevoked,
-};
+use talktime_proto::events::v1::{CallEnded, VerificationReviewed, VerificationRevoked};
 use talktime_proto::profile::v1 as pb;
-use talktime_proto::timestamp;
 
 use crate::TestProfile;
+use crate::events::status;
 use crate::feed::{first_page, list_page};
-
-impl TestProfile {
-    pub(crate) async fn apply_event(&self, version: i64, kind: Kind) {
-        let event = Event {
-            version,
-            happened_at: Some(timestamp(self.clock.now())),
-            kind: Some(kind),
-        };
-        let mut tx = self.database.app.begin().await.expect("connected");
-        FeedEventHandler
-            .handle(&mut tx, event)
-            .await
-            .expect("handled");
-        tx.commit().await.expect("committed");
-    }
-}
-
-pub(crate) fn status(user_id: i64, is_online: bool, is_busy: bool) -> Kind {
-    Kind::StatusChanged(StatusChanged {
-        user_id,
-        is_online,
-        is_busy,
-        wait_time: is_busy.then_some(30),
-        ..StatusChanged::default()
-    })
-}
 
 fn call_ended(listener_id: i64, status: &str, duration_seconds: i64) -> Kind {
     Kind::CallEnded(CallEnded {

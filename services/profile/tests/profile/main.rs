@@ -3,6 +3,7 @@
 mod availability;
 mod blocks;
 mod deletions;
+mod events;
 mod favorites;
 mod feed;
 mod feed_check;

@@ -5,14 +5,13 @@ use std::ops::Range;
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
 use talktime_calls::domain::ending::{CallEndReason, EndingParty};
-use talktime_calls::domain::ringing::{self, RingEndCause, RingEnding};
+use talktime_calls::domain::ringing::{self, RingEnding};
 use talktime_calls::domain::steps::{
     self, CallEndCause, DueSagaStep, MinuteBillingDecision, MinuteChargeOutcome, SettlementStep,
 };
 use talktime_calls::store::calls::CallReceipt;
 
 use super::checks;
-use super::ringing_driver::{end_before_live, end_ring};
 use super::wallet::{WalletAnswer, WalletRequest};
 use super::world::{DELETION_SECS_MAX, LEASE_SECS, SimulatedWorld, TalkTime, UnknownOutcome};
 use crate::model::{ModelRows, PAISE_PER_COIN};
@@ -152,7 +151,7 @@ pub(super) async fn end(
     }
 }
 
-fn end_live(
+pub(super) fn end_live(
     world: &SimulatedWorld,
     rows: &mut ModelRows,
     now: DateTime<Utc>,
@@ -178,7 +177,7 @@ fn end_live(
     Some(ended)
 }
 
-async fn settle(world: &SimulatedWorld, call: &Call) -> Result<(), UnknownOutcome> {
+pub(super) async fn settle(world: &SimulatedWorld, call: &Call) -> Result<(), UnknownOutcome> {
     let minutes = match call.minutes_settled {
         Some(minutes) => minutes,
         None => decide_minutes(world, call).await?,
@@ -241,108 +240,6 @@ pub(super) async fn charge(
             unreachable!("a charge is answered by one")
         }
     }
-}
-
-/// Bills the due minutes of one call at the request of a client.
-pub(super) async fn bill_due_minutes(
-    world: &SimulatedWorld,
-    call_id: i64,
-) -> Result<(), UnknownOutcome> {
-    let found = world.transact(|rows, now| rows.find(now, call_id)).await?;
-    match found {
-        Some(call) if call.phase == CallPhase::Active => drive(world, call).await,
-        _ => Ok(()),
-    }
-}
-
-/// Claims every call whose next step is due.
-pub(super) async fn claim(world: &SimulatedWorld) -> Result<Vec<Call>, UnknownOutcome> {
-    world
-        .transact(|rows, now| rows.claim_due(now, LEASE_SECS))
-        .await
-}
-
-/// Takes a call one step further.
-pub(super) async fn drive(world: &SimulatedWorld, call: Call) -> Result<(), UnknownOutcome> {
-    match steps::next_due_step(&call, &world.limits) {
-        DueSagaStep::EndRing => end_ring(world, call.call_id, RingEndCause::Expired)
-            .await
-            .map(|_| ()),
-        DueSagaStep::Undo => undo(world, &call, ringing::abandoned_ending(&call))
-            .await
-            .map(|_| ()),
-        DueSagaStep::Settle => settle(world, &call).await,
-        DueSagaStep::End(cause) => end(world, call.call_id, cause).await,
-        DueSagaStep::Charge => bill(world, &call).await,
-        DueSagaStep::Nothing => Ok(()),
-    }
-}
-
-async fn bill(world: &SimulatedWorld, call: &Call) -> Result<(), UnknownOutcome> {
-    let charge = charge(world, call, call.minutes_billed + 1).await?;
-    match steps::evaluate_next_charge(call, charge) {
-        MinuteBillingDecision::Record(minute) => {
-            let record = |rows: &mut ModelRows, now| rows.record_minute(now, call.call_id, minute);
-            let recorded = world.transact(record).await?;
-            world.log_line(|| {
-                let (id, was_new) = (call.call_id, recorded.is_some());
-                format!("minute {} of {id} recorded: {was_new}", minute.minute)
-            });
-            Ok(())
-        }
-        MinuteBillingDecision::End(cause) => end(world, call.call_id, cause).await,
-    }
-}
-
-/// Keeps a user from calls before their deletion; returns whether they are on one.
-pub(super) async fn prepare_deletion(
-    world: &SimulatedWorld,
-    user_id: i64,
-) -> Result<bool, UnknownOutcome> {
-    if let Some(call) = call_of(world, user_id).await?
-        && call.phase == CallPhase::Active
-    {
-        return Ok(true);
-    }
-    let bar = |rows: &mut ModelRows, now| {
-        rows.bar(user_id, now + TimeDelta::seconds(DELETION_SECS_MAX));
-    };
-    world.transact(bar).await?;
-    let Some(call) = call_of(world, user_id).await? else {
-        return Ok(false);
-    };
-    let live = end_before_live(world, &call, RingEndCause::HungUp { user_id }).await?;
-    Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
-}
-
-/// Keeps a deleted user from calls for ever, and ends their live call.
-pub(super) async fn forbid_calls_of(
-    world: &SimulatedWorld,
-    user_id: i64,
-) -> Result<(), UnknownOutcome> {
-    let bar = |rows: &mut ModelRows, _| rows.bar(user_id, DateTime::<Utc>::MAX_UTC);
-    world.transact(bar).await?;
-    let Some(call) = call_of(world, user_id).await? else {
-        return Ok(());
-    };
-    let Some(live) = end_before_live(world, &call, RingEndCause::HungUp { user_id }).await? else {
-        return Ok(());
-    };
-    let cause = CallEndCause::Forbidden {
-        reason: CallEndReason::HungUp,
-        by: live.party_of(user_id).unwrap_or(EndingParty::Server),
-    };
-    let end = |rows: &mut ModelRows, now| end_live(world, rows, now, live.call_id, cause);
-    world.transact(end).await?;
-    Ok(())
-}
-
-async fn call_of(world: &SimulatedWorld, user_id: i64) -> Result<Option<Call>, UnknownOutcome> {
-    let look = |rows: &mut ModelRows, now| {
-        let call_id = rows.live_parties.get(&user_id).copied()?;
-        rows.find(now, call_id)
-    };
-    world.transact(look).await
 }
 
 /// Ends calls of which both parties have been silent for too long.

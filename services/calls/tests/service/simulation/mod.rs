@@ -7,11 +7,14 @@
 //! prints a log of its events. `TALKTIME_SIMULATION_SEEDS` sets the number of seeds.
 
 mod checks;
+mod deletion_driver;
 mod devices;
 mod driver;
+mod network;
 mod people;
 mod ringing_driver;
 mod runtime;
+mod sweep_driver;
 mod wallet;
 mod world;
 

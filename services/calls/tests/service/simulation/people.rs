@@ -8,10 +8,9 @@ use talktime_calls::domain::call::{CallMedia, CallStatus};
 use talktime_calls::domain::ending::{CallEndReason, EndingParty};
 use talktime_calls::domain::steps::CallEndCause;
 
-use super::driver;
-use super::ringing_driver;
 use super::runtime::TaskOwner;
 use super::world::{Deletion, REPLICAS, SKEW_MS, SimulatedWorld};
+use super::{deletion_driver, driver, ringing_driver, sweep_driver};
 use crate::ring_model::{CONNECT_SECS, REACH_SECS};
 
 pub(super) const PEOPLE: i64 = 4;
@@ -64,7 +63,12 @@ pub(super) async fn run_person(world: SimulatedWorld, user_id: i64, is_done: Rc<
 async fn delete(world: SimulatedWorld, user_id: i64) {
     let runtime = world.runtime.clone();
     let is_prepared = !runtime.one_in(4);
-    if is_prepared && !matches!(driver::prepare_deletion(&world, user_id).await, Ok(false)) {
+    if is_prepared
+        && !matches!(
+            deletion_driver::prepare_deletion(&world, user_id).await,
+            Ok(false)
+        )
+    {
         return;
     }
     world.log_line(|| format!("{user_id} is deleted; calls was asked: {is_prepared}"));
@@ -74,7 +78,10 @@ async fn delete(world: SimulatedWorld, user_id: i64) {
     };
     world.deletions.borrow_mut().insert(user_id, deletion);
     runtime.sleep(10..15_000).await;
-    while driver::forbid_calls_of(&world, user_id).await.is_err() {}
+    while deletion_driver::forbid_calls_of(&world, user_id)
+        .await
+        .is_err()
+    {}
     let known_ms = Some(runtime.now_ms());
     world.log_line(|| format!("calls knows that {user_id} is deleted"));
     let deletion = Deletion {
@@ -103,7 +110,7 @@ async fn talk(world: &SimulatedWorld, user_id: i64) {
         let on = world.rows.borrow().live_parties.get(&user_id).copied();
         if let Some(call_id) = on.filter(|_| runtime.one_in(3)) {
             request(world, move |world| async move {
-                let _ = driver::bill_due_minutes(&world, call_id).await;
+                let _ = sweep_driver::bill_due_minutes(&world, call_id).await;
             });
         }
     }
@@ -159,12 +166,12 @@ pub(super) fn start_replica(world: &SimulatedWorld, replica: usize) {
         .runtime
         .spawn(TaskOwner::Replica(replica), async move {
             loop {
-                for call in driver::claim(&sweeping).await.unwrap_or_default() {
+                for call in sweep_driver::claim(&sweeping).await.unwrap_or_default() {
                     let world = sweeping.clone();
                     sweeping
                         .runtime
                         .spawn(TaskOwner::Replica(replica), async move {
-                            let _ = driver::drive(&world, call).await;
+                            let _ = sweep_driver::drive(&world, call).await;
                         });
                 }
                 sweeping.runtime.sleep(200..1_500).await;

@@ -10,7 +10,6 @@ use talktime_calls::domain::call::{Call, CallStatus};
 use talktime_calls::domain::limits::SagaTimeLimits;
 use talktime_calls::domain::steps::MinuteChargeOutcome;
 
-use super::checks;
 use super::runtime::{SimulatedRuntime, TaskOwner};
 use super::wallet::{WalletAnswer, WalletModel, WalletRequest};
 use crate::model::ModelRows;
@@ -22,17 +21,8 @@ pub(super) const LEASE_SECS: f64 = 8.0;
 /// Seconds for which a user is kept from calls before their deletion.
 pub(super) const DELETION_SECS_MAX: i64 = 20;
 
-const TRAVEL_MS: Range<i64> = 1..40;
-/// Time after which a missing answer counts as a timeout.
-const TIMEOUT_MS: Range<i64> = 500..2_000;
-const LATE_MS: Range<i64> = 100..20_000;
-/// Share of lost and of duplicated messages while failures occur.
-const ONE_IN_LOST: i64 = 12;
-const ONE_IN_TWICE: i64 = 12;
 /// Share of lost reservations, in seeds that lose rows.
 const ONE_IN_LOST_ROWS: i64 = 4;
-/// Number of attempts, as in the service.
-const TRIES: usize = 3;
 
 /// No answer arrived, so the outcome is unknown.
 #[derive(Debug)]
@@ -161,89 +151,6 @@ impl SimulatedWorld {
     /// Time by the clock of the database.
     pub(super) fn database_now(&self) -> DateTime<Utc> {
         instant(self.runtime.now_ms() + self.database_skew_ms.get())
-    }
-
-    /// Runs a transaction, which happens at one instant or not at all. Its answer may be lost.
-    pub(super) async fn transact<T>(
-        &self,
-        change: impl FnOnce(&mut ModelRows, DateTime<Utc>) -> T,
-    ) -> Result<T, UnknownOutcome> {
-        self.runtime.sleep(TRAVEL_MS).await;
-        if self.is_lost() {
-            self.runtime.sleep(TIMEOUT_MS).await;
-            return Err(UnknownOutcome);
-        }
-        let now = self.database_now();
-        let answer = change(&mut self.rows.borrow_mut(), now);
-        checks::assert_invariants(self);
-        self.runtime.sleep(TRAVEL_MS).await;
-        if self.is_lost() {
-            return Err(UnknownOutcome);
-        }
-        Ok(answer)
-    }
-
-    /// Sends a request to the wallet, with retries.
-    pub(super) async fn ask_wallet(
-        &self,
-        ask: WalletRequest,
-    ) -> Result<WalletAnswer, UnknownOutcome> {
-        for _ in 0..TRIES {
-            if let Ok(answer) = self.ask_wallet_once(ask).await {
-                return Ok(answer);
-            }
-        }
-        Err(UnknownOutcome)
-    }
-
-    async fn ask_wallet_once(&self, ask: WalletRequest) -> Result<WalletAnswer, UnknownOutcome> {
-        if self.is_rough.get() && self.runtime.one_in(ONE_IN_TWICE) {
-            let world = self.clone();
-            self.runtime.spawn(TaskOwner::World, async move {
-                world.runtime.sleep(LATE_MS).await;
-                world.at_wallet(ask);
-            });
-        }
-        self.runtime.sleep(TRAVEL_MS).await;
-        let answer = if self.is_lost() {
-            None
-        } else {
-            self.at_wallet(ask)
-        };
-        self.runtime.sleep(TRAVEL_MS).await;
-        match answer {
-            Some(answer) if !self.is_lost() => Ok(answer),
-            _ => {
-                self.runtime.sleep(TIMEOUT_MS).await;
-                Err(UnknownOutcome)
-            }
-        }
-    }
-
-    fn at_wallet(&self, ask: WalletRequest) -> Option<WalletAnswer> {
-        if !self.is_wallet_up.get() {
-            return None;
-        }
-        checks::assert_not_charged_early(self, ask);
-        let answer = self.wallet.borrow_mut().answer(ask);
-        if let (
-            WalletRequest::Charge {
-                call_id, minute, ..
-            },
-            WalletAnswer::Charge(MinuteChargeOutcome::Paid { .. }),
-        ) = (ask, answer)
-        {
-            let mut charged_ms = self.charged_ms.borrow_mut();
-            let now_ms = self.runtime.now_ms();
-            charged_ms.entry((call_id, minute)).or_insert(now_ms);
-        }
-        self.log_line(|| format!("wallet: {ask:?} -> {answer:?}"));
-        checks::assert_invariants(self);
-        Some(answer)
-    }
-
-    fn is_lost(&self) -> bool {
-        self.is_rough.get() && !self.loses_rows && self.runtime.one_in(ONE_IN_LOST)
     }
 
     /// Whether an acknowledged reservation is lost.
