@@ -1,4 +1,4 @@
--- What one service needs in a database before its migrations can run: two roles and a schema.
+-- Creates what one service needs in a database before its migrations can run: two roles and a schema.
 --
 --     psql -v ON_ERROR_STOP=1 -d talktime \
 --          -v service=wallet -v owner_password=... -v app_password=... \
@@ -57,9 +57,9 @@ GRANT CONNECT ON DATABASE :"DBNAME" TO :"owner", :"app";
 CREATE SCHEMA IF NOT EXISTS :"service" AUTHORIZATION :"owner";
 GRANT USAGE ON SCHEMA :"service" TO :"app";
 
--- What the owner will create. A migration that wants less for the app (an append-only ledger, say)
--- revokes it there: so nothing is granted here on tables that exist already, or running this file
--- again would hand it back.
+-- Rights on tables that the owner will create. A migration that allows the app less (an append-only journal, for
+-- example) revokes them there. Nothing is granted here on tables that exist already, since running this file again
+-- would restore the revoked rights.
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA :"service"
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA :"service"

@@ -3,8 +3,8 @@
 //! While the calls service or its database is silent, nobody can end a call, and its minutes are charged all the
 //! same, by another replica or afterwards. A user who has hung up does not pay for that: this module remembers
 //! when an end was first asked for, repeats it until it is answered, and states how long ago it was. The call ends
-//! as of that moment. What is remembered is lost with the process; then the repetition of the app counts from its
-//! own time.
+//! as of that moment. A process that dies forgets these times; then the repetition of the app counts from its own
+//! time.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 
-/// A protobuf timestamp of an instant.
+/// Converts an instant to a protobuf timestamp.
 pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
     Timestamp {
         seconds: at.timestamp(),
@@ -11,7 +11,7 @@ pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
     }
 }
 
-/// The instant of a protobuf timestamp; `None` when absent or out of range.
+/// Converts a protobuf timestamp to an instant; `None` if it is absent or out of range.
 pub fn datetime(timestamp: Option<&Timestamp>) -> Option<DateTime<Utc>> {
     let timestamp = timestamp?;
     DateTime::from_timestamp(timestamp.seconds, u32::try_from(timestamp.nanos).ok()?)

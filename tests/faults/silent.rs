@@ -29,9 +29,9 @@ const POSTGRES_SILENCE_MIN: Duration = Duration::from_secs(8);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 const WORKS_AGAIN_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
-/// Between the end of a call as its parties see it and as the server does.
+/// The difference between the end of a call as its parties see it and as the server records it.
 const MEASUREMENT_SLACK_SECS: i64 = 2;
-/// Of the test stack.
+/// The length of a billed minute on the test stack.
 const MINUTE_SECS: i64 = 2;
 const COINS_PER_MINUTE: i64 = 10;
 const COINS_AT_FIRST: i64 = 300;

@@ -11,7 +11,7 @@ pub const STREAM_SUBJECTS: &str = "events.>";
 /// Core NATS, outside the stream: `SignsOfLife`, the statuses of users who show one.
 pub const LIVE_PRESENCE_SUBJECT: &str = "live.presence";
 
-/// The subject of an event: `events.<context>.<name>`.
+/// Returns the subject of an event: `events.<context>.<name>`.
 pub fn subject(kind: &Kind) -> &'static str {
     match kind {
         Kind::LoggedIn(_) => "events.auth.logged_in",

@@ -64,7 +64,7 @@ impl AuthEventHandler {
 }
 
 impl EventHandler for AuthEventHandler {
-    /// The effect in Redis may safely happen twice: if the transaction fails, it does.
+    /// The effect in Redis happens again if the transaction fails, which does no harm.
     async fn handle(&self, tx: &mut PgConnection, event: Event) -> Result<(), Error> {
         let happened_at = datetime(event.happened_at.as_ref());
         let at = happened_at.unwrap_or_else(|| self.clock.now());

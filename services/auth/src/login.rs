@@ -111,8 +111,8 @@ impl LoginService {
     ///
     /// A wrong password is refused first, so that guessing costs nobody else anything. A right one is used
     /// up in the transaction that records the login: if anything fails before, or the answer comes too
-    /// late for whoever waits for it, the same password works again. Of many at once with the right one,
-    /// that transaction lets one through.
+    /// late for the client, the same password works again. If many requests have the right one at the same
+    /// time, that transaction lets one of them through.
     pub async fn verify_otp(
         &self,
         phone: &str,

@@ -75,8 +75,8 @@ impl PresenceClient {
         .await;
     }
 
-    /// Shows a logout at once where that is possible: the user is offline, and these sessions give no sign
-    /// of life any more.
+    /// Reports a logout to presence at once, if possible: the user goes offline, and heartbeats of these sessions
+    /// are ignored from now on.
     pub async fn report_logout(
         &self,
         user_id: i64,

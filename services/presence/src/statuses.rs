@@ -56,7 +56,7 @@ impl StatusService {
         Ok((online, has_more))
     }
 
-    /// Applies the settings that a user has chosen. Refused when the session of the request has ended.
+    /// Applies the settings that a user has chosen. The request is refused if its session has ended.
     pub async fn update_settings(
         &self,
         user_id: i64,

@@ -28,7 +28,7 @@ pub struct UserService {
 }
 
 impl UserService {
-    /// Operations on a migrated database; `relay` is woken when there are events.
+    /// Creates the operations on a migrated database. They wake `relay` when they have appended events.
     pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self {
             db,

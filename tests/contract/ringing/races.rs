@@ -1,4 +1,4 @@
-//! What happens at the same moment around a ring, of which one thing may happen.
+//! Requests about one ring that arrive at the same time, of which only one may succeed.
 
 use futures::future::join_all;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What sockets say of rings, at both gateways.
+//! Messages about rings on the sockets of both gateways.
 
 use serde_json::{Value, json};
 use talktime_client::{ApiClient, AppSocket, AppUser};

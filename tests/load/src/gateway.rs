@@ -147,12 +147,12 @@ async fn prepare_balance_readers(
         .await?;
     let wallet = WalletServiceClient::new(wallet);
     let users: Vec<i64> = people.iter().map(|person| person.user_id).collect();
-    let asker = |index| BalanceReader {
+    let create_reader = |index| BalanceReader {
         wallet: wallet.clone(),
         users: users.clone(),
         next: index,
     };
-    Ok((0..count).map(asker).collect())
+    Ok((0..count).map(create_reader).collect())
 }
 
 struct BalanceReader {

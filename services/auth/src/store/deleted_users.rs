@@ -23,8 +23,8 @@ pub async fn lock_exclusive(tx: &mut PgConnection, user_id: i64) -> sqlx::Result
     Ok(())
 }
 
-/// Whether the account of a user has ended. Within a transaction this is final only under one of the
-/// locks above.
+/// Returns whether the account of a user has ended. The answer stays valid until the end of the transaction only
+/// if one of the locks above is held.
 pub async fn exists(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM auth.deleted_users WHERE user_id = $1)")
         .bind(user_id)

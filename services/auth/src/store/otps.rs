@@ -222,7 +222,7 @@ async fn run_send_script(
     Ok(OtpScriptReply(answer))
 }
 
-/// The keys in the order in which the scripts that send expect them.
+/// Returns the keys in the order in which the scripts for sending expect them.
 fn send_keys(phone: &PhoneNumber, address: ClientAddress) -> Vec<String> {
     vec![
         keys::otp(phone),

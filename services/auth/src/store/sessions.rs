@@ -107,9 +107,9 @@ pub async fn open(
         .await?)
 }
 
-/// Uses a refresh token up and stores the next one of its session. Of many at once with the same
-/// token, one rotates it and the others are reuses; but within `grace_secs`, one of them gets the
-/// same pair once more.
+/// Uses a refresh token up and stores the next one of its session. If several requests have the same token at the
+/// same time, one rotates it and the others are reuses; but within `grace_secs`, one of them gets the same pair
+/// once more.
 pub async fn rotate(
     redis: &Pool,
     session: UserSession,

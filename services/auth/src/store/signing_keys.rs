@@ -41,8 +41,8 @@ impl FromRow<'_, PgRow> for SigningKey {
     }
 }
 
-/// Keeps the first key of all, which signs at once; none if there is one already. Of many replicas
-/// that start at the same time, one keeps its own.
+/// Inserts the first key of all, which signs at once, unless there is a key already. If several replicas start at
+/// the same time, one of them inserts its key.
 pub async fn insert_first(
     connection: &mut PgConnection,
     key_id: &str,

@@ -1,5 +1,5 @@
-//! Undoes a start: frees the parties, voids the charge, then deletes the row. Of a ring that was accepted, the
-//! row stays as an unanswered call.
+//! Undoes a start: frees the parties, voids the charge, then deletes the row. The row of a ring that
+//! was accepted stays as an unanswered call.
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use talktime_kit::export::UserExportSection;
 
-/// The other party of a call appears by id alone. What a caller paid and what a listener earned is the data of each
-/// of them alone, and so is a rating that of its author.
+/// The other party of a call appears by id alone. The price belongs to the data of the caller only, the earnings
+/// to those of the listener, and a rating to those of its author.
 pub const SECTIONS: &[UserExportSection] = &[
     UserExportSection {
         name: "calls",

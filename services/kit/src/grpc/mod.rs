@@ -34,7 +34,7 @@ pub async fn with_deadline<F: Future>(deadline: Instant, work: F) -> F::Output {
 /// Runs `work` until it is done, and drops it when `bound` has passed.
 ///
 /// # Errors
-/// What `work` fails with, or [`ErrorKind::DeadlineExceeded`]; the outcome is unknown then.
+/// The error of `work`, or [`ErrorKind::DeadlineExceeded`] with an unknown outcome.
 pub async fn run_within<T, E: From<Error>>(
     bound: Duration,
     work: impl Future<Output = Result<T, E>>,

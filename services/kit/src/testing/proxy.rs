@@ -60,8 +60,8 @@ impl SilentProxy {
         self.route.send_modify(|route| route.is_silent = false);
     }
 
-    /// Forwards connections that are opened from now on, as after a failover to another machine. Those that
-    /// are open stay so and are never answered again.
+    /// Forwards connections that are opened from now on, as after a failover to another machine. Open
+    /// connections stay open and are never answered again.
     pub fn replace(&self) {
         self.route.send_modify(|route| {
             route.is_silent = false;

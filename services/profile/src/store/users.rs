@@ -28,8 +28,8 @@ macro_rules! select_users {
     };
 }
 
-/// Inserts a user and returns the id; `None` if the phone, the name or the id of the registration is taken. Of two
-/// registrations at the same time, the second waits for the commit of the first.
+/// Inserts a user and returns the id; `None` if the phone, the name or the id of the registration is taken. If
+/// two registrations happen at the same time, the second waits for the commit of the first.
 pub async fn insert(
     tx: &mut PgConnection,
     registration: &RegistrationRequest,

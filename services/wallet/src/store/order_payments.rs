@@ -74,9 +74,9 @@ macro_rules! select {
     };
 }
 
-/// Records a captured payment as it is reported now: what went back never becomes less. Whoever
-/// reports the same payment meanwhile waits. Answers whether it is known under this order; a payment
-/// that was reported for another order is left alone.
+/// Records a captured payment as it is reported now. The refunded amount never decreases. A concurrent report of the
+/// same payment waits for the end of this transaction. Returns whether the payment belongs to this order; a payment
+/// that was reported for another order is not changed.
 pub async fn upsert(
     tx: &mut PgConnection,
     payment: &ReportedPayment,

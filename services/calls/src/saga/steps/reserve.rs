@@ -144,7 +144,7 @@ impl ReserveBatchHandler {
         Ok(answers.collect())
     }
 
-    /// Writes the rows, and publishes those that ring.
+    /// Inserts the rows of the admitted calls, and appends an event for each call that rings.
     async fn reserve_calls(
         &self,
         tx: &mut PgConnection,
