@@ -47,7 +47,7 @@ impl TokenIssuer {
         is_other
     }
 
-    /// The keys; unavailable before they are there.
+    /// Returns the current keys, or the error `keys_unavailable` before they are loaded.
     pub fn current_ring(&self) -> Result<Arc<TokenKeyRing>, Error> {
         let current = self.ring.read().unwrap_or_else(PoisonError::into_inner);
         current.clone().ok_or_else(|| {

@@ -106,7 +106,8 @@ impl FeedService {
         })
     }
 
-    /// Lists the page and one listener more, and counts the listeners that the viewer does not see.
+    /// Lists the page and one listener more, and counts the listeners who are hidden from the viewer, which the
+    /// cached counts include.
     async fn list_listeners(
         &self,
         query: &FeedPageQuery,

@@ -123,7 +123,7 @@ impl WalletConfig {
         }
     }
 
-    /// Prices and limits in the ledger's units.
+    /// Returns the prices and limits in the units of the ledger.
     pub fn terms(&self) -> WalletTerms {
         let paise = |rupees: u32| i64::from(rupees) * PAISE_PER_RUPEE;
         let withdrawals = self.withdrawals;

@@ -116,7 +116,7 @@ pub async fn find_mismatched_withdrawals(connection: &mut PgConnection) -> sqlx:
     .await
 }
 
-/// Whether the money held for payouts is the sum of all withdrawals in progress.
+/// Returns whether the money held for payouts equals the sum of all withdrawals in progress.
 async fn are_payouts_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT (SELECT COALESCE(sum(CASE WHEN credit_account = 'platform/payouts_pending'
