@@ -2,18 +2,15 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
-use talktime_calls::domain::ending::{CallEndReason, EndingParty};
 use talktime_calls::domain::ringing::{self, RingEnding};
-use talktime_calls::domain::steps::{
-    self, CallEndCause, DueSagaStep, MinuteBillingDecision, MinuteChargeOutcome, SettlementStep,
-};
+use talktime_calls::domain::steps::{self, CallEndCause, MinuteChargeOutcome, SettlementStep};
 use talktime_calls::store::calls::CallReceipt;
 
 use super::checks;
 use super::wallet::{WalletAnswer, WalletRequest};
-use super::world::{DELETION_SECS_MAX, LEASE_SECS, SimulatedWorld, TalkTime, UnknownOutcome};
+use super::world::{LEASE_SECS, SimulatedWorld, TalkTime, UnknownOutcome};
 use crate::model::{ModelRows, PAISE_PER_COIN};
 use crate::ring_model::new_ring;
 

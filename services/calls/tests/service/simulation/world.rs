@@ -2,16 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallStatus};
 use talktime_calls::domain::limits::SagaTimeLimits;
-use talktime_calls::domain::steps::MinuteChargeOutcome;
 
-use super::runtime::{SimulatedRuntime, TaskOwner};
-use super::wallet::{WalletAnswer, WalletModel, WalletRequest};
+use super::runtime::SimulatedRuntime;
+use super::wallet::WalletModel;
 use crate::model::ModelRows;
 
 /// Maximum error of a clock, in either direction.
