@@ -39,7 +39,7 @@ pub struct WorkloadIdentity {
     current: watch::Receiver<Arc<IdentityMaterial>>,
 }
 
-/// What one state of the files yields.
+/// The identity that was read from one state of the files.
 #[derive(Debug)]
 struct IdentityMaterial {
     files: IdentityFiles,

@@ -95,7 +95,7 @@ fn parse<T: FromStr>(text: &str) -> Option<T> {
 mod tests {
     use super::*;
 
-    /// What coturn 4.6.1 answered to `ps`.
+    /// The answer of coturn 4.6.1 to `ps`.
     const RECORDED: &str = "\r\n    1) id=001000000000000003, user <1795696959:42.caller.1>:\r\n      realm: relay-1\r\n      started 33 secs ago\r\n      expiring in 768 secs\r\n      client protocol UDP, relay protocol UDP\r\n      client addr 127.0.0.1:41543, server addr 127.0.0.1:23478\r\n      relay addr 127.0.0.1:40010\r\n      fingerprints enforced: ON\r\n      mobile: OFF\r\n      usage: rp=3, rb=292, sp=2, sb=212\r\n       rate: r=0, s=0, total=0 (bytes per sec)\r\n\r\n    2) id=000000000000000002, user <1795696959:42.listener.7>:\r\n      realm: relay-1\r\n      started 47 secs ago\r\n      expiring in 591 secs\r\n      client protocol UDP, relay protocol UDP\r\n      client addr 127.0.0.1:44523, server addr 127.0.0.1:23478\r\n      relay addr 127.0.0.1:40046\r\n      fingerprints enforced: ON\r\n      mobile: OFF\r\n      usage: rp=2070, rb=339032, sp=2036, sb=333108\r\n       rate: r=7705, s=7570, total=15275 (bytes per sec)\r\n      peers:\r\n          127.0.0.1:40017\r\n\r\n  Total sessions: 2\r\n\r\n";
 
     #[test]

@@ -66,7 +66,7 @@ fn parse_traffic(payload: &str) -> Option<RelayTraffic> {
 mod tests {
     use super::*;
 
-    /// What coturn 4.6.1 published about one allocation, from its start to its end.
+    /// The messages that coturn 4.6.1 published about one allocation, from its start to its end.
     const RECORDED: [(&str, &str); 8] = [
         (
             "turn/realm/relay-1/user/1795696840:42.caller.1/allocation/001000000000000002/status",
