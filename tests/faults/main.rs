@@ -15,6 +15,7 @@ mod passwords;
 mod presence;
 mod raw_bytes;
 mod refill;
+mod relay;
 mod replicas;
 mod restore;
 mod revocations;

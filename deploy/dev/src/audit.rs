@@ -155,8 +155,24 @@ fn find_problem(line: &[u8], is_ours: bool, known: &[String]) -> Option<&'static
     if is_ours {
         check_service_line(text)
     } else {
-        find_long_number(text)
+        check_part_line(text)
     }
+}
+
+/// Checks a line of a part for numbers. The session ids of coturn have as many digits as a bank account.
+fn check_part_line(text: &str) -> Option<&'static str> {
+    const SESSION: &str = ": Session ";
+    const SESSION_ID_DIGITS: usize = 18;
+    let Some((before, after)) = text.split_once(SESSION) else {
+        return find_long_number(text);
+    };
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    let rest = if digits == SESSION_ID_DIGITS {
+        &after[digits..]
+    } else {
+        after
+    };
+    find_long_number(before).or_else(|| find_long_number(rest))
 }
 
 /// Checks a line of a process of Talktime, which must be JSON, and each of its values.
@@ -297,5 +313,14 @@ mod tests {
         }
         let detail = b"DETAIL:  Key (phone)=(+919876543210) already exists.";
         assert!(find_problem(detail, false, &[]).is_some());
+    }
+
+    #[test]
+    fn session_ids_of_the_relay_are_no_account_numbers() {
+        let line = "9: : Session 001000000000000002 to be forcefully canceled";
+        assert_eq!(check_part_line(line), None);
+        assert!(check_part_line("9: : Session 9876543210 to be").is_some());
+        assert!(check_part_line("9: : user 001000000000000002").is_some());
+        assert!(check_part_line(&format!("{line} 9876543210")).is_some());
     }
 }
