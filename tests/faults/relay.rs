@@ -269,6 +269,28 @@ async fn an_agent_that_was_killed_cuts_ended_calls_and_knows_exact_totals() {
 }
 
 #[tokio::test]
+async fn a_lost_redis_costs_no_packet() {
+    let _stack = lock_stack().await;
+    let call_id = CallPair::sign_up().await.start_call().await;
+    let witness = RelayWitness::start().await;
+    let _traffic = start_traffic(&sign_credential(call_id, LIFE_SECS), PACKETS_ENDLESS);
+    let before = witness.wait_for_traffic(call_id).await;
+    run_dev(&["kill", "relay-redis"]).await;
+    run_dev(&["start", "relay-redis"]).await;
+    let mut totals = witness.statistics.message_rx();
+    // coturn and the agent are connected again, and lists go on meanwhile.
+    wait_for("further traffic", || async {
+        let stored = witness.load_traffic(call_id).await;
+        (stored.in_packets > before.in_packets + 2_000).then_some(())
+    })
+    .await;
+    publish_cut(call_id).await;
+    let stored = witness.wait_for_end(call_id).await;
+    let exact = sum_totals(&mut totals, call_id, stored.allocations).await;
+    assert_eq!(stored.traffic(), exact);
+}
+
+#[tokio::test]
 async fn nobody_gets_a_session_with_an_expired_or_invented_credential() {
     let _stack = lock_stack().await;
     let call_id = CallPair::sign_up().await.start_call().await;
