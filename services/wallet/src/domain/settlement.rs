@@ -9,7 +9,7 @@ use super::journal::settlement_id;
 const PAISE_PER_MINUTE_MAX: i64 = 100_000;
 
 /// The settlement of a call: who paid, who earns and for how many minutes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallSettlement {
     pub call_id: i64,
     pub caller_id: i64,
@@ -20,6 +20,10 @@ pub struct CallSettlement {
     pub listener_paise_per_minute: i64,
     /// The type of the call, for the listener's list of earnings; none if the caller does not name it.
     pub call_type: Option<CallType>,
+    /// Minutes among these whose coins go back to the caller, in ascending order.
+    pub returned_minutes: Vec<i32>,
+    /// Those among the returned minutes that the listener does not earn either, in ascending order.
+    pub unearned_minutes: Vec<i32>,
 }
 
 /// The medium of a call.
@@ -62,7 +66,7 @@ pub struct SettlementPlan {
     pub coins_spent: i64,
     /// The sum that the listener earns, in paise.
     pub listener_paise: i64,
-    /// Minutes that were charged beyond the settled count, which are voided.
+    /// Minutes that were charged beyond the settled count, or are given back, which are voided.
     pub returned: Vec<ChargedMinute>,
 }
 
@@ -74,10 +78,21 @@ impl CallSettlement {
 
     /// The meaning of the id in words; the same id with other content is refused.
     pub fn content(&self) -> String {
-        format!(
+        let settled = format!(
             "user {} paid {} minutes, user {} earns {} paise each",
             self.caller_id, self.minutes, self.listener_id, self.listener_paise_per_minute
-        )
+        );
+        if self.returned_minutes.is_empty() {
+            return settled;
+        }
+        let (returned, unearned) = (&self.returned_minutes, &self.unearned_minutes);
+        format!("{settled}; returned {returned:?}, not earned {unearned:?}")
+    }
+
+    /// Minutes that the listener earns.
+    pub fn earned_minutes(&self) -> i32 {
+        let unearned = i32::try_from(self.unearned_minutes.len()).unwrap_or(i32::MAX);
+        self.minutes.saturating_sub(unearned)
     }
 
     /// Plans the settlement given every charged minute of the call.
@@ -91,12 +106,12 @@ impl CallSettlement {
                 });
             }
         }
-        let (talked, returned): (Vec<ChargedMinute>, Vec<ChargedMinute>) = charged
-            .iter()
-            .partition(|charged| charged.minute <= self.minutes);
+        let is_kept = |minute| minute <= self.minutes && !self.returned_minutes.contains(&minute);
+        let (talked, returned): (Vec<ChargedMinute>, Vec<ChargedMinute>) =
+            charged.iter().partition(|charged| is_kept(charged.minute));
         Ok(SettlementPlan {
             coins_spent: talked.iter().map(|charged| charged.coins).sum(),
-            listener_paise: i64::from(self.minutes) * self.listener_paise_per_minute,
+            listener_paise: i64::from(self.earned_minutes()) * self.listener_paise_per_minute,
             returned,
         })
     }
@@ -104,6 +119,20 @@ impl CallSettlement {
     fn check(&self) -> Result<(), WalletError> {
         if self.call_id < 1 || self.caller_id < 1 || self.listener_id < 1 || self.minutes < 0 {
             return Err(WalletError::OutOfRange("an id or the number of minutes"));
+        }
+        let are_minutes = |minutes: &[i32]| {
+            let are_distinct = minutes.is_sorted_by(|left, right| left < right);
+            are_distinct
+                && minutes
+                    .iter()
+                    .all(|minute| (1..=self.minutes).contains(minute))
+        };
+        if !are_minutes(&self.returned_minutes) {
+            return Err(WalletError::OutOfRange("returned_minutes"));
+        }
+        let is_returned = |minute: &i32| self.returned_minutes.contains(minute);
+        if !are_minutes(&self.unearned_minutes) || !self.unearned_minutes.iter().all(is_returned) {
+            return Err(WalletError::OutOfRange("unearned_minutes"));
         }
         if self.caller_id == self.listener_id {
             return Err(WalletError::OutOfRange("listener_id"));
@@ -126,7 +155,64 @@ mod tests {
         minutes: 2,
         listener_paise_per_minute: 125,
         call_type: Some(CallType::Audio),
+        returned_minutes: vec![],
+        unearned_minutes: vec![],
     };
+
+    #[test]
+    fn a_returned_minute_is_borne_by_the_listener_or_by_the_platform() {
+        for (unearned_minutes, listener_paise) in [(vec![], 250), (vec![1], 125)] {
+            let settlement = CallSettlement {
+                returned_minutes: vec![1],
+                unearned_minutes,
+                ..SETTLEMENT
+            };
+            let plan = settlement.plan(&charged(&[1, 2, 3])).expect("paid");
+            let expected = SettlementPlan {
+                coins_spent: 10,
+                listener_paise,
+                returned: charged(&[1, 3]),
+            };
+            assert_eq!(plan, expected);
+        }
+    }
+
+    #[test]
+    fn only_settled_minutes_are_returned_and_each_once() {
+        for (returned_minutes, unearned_minutes) in [
+            (vec![3], vec![]),
+            (vec![0], vec![]),
+            (vec![1, 1], vec![]),
+            (vec![2, 1], vec![]),
+            (vec![1], vec![2]),
+            (vec![1], vec![1, 1]),
+        ] {
+            let settlement = CallSettlement {
+                returned_minutes,
+                unearned_minutes,
+                ..SETTLEMENT
+            };
+            let refused = settlement.plan(&charged(&[1, 2]));
+            assert!(
+                matches!(refused, Err(WalletError::OutOfRange(_))),
+                "{settlement:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn returned_minutes_are_part_of_the_meaning_of_a_settlement() {
+        let returning = CallSettlement {
+            returned_minutes: vec![1],
+            ..SETTLEMENT
+        };
+        assert_ne!(returning.content(), SETTLEMENT.content());
+        let unearned = CallSettlement {
+            unearned_minutes: vec![1],
+            ..returning.clone()
+        };
+        assert_ne!(unearned.content(), returning.content());
+    }
 
     fn charged(minutes: &[i32]) -> Vec<ChargedMinute> {
         minutes

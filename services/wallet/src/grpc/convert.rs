@@ -91,6 +91,8 @@ fn parse_settlement(request: &pb::SettleCallRequest) -> Result<CallSettlement, W
         minutes: request.minutes,
         listener_paise_per_minute: request.listener_paise_per_minute,
         call_type: CallType::parse(&request.call_type)?,
+        returned_minutes: request.returned_minutes.clone(),
+        unearned_minutes: request.unearned_minutes.clone(),
     })
 }
 

@@ -126,8 +126,10 @@ impl SettlementBatch {
             self.pending_writes
                 .events
                 .push((event, item.traceparent.clone()));
-            if settlement.minutes > 0 {
-                self.pending_writes.earnings.push((*settlement, plan));
+            if settlement.earned_minutes() > 0 {
+                self.pending_writes
+                    .earnings
+                    .push((settlement.clone(), plan));
             }
         }
         Ok(settled)
@@ -152,7 +154,7 @@ impl SettlementBatch {
         }))
     }
 
-    /// Voids the charges of minutes beyond the settled count.
+    /// Voids the charges of minutes beyond the settled count, and of those that are given back.
     fn void_uncounted_minutes(&mut self, settlement: &CallSettlement, plan: &SettlementPlan) {
         for charged in &plan.returned {
             let charge = MinuteCharge {
@@ -209,7 +211,8 @@ fn earning_posting(
         money_change_paise: paise,
         description: format!(
             "{} minutes of call {}",
-            settlement.minutes, settlement.call_id
+            settlement.earned_minutes(),
+            settlement.call_id
         ),
     };
     Posting {
@@ -230,6 +233,6 @@ fn earning_posting(
             ..WalletChange::default()
         },
         // A call without paid minutes is no line in the history.
-        line: (!listener.is_closed && settlement.minutes > 0).then_some(line),
+        line: (!listener.is_closed && settlement.earned_minutes() > 0).then_some(line),
     }
 }

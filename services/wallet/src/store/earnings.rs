@@ -61,7 +61,9 @@ pub async fn insert(
     .bind(column(earned, |(settlement, _)| {
         settlement.call_type.map(CallType::name)
     }))
-    .bind(column(earned, |(settlement, _)| settlement.minutes))
+    .bind(column(earned, |(settlement, _)| {
+        settlement.earned_minutes()
+    }))
     .bind(column(earned, |(_, plan)| plan.coins_spent))
     .bind(column(earned, |(_, plan)| plan.listener_paise))
     .bind(now)

@@ -186,7 +186,9 @@ pub(crate) async fn settle_call(
     ledger: &WalletLedger,
     settlement: &CallSettlement,
 ) -> Result<SettlementOutcome, WalletError> {
-    let settled = ledger.settle_calls(&[without_trace(*settlement)]).await?;
+    let settled = ledger
+        .settle_calls(&[without_trace(settlement.clone())])
+        .await?;
     Ok(settled[0])
 }
 
@@ -227,5 +229,7 @@ pub(crate) fn settlement(minutes: i32) -> CallSettlement {
         minutes,
         listener_paise_per_minute: 100,
         call_type: Some(CallType::Audio),
+        returned_minutes: vec![],
+        unearned_minutes: vec![],
     }
 }

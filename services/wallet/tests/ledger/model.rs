@@ -191,8 +191,11 @@ impl LedgerModel {
         call_id: i64,
         listener_id: i64,
         minutes: i32,
+        (returned_minutes, unearned_minutes): (Vec<i32>, Vec<i32>),
     ) -> CallSettlement {
         CallSettlement {
+            returned_minutes,
+            unearned_minutes,
             call_id,
             caller_id: self.caller_of(call_id),
             listener_id,
@@ -220,7 +223,9 @@ impl LedgerModel {
             let MinuteState::Charged { coins, .. } = *state else {
                 continue;
             };
-            if *call == call_id && *minute <= settlement.minutes {
+            let is_kept =
+                *minute <= settlement.minutes && !settlement.returned_minutes.contains(minute);
+            if *call == call_id && is_kept {
                 spent += coins;
             } else if *call == call_id {
                 returned += coins;
@@ -228,7 +233,8 @@ impl LedgerModel {
             }
         }
         let balance = self.add_coins(caller_id, returned);
-        let earned = i64::from(settlement.minutes) * PAISE_PER_MINUTE;
+        let unearned = i64::try_from(settlement.unearned_minutes.len()).expect("a few");
+        let earned = (i64::from(settlement.minutes) - unearned) * PAISE_PER_MINUTE;
         match self.people.get_mut(&settlement.listener_id) {
             Some(listener) => listener.withdrawable_paise += earned,
             None => self.shared_paise += earned,

@@ -207,7 +207,16 @@ impl ModelWorker {
             self.model.listener_id
         };
         let minutes = self.model.minutes_to_settle(call, &mut self.rng);
-        let settlement = self.model.settlement(call, listener_id, minutes);
+        let mut returns = (vec![], vec![]);
+        for minute in 1..=minutes {
+            if self.rng.random_bool(0.1) {
+                returns.0.push(minute);
+                if self.rng.random_bool(0.5) {
+                    returns.1.push(minute);
+                }
+            }
+        }
+        let settlement = self.model.settlement(call, listener_id, minutes, returns);
         let ledger = self.ledger.clone();
         let answer =
             self.run_operation(async || with_code(settle_call(&ledger, &settlement).await));
