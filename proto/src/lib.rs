@@ -62,8 +62,10 @@ pub mod calls {
     }
 
     mod relay;
+    mod seat;
     mod uuid;
     pub use self::relay::relay_cut_subject;
+    pub use self::seat::seat_subject;
     pub use self::uuid::call_uuid;
 }
 

@@ -22,6 +22,11 @@ const REGION: &str = "us-east-1";
 const TEST_RING_SECS: u32 = 10;
 /// How long a device may take there to confirm that it rings.
 const TEST_REACH_SECS: u32 = 6;
+/// How long the platform's media may take there to connect both parties.
+const TEST_CONNECT_SECS: u32 = 12;
+/// How often an app reports on its media there, and how long a call lasts there without sound.
+const TEST_REPORT_SECS: u32 = 2;
+const TEST_LOST_SECS: u32 = 6;
 /// Hosts of audio samples that are submitted by address, which nothing ever fetches.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
 /// Delay of a drain, longer than clients need to notice that a replica does not serve (they ask every second).
@@ -117,6 +122,7 @@ fn own_variables(
         StackUnit::Calls => {
             let minute = ("MINUTE_SECS", settings.minute_secs.to_string());
             let variables = [redis, minute].into_iter();
+            let variables = variables.chain(media_variables(stack));
             variables.chain(ringing_variables(stack)).collect()
         }
         StackUnit::Verification => vec![
@@ -157,6 +163,20 @@ fn relay_agent_variables(stack: &DevStack, instance: UnitInstance) -> Vec<(&'sta
     ]
 }
 
+/// Returns the media engine of the stack. Calls whose request names no carrier are left to the apps, so that clients
+/// without media of the platform work as before.
+fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
+    let secret_file = secrets::turn_secret_file(stack);
+    vec![
+        ("MEDIA__ENGINE", "turn".to_owned()),
+        ("MEDIA__DEFAULT_CARRIER", "own".to_owned()),
+        (
+            "MEDIA__TURN__SECRET_FILE",
+            secret_file.display().to_string(),
+        ),
+    ]
+}
+
 fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
     if !stack.is_throwaway() {
         return Vec::new();
@@ -164,6 +184,9 @@ fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
     vec![
         ("RINGING__RING_SECS", TEST_RING_SECS.to_string()),
         ("RINGING__REACH_SECS", TEST_REACH_SECS.to_string()),
+        ("RINGING__CONNECT_SECS", TEST_CONNECT_SECS.to_string()),
+        ("MEDIA__REPORT_EVERY_SECS", TEST_REPORT_SECS.to_string()),
+        ("MEDIA__LOST_SECS", TEST_LOST_SECS.to_string()),
     ]
 }
 

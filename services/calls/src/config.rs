@@ -3,11 +3,12 @@
 use anyhow::ensure;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use talktime_kit::config::RedisConfig;
+use talktime_kit::config::{DeploymentEnvironment, RedisConfig};
 
 use crate::domain::badge::{BadgeCard, BadgeTerms};
 use crate::domain::call::CallType;
 use crate::domain::limits::SagaTimeLimits;
+pub use crate::media_config::{MediaConfig, MediaTerms};
 pub use crate::ringing_config::RingingConfig;
 
 /// Settings of the calls service.
@@ -47,6 +48,9 @@ pub struct CallsConfig {
     /// Calls that ring before they begin.
     #[serde(default)]
     pub ringing: RingingConfig,
+    /// Media that the platform carries.
+    #[serde(default)]
+    pub media: MediaConfig,
 }
 
 /// Addresses of the other services, `http://host:port`.
@@ -145,6 +149,8 @@ pub struct CallTerms {
     pub badges: BadgeCard,
     /// Calls that ring before they begin.
     pub ringing: RingingConfig,
+    /// Media that the platform carries.
+    pub media: MediaTerms,
     coins: CoinsPerMinute,
 }
 
@@ -177,8 +183,8 @@ impl CallTerms {
 const MINUTE_SECS_MAX: u32 = 86_400;
 
 impl CallsConfig {
-    /// Refuses settings under which no call could be billed.
-    pub fn validate(&self) -> anyhow::Result<()> {
+    /// Refuses settings under which no call could be billed, and in production those that others could abuse.
+    pub fn validate(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
         ensure!(
             (1..=MINUTE_SECS_MAX).contains(&self.minute_secs),
             "TALKTIME_CALLS__MINUTE_SECS must be 1 to {MINUTE_SECS_MAX}"
@@ -195,6 +201,7 @@ impl CallsConfig {
             self.build_badge_card().is_in_order(),
             "each of TALKTIME_CALLS__BADGES must take more hours than the one below it"
         );
+        self.media.validate(environment)?;
         self.ringing.validate()
     }
 
@@ -214,6 +221,7 @@ impl CallsConfig {
             coins: self.coins_per_minute,
             badges: self.build_badge_card(),
             ringing: self.ringing,
+            media: self.media.media_terms(),
         }
     }
 

@@ -89,6 +89,7 @@ pub(crate) fn call_hung_up_or_ended(call: &Call, cause: CallEndCause) -> CallEve
         } => available_coins,
         CallEndCause::HangUp { .. }
         | CallEndCause::Forbidden { .. }
+        | CallEndCause::MediaLost { .. }
         | CallEndCause::Silence { .. } => None,
     };
     call_ended(call, remaining_coins)

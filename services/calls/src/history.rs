@@ -6,9 +6,11 @@ use talktime_proto::wallet::charge_id;
 
 use crate::domain::CallError;
 use crate::domain::call::CallType;
+use crate::domain::evidence::{MediaQuality, MinuteVerdict};
 use crate::service::CallService;
 use crate::store::history::{self, PlatformActivity, UserCallTotals};
 pub use crate::store::history::{CallHistoryEntry, CallHistoryFilter, MonthlyCallTotals};
+use crate::store::minute_verdicts;
 
 /// Number of recent calls in a summary.
 const RECENT_CALLS: i64 = 5;
@@ -37,6 +39,10 @@ pub struct ReceiptMinute {
     pub coins: i64,
     /// Id of the charge in the ledger of the wallet.
     pub transfer_id: String,
+    /// Sound of the minute at the caller, once decided; `None` for a call that the apps carried themselves.
+    pub media: Option<MediaQuality>,
+    /// Whether the caller has the coins back.
+    pub is_refunded: bool,
 }
 
 /// Price and earnings of a minute.
@@ -91,7 +97,12 @@ impl CallService {
         if ![call.user_id, call.listener_id].contains(&user_id) {
             return Err(CallError::NotAParty);
         }
-        let minutes = (1..=call.minutes_billed).map(|minute| receipt_minute(&call, minute));
+        let verdicts = minute_verdicts::list_of_call(&mut connection, call_id).await?;
+        let minutes = (1..=call.minutes_billed).map(|minute| {
+            let mut verdicts = verdicts.iter();
+            let verdict = verdicts.find(|verdict| verdict.minute == minute);
+            receipt_minute(&call, minute, verdict)
+        });
         let minutes = minutes.collect();
         Ok((call, minutes))
     }
@@ -111,12 +122,18 @@ impl CallService {
     }
 }
 
-fn receipt_minute(call: &CallHistoryEntry, minute: i32) -> ReceiptMinute {
+fn receipt_minute(
+    call: &CallHistoryEntry,
+    minute: i32,
+    verdict: Option<&MinuteVerdict>,
+) -> ReceiptMinute {
     let before_secs = i64::from(minute - 1) * i64::from(call.minute_secs);
     ReceiptMinute {
         minute,
         begins_at: call.start_time + TimeDelta::seconds(before_secs),
         coins: call.coins_per_minute,
         transfer_id: charge_id(call.call_id, minute),
+        media: verdict.map(|verdict| verdict.to_caller),
+        is_refunded: verdict.is_some_and(|verdict| verdict.refund.is_some()),
     }
 }

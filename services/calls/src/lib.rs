@@ -18,6 +18,8 @@ mod grpc;
 pub mod history;
 mod jobs;
 mod listener_card;
+mod media;
+mod media_config;
 mod metrics;
 mod peers;
 mod ratings;
@@ -46,9 +48,13 @@ use crate::config::CallsConfig;
 use crate::consumers::{CallsEventHandler, PROFILE_EVENTS};
 use crate::grpc::{CallsGrpcApi, RelayApi};
 use crate::jobs::cleanup::start_cleanup;
+use crate::jobs::media_watch::start_media_watch;
 use crate::jobs::nightly_badges::start_nightly_assignment;
 use crate::jobs::silence_watch::start_silence_watch;
 use crate::jobs::sweeper::start_sweeper;
+use crate::media::relay_credentials::CredentialSigner;
+use crate::media::relay_directory::RelayDirectory;
+use crate::media_config::{MediaConfig, MediaEngine};
 use crate::peers::PeerClients;
 use crate::service::CallService;
 use crate::service_parts::CallServiceParts;
@@ -65,7 +71,7 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 
 /// Runs the calls service until it receives a signal to stop.
 pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Result<()> {
-    config.validate()?;
+    config.validate(service.process.environment)?;
     let service = RunningService::start(service, SCHEMA).await?;
     let terms = config.call_terms();
     let badges = BadgeService::new(service.db.clone(), service.clock.clone(), terms.badges);
@@ -75,6 +81,9 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
         clock: service.clock.clone(),
         peers: PeerClients::connect(&service.peers, &config.peers)?,
         tracking: LiveCallTracker::new(redis::connect(&config.redis)?),
+        nats: service.nats.clone(),
+        credentials: build_signer(&config.media)?,
+        relays: RelayDirectory::new(&config.media.turn.hosts),
         lifecycle: service.lifecycle.clone(),
         terms,
     });
@@ -85,6 +94,9 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
     service.start_gauge("calls_live", move || metrics::update_live_gauge(db.clone()));
     start_sweeper(&service.lifecycle, calls.clone());
     start_silence_watch(&service.lifecycle, calls.clone());
+    if config.media.engine != MediaEngine::None {
+        start_media_watch(&service.lifecycle, calls.clone());
+    }
     start_nightly_assignment(&service.lifecycle, badges.clone(), service.clock.clone());
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let relay_api = RelayServiceServer::new(RelayApi::new(calls.clone()));
@@ -97,4 +109,14 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
         export::SERVICE_NAME,
     ];
     service.serve(routes, &names).await
+}
+
+fn build_signer(config: &MediaConfig) -> anyhow::Result<Option<CredentialSigner>> {
+    if config.engine == MediaEngine::None {
+        return Ok(None);
+    }
+    let secrets = config.load_secrets()?;
+    let credential_secs = config.turn.credential_secs;
+    let signer = |secret| CredentialSigner::new(secret, credential_secs);
+    Ok(secrets.first().map(signer))
 }

@@ -3,7 +3,8 @@
 use talktime_kit::db::DatabasePool;
 
 use crate::domain::call::{Call, CallStatus, CallType};
-use crate::domain::ending::RingOutcome;
+use crate::domain::ending::{RingOutcome, RingOutcomeReason};
+use crate::domain::evidence::{MinuteVerdict, RefundReason};
 use crate::store::calls;
 
 const STARTED: &str = "calls_started_total";
@@ -11,8 +12,14 @@ const ENDED: &str = "calls_ended_total";
 const UNDONE: &str = "calls_undone_total";
 const RINGS: &str = "calls_rings_total";
 const REACH_SECONDS: &str = "ring_reach_seconds";
+/// Outcomes of an accepted call of the platform's media.
+const CONNECTED: &str = "connected";
+const NO_MEDIA: &str = "no_media";
+const CANCELLED: &str = "cancelled";
 /// Outcome in the metrics of a ring that was accepted.
 const ACCEPTED: &str = "accepted";
+const MEDIA_CONNECTS: &str = "calls_media_connects_total";
+const MINUTES_REFUNDED: &str = "minutes_refunded_total";
 const MINUTES: &str = "minutes_billed_total";
 const RELAY_AFTER_END: &str = "relay_after_end_total";
 const REPAIRS: &str = "reconciler_repairs_total";
@@ -34,6 +41,12 @@ pub(crate) fn register_metrics() {
     let outcomes = RingOutcome::ALL.into_iter().map(RingOutcome::name);
     for outcome in outcomes.chain([ACCEPTED]) {
         metrics::counter!(RINGS, "outcome" => outcome).increment(0);
+    }
+    for outcome in [CONNECTED, NO_MEDIA, CANCELLED] {
+        metrics::counter!(MEDIA_CONNECTS, "outcome" => outcome).increment(0);
+    }
+    for reason in RefundReason::ALL {
+        metrics::counter!(MINUTES_REFUNDED, "reason" => reason.name()).increment(0);
     }
     metrics::counter!(UNDONE).increment(0);
     metrics::counter!(MINUTES).increment(0);
@@ -68,6 +81,27 @@ pub(crate) fn record_accepted() {
 pub(crate) fn record_unanswered(call: &Call) {
     if let Some(outcome) = call.outcome {
         metrics::counter!(RINGS, "outcome" => outcome.name()).increment(1);
+    }
+}
+
+/// Records that the platform's media has connected both parties of an accepted call.
+pub(crate) fn record_media_connected() {
+    metrics::counter!(MEDIA_CONNECTS, "outcome" => CONNECTED).increment(1);
+}
+
+/// Records that an accepted call of the platform's media was undone before both parties were connected.
+pub(crate) fn record_media_unconnected(call: &Call) {
+    let outcome = match call.outcome_reason {
+        Some(RingOutcomeReason::NoMedia) => NO_MEDIA,
+        _ => CANCELLED,
+    };
+    metrics::counter!(MEDIA_CONNECTS, "outcome" => outcome).increment(1);
+}
+
+/// Records the minutes that a settlement returns for lack of sound.
+pub(crate) fn record_refunded_minutes(verdicts: &[MinuteVerdict]) {
+    for reason in verdicts.iter().filter_map(|verdict| verdict.refund) {
+        metrics::counter!(MINUTES_REFUNDED, "reason" => reason.name()).increment(1);
     }
 }
 

@@ -22,6 +22,7 @@ use talktime_proto::wallet::v1::{
 
 use crate::config::PeerAddressConfig;
 use crate::domain::call::Call;
+use crate::domain::evidence::MinuteReturns;
 use crate::domain::steps::MinuteChargeOutcome;
 
 /// Clients of the peers; cheap to clone.
@@ -173,8 +174,14 @@ pub(crate) fn build_charge_request(call: &Call, minute: i32) -> ChargeRequest {
 }
 
 /// Builds the settlement of a call of which `minutes` minutes count.
-pub(crate) fn build_settle_request(call: &Call, minutes: i32) -> SettleCallRequest {
+pub(crate) fn build_settle_request(
+    call: &Call,
+    minutes: i32,
+    returns: MinuteReturns,
+) -> SettleCallRequest {
     SettleCallRequest {
+        returned_minutes: returns.returned,
+        unearned_minutes: returns.unearned,
         call_id: call.call_id,
         call_type: call.call_type.name().to_owned(),
         caller_id: call.user_id,

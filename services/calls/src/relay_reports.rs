@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::domain::CallError;
 use crate::domain::relay::AllocationReport;
+use crate::media::relay_growth::record_relay_growth;
 use crate::metrics;
 use crate::service::CallService;
 use crate::store::relay_allocations::{self, AllocationKey, StoredTotals};
@@ -40,8 +41,10 @@ impl CallService {
             .iter()
             .map(|allocation| allocation.username.seat.call_id)
             .collect();
+        record_relay_growth(&mut tx, &node.realm, allocations, &stored).await?;
         let ended_calls = relay_allocations::list_ended_calls(&mut tx, &call_ids).await?;
         tx.commit().await?;
+        self.connect_calls_with_flow(&call_ids).await;
         Ok(list_uncut(&node.realm, allocations, &stored, &ended_calls))
     }
 }

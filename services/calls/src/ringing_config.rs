@@ -4,7 +4,6 @@ use anyhow::ensure;
 use serde::Deserialize;
 
 use crate::domain::CallError;
-use crate::domain::call::CallMedia;
 
 /// Longest ring in seconds.
 const RING_SECS_MAX: i32 = 120;
@@ -37,9 +36,6 @@ pub struct RingingConfig {
     /// socket send a heartbeat a minute, and one of them may be late: a shorter time would end rings of callers
     /// who are still there.
     pub caller_silence_secs: i32,
-    /// Whether the platform has a media engine, which carries calls that ring unless the app has media of its
-    /// own.
-    pub platform_media: bool,
 }
 
 impl Default for RingingConfig {
@@ -55,7 +51,6 @@ impl Default for RingingConfig {
             window_mins: 10,
             auto_pause_after: 3,
             caller_silence_secs: 90,
-            platform_media: false,
         }
     }
 }
@@ -82,26 +77,12 @@ impl RingingConfig {
         Ok(())
     }
 
-    /// Returns who carries a call, or refuses one that this platform does not take.
-    pub(crate) fn choose_media(
-        &self,
-        rings: bool,
-        requested: Option<CallMedia>,
-    ) -> Result<CallMedia, CallError> {
+    /// Refuses a call that does not ring where every call must.
+    pub(crate) fn check_ring(&self, rings: bool) -> Result<(), CallError> {
         if self.required && !rings {
             return Err(CallError::RingRequired);
         }
-        let by_default = if self.platform_media && rings {
-            CallMedia::Platform
-        } else {
-            CallMedia::Own
-        };
-        match requested.unwrap_or(by_default) {
-            CallMedia::Platform if !self.platform_media || !rings => {
-                Err(CallError::MediaUnavailable)
-            }
-            media => Ok(media),
-        }
+        Ok(())
     }
 }
 
@@ -109,40 +90,18 @@ impl RingingConfig {
 mod tests {
     use super::*;
 
-    fn chosen(
-        config: RingingConfig,
-        (rings, requested): (bool, Option<CallMedia>),
-    ) -> Result<CallMedia, String> {
-        let chosen = config.choose_media(rings, requested);
-        chosen.map_err(|error| talktime_kit::Error::from(error).code().to_owned())
-    }
-
-    #[test]
-    fn the_platform_carries_rings_where_it_has_an_engine_unless_the_app_does() {
-        let without = RingingConfig::default();
-        let with = RingingConfig {
-            platform_media: true,
-            ..without
-        };
-        let (own, platform) = (Some(CallMedia::Own), Some(CallMedia::Platform));
-        assert_eq!(chosen(without, (true, None)), Ok(CallMedia::Own));
-        assert_eq!(chosen(with, (true, None)), Ok(CallMedia::Platform));
-        assert_eq!(chosen(with, (true, own)), Ok(CallMedia::Own));
-        assert_eq!(chosen(with, (false, None)), Ok(CallMedia::Own));
-        let unavailable = Err("media_unavailable".to_owned());
-        assert_eq!(chosen(without, (true, platform)), unavailable);
-        assert_eq!(chosen(with, (false, platform)), unavailable);
-    }
-
     #[test]
     fn a_call_that_does_not_ring_is_refused_where_every_call_must() {
         let required = RingingConfig {
             required: true,
             ..RingingConfig::default()
         };
-        let refused = Err("ring_required".to_owned());
-        assert_eq!(chosen(required, (false, None)), refused);
-        assert_eq!(chosen(required, (true, None)), Ok(CallMedia::Own));
+        assert!(matches!(
+            required.check_ring(false),
+            Err(CallError::RingRequired)
+        ));
+        assert!(required.check_ring(true).is_ok());
+        assert!(RingingConfig::default().check_ring(false).is_ok());
     }
 
     #[test]

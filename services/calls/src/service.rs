@@ -11,6 +11,9 @@ use tokio::sync::OnceCell;
 use crate::config::CallTerms;
 use crate::domain::CallError;
 use crate::domain::call::Call;
+use crate::media::relay_credentials::CredentialSigner;
+use crate::media::relay_directory::RelayDirectory;
+use crate::media::seat_messages::SeatMessenger;
 use crate::peers::PeerClients;
 use crate::saga::backlog::BillingBacklog;
 use crate::saga::presence_updates::CallPresenceNotifier;
@@ -32,6 +35,11 @@ pub struct CallService {
     pub(crate) steps: SagaStepBatchers,
     /// Refuses new calls while minutes are billed late.
     pub(crate) backlog: BillingBacklog,
+    /// Messages for the gateways that serve the sockets of a seat.
+    pub(crate) seat_messages: SeatMessenger,
+    /// Signs credentials for relays; `None` without a media engine.
+    pub(crate) credentials: Option<CredentialSigner>,
+    pub(crate) relays: RelayDirectory,
     /// Version of the present prices, once it has been looked up.
     pub(crate) prices_version: Arc<OnceCell<i64>>,
 }
@@ -51,6 +59,9 @@ impl CallService {
             presence,
             steps,
             backlog: BillingBacklog::default(),
+            seat_messages: SeatMessenger::new(parts.nats),
+            credentials: parts.credentials,
+            relays: parts.relays,
             prices_version: Arc::default(),
         }
     }

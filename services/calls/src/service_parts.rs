@@ -6,6 +6,8 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::Relay;
 
 use crate::config::CallTerms;
+use crate::media::relay_credentials::CredentialSigner;
+use crate::media::relay_directory::RelayDirectory;
 use crate::peers::PeerClients;
 use crate::tracking::LiveCallTracker;
 
@@ -20,6 +22,11 @@ pub struct CallServiceParts {
     /// Clients of profile, presence and wallet.
     pub peers: PeerClients,
     pub tracking: LiveCallTracker,
+    /// NATS, for messages about seats.
+    pub nats: async_nats::Client,
+    /// Signs credentials for relays; `None` without a media engine.
+    pub(crate) credentials: Option<CredentialSigner>,
+    pub(crate) relays: RelayDirectory,
     /// Tracks background work, so that the stop of the process waits for it.
     pub lifecycle: ProcessLifecycle,
     /// Prices and limits of calls that start now.

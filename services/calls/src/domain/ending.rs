@@ -10,7 +10,7 @@ pub enum CallEndReason {
     HungUp,
     /// The coins of the caller did not suffice for the next minute.
     CoinsEmpty,
-    /// The app of a party reports that sound or picture were lost.
+    /// The app of a party reports that sound or picture were lost, or the platform's media carried nothing.
     MediaLost,
     /// Neither party showed a sign of life.
     Silence,

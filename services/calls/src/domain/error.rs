@@ -44,8 +44,30 @@ pub enum CallError {
     IncomingCall { call_id: i64 },
     #[error("every call must ring")]
     RingRequired,
-    #[error("the platform carries no such call")]
-    MediaUnavailable,
+    /// The platform has no engine for media.
+    #[error("the platform carries no media")]
+    MediaNotAvailable,
+    /// The platform carries only calls that ring.
+    #[error("the platform carries only calls that ring")]
+    MediaNeedsRing,
+    /// The apps carry the media of this call themselves.
+    #[error("the platform does not carry the call")]
+    MediaNotPlatform,
+    /// The call is not accepted yet, or over.
+    #[error("the call has no seats now")]
+    NotInCall,
+    /// Another session of the user holds the seat.
+    #[error("another session holds the seat")]
+    SeatTaken,
+    /// The seat has been taken anew, or given up.
+    #[error("the seat is not the present one")]
+    StaleEpoch,
+    /// A count in the report of an app is out of range, or its connection has an unknown name.
+    #[error("the report of the media is invalid")]
+    InvalidMediaReport,
+    /// No relay is known at the moment.
+    #[error("no relay is known")]
+    NoRelay,
     /// Too many of the caller's rings led to no call lately.
     #[error("too many unanswered rings")]
     RingLimit { retry_after_secs: i64 },
@@ -137,13 +159,20 @@ impl CallError {
             | Self::CallTypeDisabled => self.listener_parts(),
             Self::IncomingCall { .. }
             | Self::RingRequired
-            | Self::MediaUnavailable
             | Self::RingLimit { .. }
             | Self::NotTheListener
             | Self::OnlyCallerCancels
             | Self::AcceptedElsewhere
             | Self::RingOver { .. }
             | Self::RingUnpaid => self.ring_parts(),
+            Self::MediaNotAvailable
+            | Self::MediaNeedsRing
+            | Self::MediaNotPlatform
+            | Self::NotInCall
+            | Self::SeatTaken
+            | Self::StaleEpoch
+            | Self::InvalidMediaReport
+            | Self::NoRelay => self.media_parts(),
             Self::Oneself | Self::UnknownCallType | Self::EstimateOutOfRange | Self::TooManyIds => {
                 self.request_parts()
             }
@@ -280,11 +309,6 @@ impl CallError {
                 ErrorKind::Conflict,
                 "ring_required",
                 "Calls ring here: start them with ring.",
-            ),
-            Self::MediaUnavailable => (
-                ErrorKind::Conflict,
-                "media_unavailable",
-                "The platform does not carry this call: use media own.",
             ),
             Self::RingLimit { .. } => (
                 ErrorKind::RateLimited,

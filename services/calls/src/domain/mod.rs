@@ -7,11 +7,18 @@ mod call_type;
 mod decode;
 pub mod ending;
 mod error;
+pub mod evidence;
 pub mod india;
 pub mod limits;
+pub mod media_loss;
+mod media_refusals;
+pub mod minute_shares;
 pub mod rating;
 pub mod relay;
+pub mod relay_choice;
+pub mod relay_flow;
 pub mod ringing;
+pub mod seats;
 pub mod steps;
 
 pub use error::CallError;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::CallError;
 use super::billing::{BilledDuration, billed_duration};
-use super::call::{Call, CallPhase, CallStatus};
+use super::call::{Call, CallMedia, CallPhase, CallStatus};
 use super::ending::{CallEndReason, EndingParty};
 use super::limits::SagaTimeLimits;
 use super::ringing::is_connect_due;
@@ -74,6 +74,11 @@ pub enum CallEndCause {
         /// The party that is deleted or has blocked the other.
         by: EndingParty,
     },
+    /// Nothing has reached the caller for too long, in a call that the platform carries.
+    MediaLost {
+        /// Last moment at which the caller heard something.
+        last_good: DateTime<Utc>,
+    },
     /// Neither party has shown a sign of life for too long.
     Silence {
         /// Time of the last sign of life of either party.
@@ -90,7 +95,7 @@ pub struct CallEnding {
     pub status: CallStatus,
     pub reason: CallEndReason,
     pub ended_by: EndingParty,
-    /// Minutes that the settlement counts, if all of them are paid already.
+    /// Minutes that the settlement counts, if all of them are paid already and none is judged.
     pub minutes_settled: Option<i32>,
 }
 
@@ -214,8 +219,11 @@ pub fn resolve_end(
         CallEndCause::Unpaid { .. } => return None,
         // A minute that is not charged yet is not charged any more.
         CallEndCause::Forbidden { .. } => (call.read_at.min(paid_until), CallStatus::Dropped),
-        CallEndCause::Silence { last_sign } => {
-            let end_time = last_sign.clamp(start_time, paid_until);
+        CallEndCause::Silence {
+            last_sign: last_good,
+        }
+        | CallEndCause::MediaLost { last_good } => {
+            let end_time = last_good.clamp(start_time, paid_until);
             (end_time, CallStatus::Dropped)
         }
     };
@@ -223,7 +231,8 @@ pub fn resolve_end(
     if is_free_cancellation(call, cause, limits) {
         duration.minutes = 0;
     }
-    let is_paid = call.minutes_billed >= duration.minutes;
+    // The minutes of a call that the platform carries are judged first, so its figures follow its settlement.
+    let is_certain = call.minutes_billed >= duration.minutes && call.media != CallMedia::Platform;
     let (reason, ended_by) = attribute_end(cause);
     Some(CallEnding {
         end_time,
@@ -231,7 +240,7 @@ pub fn resolve_end(
         status,
         reason,
         ended_by,
-        minutes_settled: is_paid.then_some(duration.minutes),
+        minutes_settled: is_certain.then_some(duration.minutes),
     })
 }
 
@@ -246,6 +255,7 @@ fn attribute_end(cause: CallEndCause) -> (CallEndReason, EndingParty) {
             ..
         } => (CallEndReason::CoinsEmpty, EndingParty::Server),
         CallEndCause::Unpaid { .. } => (CallEndReason::Server, EndingParty::Server),
+        CallEndCause::MediaLost { .. } => (CallEndReason::MediaLost, EndingParty::Server),
         CallEndCause::Silence { .. } => (CallEndReason::Silence, EndingParty::Server),
     }
 }

@@ -6,7 +6,8 @@ use talktime_proto::timestamp;
 
 use super::convert::minute_rate;
 use crate::badges::{
-    BadgeAssignmentCounts, BadgeRangeFigures, ListenerBadgeProgress, ListenerDayBadge,
+    BadgeAssignmentCounts, BadgeRangeFigures, InclusiveDateRange, ListenerBadgeProgress,
+    ListenerDayBadge,
 };
 use crate::domain::badge::BadgeError;
 use crate::listener_card::ListenerCard;
@@ -47,7 +48,18 @@ pub(super) fn listener_card(card: ListenerCard) -> wire::ListenerCard {
     }
 }
 
-pub(super) fn badge_count(count: BadgeRangeFigures) -> wire::BadgeCount {
+pub(super) fn statistics_response(
+    (range, counts, total_listeners): (InclusiveDateRange, Vec<BadgeRangeFigures>, i64),
+) -> wire::GetBadgeStatisticsResponse {
+    wire::GetBadgeStatisticsResponse {
+        counts: counts.into_iter().map(badge_count).collect(),
+        total_listeners,
+        first_date: range.first.to_string(),
+        last_date: range.last.to_string(),
+    }
+}
+
+fn badge_count(count: BadgeRangeFigures) -> wire::BadgeCount {
     wire::BadgeCount {
         badge: count.badge.name().to_owned(),
         count: count.count,

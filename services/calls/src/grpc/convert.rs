@@ -272,6 +272,8 @@ pub(super) fn receipt_minute(minute: ReceiptMinute) -> wire::ReceiptMinute {
         begins_at: Some(timestamp(minute.begins_at)),
         coins: minute.coins,
         transfer_id: minute.transfer_id,
+        media: minute.media.map(|media| media.name().to_owned()),
+        is_refunded: minute.is_refunded,
     }
 }
 

@@ -4,6 +4,7 @@ mod badges;
 mod convert;
 mod relay;
 mod rings;
+mod seats;
 
 use talktime_kit::Error;
 use talktime_kit::grpc::server::refuse;
@@ -24,6 +25,7 @@ pub(crate) use self::relay::RelayApi;
 use crate::badges::BadgeService;
 use crate::domain::call::CallType;
 use crate::domain::rating::CallRating;
+use crate::media::wire_media_state;
 use crate::service::CallService;
 
 fn into_status(error: impl Into<Error>) -> Status {
@@ -139,6 +141,47 @@ impl CallsService for CallsGrpcApi {
         let marked = self.calls.mark_unanswered_seen(user_id).await;
         marked.map_err(into_status)?;
         Ok(Response::new(wire::MarkUnansweredSeenResponse {}))
+    }
+
+    async fn join_call(
+        &self,
+        request: Request<wire::JoinCallRequest>,
+    ) -> Result<Response<wire::JoinCallResponse>, Status> {
+        let join = seats::parse_join_request(request.into_inner());
+        let joined = self.calls.join_call(&join).await.map_err(into_status)?;
+        let response = seats::join_response(joined, self.calls.terms.media);
+        Ok(Response::new(response))
+    }
+
+    async fn refresh_seat(
+        &self,
+        request: Request<wire::RefreshSeatRequest>,
+    ) -> Result<Response<wire::RefreshSeatResponse>, Status> {
+        let refresh = seats::parse_refresh_request(request.into_inner());
+        let servers = self.calls.refresh_seat(refresh).await;
+        let response = seats::refresh_response(servers.map_err(into_status)?);
+        Ok(Response::new(response))
+    }
+
+    async fn leave_seat(
+        &self,
+        request: Request<wire::LeaveSeatRequest>,
+    ) -> Result<Response<wire::LeaveSeatResponse>, Status> {
+        let leave = seats::parse_leave_request(request.into_inner());
+        self.calls.leave_seat(leave).await.map_err(into_status)?;
+        Ok(Response::new(wire::LeaveSeatResponse {}))
+    }
+
+    async fn report_media(
+        &self,
+        request: Request<wire::ReportMediaRequest>,
+    ) -> Result<Response<wire::ReportMediaResponse>, Status> {
+        let request = request.into_inner();
+        let report = seats::parse_media_report(&request).map_err(into_status)?;
+        let state = self.calls.report_media(report).await.map_err(into_status)?;
+        Ok(Response::new(wire::ReportMediaResponse {
+            state: Some(wire_media_state(request.call_id, state)),
+        }))
     }
 
     async fn end_call(
@@ -378,13 +421,8 @@ impl CallsService for CallsGrpcApi {
         let first = badges::parse_date(request.first_date).map_err(into_status)?;
         let last = badges::parse_date(request.last_date).map_err(into_status)?;
         let counted = self.badges.load_statistics(first, last).await;
-        let (range, counts, total_listeners) = counted.map_err(into_status)?;
-        Ok(Response::new(wire::GetBadgeStatisticsResponse {
-            counts: counts.into_iter().map(badges::badge_count).collect(),
-            total_listeners,
-            first_date: range.first.to_string(),
-            last_date: range.last.to_string(),
-        }))
+        let statistics = counted.map_err(into_status)?;
+        Ok(Response::new(badges::statistics_response(statistics)))
     }
 
     async fn assign_badges(

@@ -1,4 +1,5 @@
-//! Deletes rows that have been kept for long enough: unanswered calls, and the traffic of relays.
+//! Deletes rows that have been kept for long enough: unanswered calls, the traffic of relays, and
+//! seats with what was known of their minutes.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,11 +8,11 @@ use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
-use crate::store::{relay_allocations, rings};
+use crate::store::{relay_allocations, rings, seats};
 
 /// Days for which unanswered calls are kept.
 const UNANSWERED_DAYS: i32 = 180;
-/// Days for which the traffic of relays is kept, longer than a caller may dispute a call.
+/// Days for which seats and the traffic of relays are kept, longer than a caller may dispute a call.
 const RELAY_DAYS: i32 = 90;
 /// Rows deleted in one transaction.
 const BATCH_ROWS: i64 = 1_000;
@@ -24,15 +25,17 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 enum ExpiringRows {
     UnansweredCalls,
     RelayAllocations,
+    Seats,
 }
 
 impl ExpiringRows {
-    const ALL: [Self; 2] = [Self::UnansweredCalls, Self::RelayAllocations];
+    const ALL: [Self; 3] = [Self::UnansweredCalls, Self::RelayAllocations, Self::Seats];
 
     fn job_name(self) -> &'static str {
         match self {
             Self::UnansweredCalls => "calls.unanswered_cleanup",
             Self::RelayAllocations => "calls.relay_cleanup",
+            Self::Seats => "calls.seat_cleanup",
         }
     }
 
@@ -44,6 +47,7 @@ impl ExpiringRows {
             Self::RelayAllocations => {
                 relay_allocations::delete_old(tx, RELAY_DAYS, BATCH_ROWS).await
             }
+            Self::Seats => seats::delete_old(tx, RELAY_DAYS, BATCH_ROWS).await,
         }
     }
 }

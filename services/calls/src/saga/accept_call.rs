@@ -4,6 +4,7 @@
 //! listener before the first minute is charged, and it goes live only after the payment. A call that fails in
 //! between is undone, which voids a charge even if its outcome is unknown.
 
+use chrono::{DateTime, Utc};
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint};
 use tracing::Instrument;
@@ -88,7 +89,7 @@ impl CallService {
         minute: PaidMinute,
     ) -> Result<Call, CallError> {
         let begun = match reserved.media {
-            CallMedia::Own => self.go_live(reserved, minute).await?,
+            CallMedia::Own => self.go_live(reserved, minute, None).await?,
             CallMedia::Platform => self.begin_connecting(reserved).await?,
         };
         match begun {
@@ -102,7 +103,12 @@ impl CallService {
     }
 
     /// Turns a paid call live; `None` if it is not reserved, or connecting, any more.
-    async fn go_live(&self, paid: &Call, minute: PaidMinute) -> Result<Option<Call>, CallError> {
+    async fn go_live(
+        &self,
+        paid: &Call,
+        minute: PaidMinute,
+        flows_since: Option<DateTime<Utc>>,
+    ) -> Result<Option<Call>, CallError> {
         let start = CallStartRequest::of_ring(paid);
         let started = StartedCall::new(paid, &start, minute.balance_coins);
         let busy = [(paid.clone(), Some(started.wait_minutes(&start)))];
@@ -110,6 +116,7 @@ impl CallService {
             call_id: paid.call_id,
             start,
             minute,
+            flows_since,
         };
         let live = self.steps.go_live.submit(task);
         let (live, ()) = tokio::join!(live, self.presence.mark_busy(&busy));
@@ -134,20 +141,27 @@ impl CallService {
         Ok(connecting)
     }
 
-    /// Turns a call live whose parties the platform's media has connected. The first minute is paid already;
-    /// the repeated charge returns the coins that were left.
+    /// Turns a call live whose parties the platform's media has connected, now or since a moment before. The first
+    /// minute is paid already; the repeated charge returns the coins that were left.
     ///
     /// # Errors
     ///
     /// [`CallError::NoSuchCall`], [`CallError::RingOver`] if the call was undone meanwhile; otherwise the
     /// failure of a step, which may be repeated.
-    pub async fn connect_call(&self, call_id: i64) -> Result<Call, CallError> {
+    pub async fn connect_call(
+        &self,
+        call_id: i64,
+        flows_since: Option<DateTime<Utc>>,
+    ) -> Result<Call, CallError> {
         let call = calls::find(&mut *self.db.acquire().await?, call_id).await?;
         let call = call.ok_or(CallError::NoSuchCall)?;
         if call.phase == CallPhase::Connecting {
             let charge = self.charge_minute(&call, 1).await?;
             let minute = steps::evaluate_first_charge(&call, charge)?;
-            self.go_live(&call, minute).await?;
+            let live = self.go_live(&call, minute, flows_since).await?;
+            if live.is_some() {
+                metrics::record_media_connected();
+            }
         }
         self.find_begun_call(call_id).await
     }

@@ -230,7 +230,7 @@ impl CallService {
 
     /// Ends calls for the given causes, a bounded number at a time; returns how many ended
     /// now.
-    pub(super) async fn end_for_causes(&self, causes: Vec<(i64, CallEndCause)>) -> usize {
+    pub(crate) async fn end_for_causes(&self, causes: Vec<(i64, CallEndCause)>) -> usize {
         sum_concurrently(causes, |(call_id, cause)| {
             self.end_for_cause(call_id, cause)
         })

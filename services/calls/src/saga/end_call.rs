@@ -52,6 +52,9 @@ impl CallService {
         };
         let by = call.party_of(end.user_id).unwrap_or(EndingParty::Admin);
         match call.phase {
+            CallPhase::Connecting if self.connect_by_flow_best_effort(&call).await.is_some() => {
+                return Ok(None);
+            }
             CallPhase::Ringing | CallPhase::Reserving | CallPhase::Connecting => {
                 if self.end_before_live(&call, cause).await?.is_some() {
                     return Ok(None);
@@ -85,6 +88,7 @@ impl CallService {
                 metrics::record_ended(call.status);
             }
             self.presence.mark_free(call);
+            self.close_seats_in_background(call);
         }
         Ok(ended)
     }

@@ -6,6 +6,8 @@ use super::steps::settle::SettledCall;
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps;
+use crate::media::judge_minutes::{judge_minutes, load_returns};
+use crate::metrics;
 use crate::peers::build_settle_request;
 use crate::service::CallService;
 use crate::store::calls;
@@ -18,10 +20,11 @@ impl CallService {
             Some(minutes) => minutes,
             None => self.decide_minutes(call).await?,
         };
+        let returns = load_returns(&mut *self.db.acquire().await?, call).await?;
         failpoint::reach("calls.settle.decided");
         self.steps
             .settle
-            .submit(build_settle_request(call, minutes))
+            .submit(build_settle_request(call, minutes, returns))
             .await
     }
 
@@ -41,7 +44,8 @@ impl CallService {
         }
     }
 
-    /// Decides how many minutes count, after charging the begun ones as far as the coins suffice.
+    /// Decides how many minutes count, after charging the begun ones as far as the coins suffice, and which of
+    /// them had sound.
     async fn decide_minutes(&self, call: &Call) -> Result<i32, CallError> {
         let paid = self.charge_begun_minutes(call).await?;
         let mut tx = self.db.begin().await?;
@@ -49,7 +53,10 @@ impl CallService {
         let decided = decided.ok_or_else(|| {
             Error::internal("the row of an ended call is missing in calls.user_calls")
         })?;
+        // Another replica that decides at the same time waits for the row, so the first decision holds.
+        let verdicts = judge_minutes(&mut tx, call, decided).await?;
         tx.commit().await?;
+        metrics::record_refunded_minutes(&verdicts);
         Ok(decided)
     }
 

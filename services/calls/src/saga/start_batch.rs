@@ -204,6 +204,7 @@ impl StartBatchHandler {
                 call_id: progress.state.0.call_id,
                 start: progress.member.task.start.clone(),
                 minute: progress.state.1,
+                flows_since: None,
             })
         };
         let live = run_step(&self.go_live, paid, start, |progress, live| match live {

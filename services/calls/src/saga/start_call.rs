@@ -133,7 +133,8 @@ impl CallService {
         start: &CallStartRequest,
     ) -> Result<Option<(NewRing, i64)>, CallError> {
         let terms = &self.terms.ringing;
-        let media = terms.choose_media(start.ring, start.media)?;
+        terms.check_ring(start.ring)?;
+        let media = self.terms.media.choose_carrier(start.ring, start.media)?;
         if !start.ring {
             return Ok(None);
         }

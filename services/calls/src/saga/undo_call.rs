@@ -9,7 +9,7 @@ use talktime_kit::{Error, failpoint, idempotency};
 use super::bounds::LEASE_SECS;
 use super::requests::START_ROUTE;
 use crate::domain::CallError;
-use crate::domain::call::{Call, CallPhase};
+use crate::domain::call::{Call, CallMedia, CallPhase};
 use crate::domain::ringing::{self, RingEnding};
 use crate::metrics;
 use crate::ring_events;
@@ -69,7 +69,13 @@ impl CallService {
 
     /// Undoes a call without a waiting request; if that fails, the sweeper retries. Returns how many were
     /// undone.
+    /// A call that connects goes live instead if its media flows, which its apps may keep to themselves.
     pub(super) async fn undo_best_effort(&self, call: Call) -> usize {
+        if call.phase == CallPhase::Connecting
+            && self.connect_by_flow_best_effort(&call).await.is_some()
+        {
+            return 0;
+        }
         match self.undo_call(&call, true).await.map_err(Error::from) {
             Ok(live) => usize::from(live.is_none()),
             Err(error) => {
@@ -108,6 +114,10 @@ impl CallService {
             idempotency::release(&mut tx, call.user_id, START_ROUTE, key).await?;
         }
         tx.commit().await?;
+        self.close_seats_in_background(&call);
+        if call.media == CallMedia::Platform {
+            metrics::record_media_unconnected(&call);
+        }
         if call.is_ring() {
             self.relay.wake();
             metrics::record_unanswered(&call);

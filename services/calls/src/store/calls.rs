@@ -3,12 +3,22 @@
 //! Leases and minutes follow the clock of the database, which all replicas share, because the clocks of
 //! replicas may differ.
 
+use chrono::{DateTime, Utc};
 use talktime_kit::db::{PgConnection, column};
 
 use super::call_columns::call_columns;
 use crate::domain::call::Call;
 use crate::domain::ringing::RingEnding;
 use crate::domain::steps::{CallEnding, PaidMinute};
+
+/// A call to turn live, whose first minute is paid.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveStart {
+    pub call_id: i64,
+    pub minute: PaidMinute,
+    /// When the platform's media began to flow, if it did before; the call then began with it.
+    pub flows_since: Option<DateTime<Utc>>,
+}
 
 /// Turns reserved calls, whose first minute is paid, into live ones, and calls that the platform's media has
 /// connected. Returns those that were not undone
@@ -18,18 +28,22 @@ use crate::domain::steps::{CallEnding, PaidMinute};
 /// and only then looks for a call of the user. If this statement does not see that row, the call was
 /// reserved before the row was committed, and so the deletion finds the call. The same holds for a block
 /// and `barred_pairs`.
-pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx::Result<Vec<Call>> {
+pub async fn go_live(tx: &mut PgConnection, paid: &[LiveStart]) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
         "UPDATE calls.user_calls AS reserved
-         SET phase = 'active', start_time = now(), minutes_billed = 1,
+         SET phase = 'active', start_time = begins_at, minutes_billed = 1,
              coins_spent = coins_per_minute,
-             next_step_at = now() + make_interval(secs => minute_secs),
+             next_step_at = begins_at + make_interval(secs => minute_secs),
              low_balance_told = is_low, status = 'ongoing', updated_at = now(),
              -- A ring that goes live at once is published as accepted, too.
              version = version + 1 + is_newly_low
                        + (phase = 'reserving' AND ring_expires_at IS NOT NULL)::integer
-         FROM unnest($1::bigint[], $2::boolean[], $3::integer[])
-              AS paid (paid_call_id, is_low, is_newly_low)
+         FROM unnest($1::bigint[], $2::boolean[], $3::integer[], $4::timestamptz[])
+              AS paid (paid_call_id, is_low, is_newly_low, flows_since)
+              JOIN LATERAL (
+                  SELECT LEAST(now(), GREATEST(COALESCE(flows_since, now()), accepted_at)) AS begins_at
+                  FROM calls.user_calls AS accepted WHERE accepted.call_id = paid_call_id
+              ) AS live ON true
          WHERE call_id = paid_call_id
            AND (phase = 'connecting'
                 OR phase = 'reserving' AND (media = 'own' OR ring_expires_at IS NULL))
@@ -43,9 +57,10 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[(i64, PaidMinute)]) -> sqlx:
          RETURNING ",
         call_columns!()
     ))
-    .bind(column(paid, |(call_id, _)| *call_id))
-    .bind(column(paid, |(_, minute)| minute.is_low))
-    .bind(column(paid, |(_, minute)| i32::from(minute.is_newly_low)))
+    .bind(column(paid, |start| start.call_id))
+    .bind(column(paid, |start| start.minute.is_low))
+    .bind(column(paid, |start| i32::from(start.minute.is_newly_low)))
+    .bind(column(paid, |start| start.flows_since))
     .fetch_all(tx)
     .await
 }
@@ -117,6 +132,32 @@ pub async fn lock_by_ids(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Resul
     .bind(call_ids)
     .fetch_all(tx)
     .await
+}
+
+/// Loads calls by their ids; those that do not exist are left out.
+pub async fn list_by_ids(
+    connection: &mut PgConnection,
+    call_ids: &[i64],
+) -> sqlx::Result<Vec<Call>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        call_columns!(),
+        " FROM calls.user_calls WHERE call_id = ANY($1)"
+    ))
+    .bind(call_ids)
+    .fetch_all(connection)
+    .await
+}
+
+/// Locks a call if it is connecting, so that of two apps that report at once the later one sees both.
+pub async fn lock_connecting(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "SELECT FROM calls.user_calls WHERE call_id = $1 AND phase = 'connecting' FOR UPDATE",
+    )
+    .bind(call_id)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Lists the next `limit` calls with busy parties after an id.

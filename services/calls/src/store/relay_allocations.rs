@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use talktime_kit::db::{PgConnection, column};
 
-use crate::domain::relay::{AllocationReport, RelayTraffic};
+use crate::domain::relay::{AllocationReport, RelayTraffic, SeatRole};
 
 /// Totals of an allocation as stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StoredTotals {
     pub last_seq: i64,
     pub traffic: RelayTraffic,
+    /// Time of the last report.
+    pub reported_at: DateTime<Utc>,
 }
 
 /// Session id and user name of an allocation within its realm.
@@ -47,6 +50,7 @@ fn stored_totals(row: &PgRow) -> sqlx::Result<(AllocationKey, StoredTotals)> {
     };
     let totals = StoredTotals {
         last_seq: row.try_get("last_seq")?,
+        reported_at: row.try_get("reported_at")?,
         traffic,
     };
     let key = (row.try_get("allocation")?, row.try_get("username")?);
@@ -115,6 +119,30 @@ pub async fn list_ended_calls(
     .fetch_all(connection)
     .await?;
     Ok(ended.into_iter().collect())
+}
+
+/// Totals of an allocation of a call.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct CallAllocation {
+    pub call_id: i64,
+    pub role: SeatRole,
+    pub began_at: DateTime<Utc>,
+    pub in_packets: i64,
+    pub out_packets: i64,
+}
+
+/// Lists the allocations of calls.
+pub async fn list_of_calls(
+    connection: &mut PgConnection,
+    call_ids: &[i64],
+) -> sqlx::Result<Vec<CallAllocation>> {
+    sqlx::query_as(
+        "SELECT call_id, role, began_at, in_packets, out_packets
+         FROM calls.relay_allocations WHERE call_id = ANY($1)",
+    )
+    .bind(call_ids)
+    .fetch_all(connection)
+    .await
 }
 
 /// Deletes up to `limit` allocations whose last report is older than some days; returns how many.

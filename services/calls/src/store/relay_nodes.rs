@@ -1,5 +1,6 @@
 //! `calls.relay_nodes`: the relays, and when the agent beside each reported last.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 
@@ -42,4 +43,15 @@ pub async fn list_reporting(
     .bind(within_secs)
     .fetch_all(connection)
     .await
+}
+
+/// Returns when the one of these relays that has been silent longest reported last; `None` if they are unknown.
+pub async fn find_oldest_report(
+    connection: &mut PgConnection,
+    realms: &[String],
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar("SELECT min(reported_at) FROM calls.relay_nodes WHERE realm = ANY($1)")
+        .bind(realms)
+        .fetch_one(connection)
+        .await
 }

@@ -9,7 +9,7 @@ use talktime_calls::domain::ending::{CallEndReason, EndingParty};
 use talktime_calls::domain::limits::SagaTimeLimits;
 use talktime_calls::domain::ringing::{self, AcceptRingDecision, RingEndCause};
 use talktime_calls::domain::steps::{self, CallEndCause, MinuteChargeOutcome};
-use talktime_calls::store::calls::{self, CallReceipt};
+use talktime_calls::store::calls::{self, CallReceipt, LiveStart};
 use talktime_calls::store::reservations::{self, NewCall, NewRing};
 use talktime_calls::store::{deleted_users, live_parties, rings};
 use talktime_kit::db::PgConnection;
@@ -125,7 +125,15 @@ impl ModelAndDatabase {
         let minute =
             steps::evaluate_first_charge(&call, MinuteChargeOutcome::Paid { balance_coins })
                 .expect("paid");
-        let live = calls::go_live(tx, &[(call_id, minute)]).await;
+        let live = calls::go_live(
+            tx,
+            &[LiveStart {
+                call_id,
+                minute,
+                flows_since: None,
+            }],
+        )
+        .await;
         let live = live.expect("asked").pop();
         assert_eq!(
             comparable_text(live),

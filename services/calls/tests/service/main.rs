@@ -3,10 +3,12 @@
 mod agreement;
 mod badges;
 mod hang_ups;
+mod media;
 mod model;
 mod permission;
 mod plans;
 mod relay;
 mod ring_model;
 mod rings;
+mod seats;
 mod simulation;

@@ -2,6 +2,7 @@
 
 use talktime_calls::SCHEMA;
 use talktime_calls::domain::steps::{self, MinuteChargeOutcome};
+use talktime_calls::store::calls::LiveStart;
 use talktime_calls::store::{barred_pairs, calls, deleted_users, reservations};
 use talktime_kit::testing::TestDatabase;
 
@@ -46,7 +47,15 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
             .expect("lifted");
         let charge = MinuteChargeOutcome::Paid { balance_coins: 0 };
         let minute = steps::evaluate_first_charge(&call, charge).expect("paid");
-        let live = calls::go_live(&mut tx, &[(call.call_id, minute)]).await;
+        let live = calls::go_live(
+            &mut tx,
+            &[LiveStart {
+                call_id: call.call_id,
+                minute,
+                flows_since: None,
+            }],
+        )
+        .await;
         assert_eq!(
             live.expect("asked").len(),
             usize::from(may_talk),

@@ -1,5 +1,6 @@
 //! The go-live step: turns reserved calls, whose first minute is paid, into live ones.
 
+use chrono::{DateTime, Utc};
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::{Relay, outbox};
@@ -11,7 +12,7 @@ use crate::domain::steps::PaidMinute;
 use crate::events;
 use crate::saga::batching::index_by_id;
 use crate::saga::requests::{CallStartRequest, StartedCall};
-use crate::store::calls;
+use crate::store::calls::{self, LiveStart};
 
 /// Turns a batch of calls live in one transaction.
 pub(crate) struct GoLiveBatchHandler {
@@ -26,6 +27,8 @@ pub(crate) struct PaidCallStart {
     pub(crate) call_id: i64,
     pub(crate) start: CallStartRequest,
     pub(crate) minute: PaidMinute,
+    /// When the platform's media began to flow, if it did before.
+    pub(crate) flows_since: Option<DateTime<Utc>>,
 }
 
 impl BatchHandler for GoLiveBatchHandler {
@@ -38,10 +41,12 @@ impl BatchHandler for GoLiveBatchHandler {
         &self,
         group: &[BatchItem<PaidCallStart>],
     ) -> Result<Vec<Self::Answer>, CallError> {
-        let paid: Vec<(i64, PaidMinute)> = group
-            .iter()
-            .map(|member| (member.task.call_id, member.task.minute))
-            .collect();
+        let paid = group.iter().map(|BatchItem { task, .. }| LiveStart {
+            call_id: task.call_id,
+            minute: task.minute,
+            flows_since: task.flows_since,
+        });
+        let paid: Vec<LiveStart> = paid.collect();
         let mut tx = self.db.begin().await?;
         let live = index_by_id(calls::go_live(&mut tx, &paid).await?);
         let answers = group.iter().map(|BatchItem { task, .. }| {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_calls::domain::call::{Call, CallPhase, CallStatus};
+use talktime_calls::domain::call::{Call, CallMedia, CallPhase, CallStatus};
+use talktime_calls::domain::evidence::MinuteReturns;
 
-use super::wallet::WalletRequest;
+use super::wallet::{WalletRequest, count};
 use super::world::{PublishedFigures, SimulatedWorld};
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, PAISE_PER_MINUTE};
 
@@ -41,10 +42,10 @@ pub(super) fn assert_invariants(world: &SimulatedWorld) {
 
 /// Asserts that no minute is charged before it begins by the clock of the database. Only a clock that was
 /// replaced may have been ahead.
-pub(super) fn assert_not_charged_early(world: &SimulatedWorld, ask: WalletRequest) {
+pub(super) fn assert_not_charged_early(world: &SimulatedWorld, ask: &WalletRequest) {
     let WalletRequest::Charge {
         call_id, minute, ..
-    } = ask
+    } = *ask
     else {
         return;
     };
@@ -225,7 +226,10 @@ fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
         assert_billed_for_talk_time(world, id, seconds);
     }
     let wallet = world.wallet.borrow();
-    let expected: Vec<(i32, i64)> = (1..=minutes).map(|n| (n, COINS_PER_MINUTE)).collect();
+    let returns = world.minute_returns(id);
+    assert_returned_once(call, &returns);
+    let kept = (1..=minutes).filter(|minute| !returns.returned.contains(minute));
+    let expected: Vec<(i32, i64)> = kept.map(|minute| (minute, COINS_PER_MINUTE)).collect();
     assert_eq!(
         wallet.charged_minutes(id),
         expected,
@@ -233,13 +237,34 @@ fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
     );
     assert_eq!(
         call.coins_spent,
-        i64::from(minutes) * COINS_PER_MINUTE,
+        (i64::from(minutes) - count(&returns.returned)) * COINS_PER_MINUTE,
         "call {id}"
     );
-    let earned = i64::from(minutes) * PAISE_PER_MINUTE;
+    let earned = (i64::from(minutes) - count(&returns.unearned)) * PAISE_PER_MINUTE;
     assert_eq!(call.listener_paise_earned, earned, "call {id}");
     let settled = wallet.settlement(id).expect("it is settled");
     assert_eq!(settled.listener_paise, earned, "call {id}");
+}
+
+/// Asserts that only minutes of a call that the platform carried are returned, each once, and that the listener loses
+/// no other minute.
+fn assert_returned_once(call: &Call, returns: &MinuteReturns) {
+    let MinuteReturns { returned, unearned } = returns;
+    let minutes = call.duration_minutes.expect("it has ended");
+    let is_counted = |minute: &i32| (1..=minutes).contains(minute);
+    assert!(returned.iter().all(is_counted), "{call:?}: {returns:?}");
+    assert!(
+        returned.is_sorted_by(|left, right| left < right),
+        "{returns:?}"
+    );
+    assert!(
+        unearned.iter().all(|minute| returned.contains(minute)),
+        "{returns:?}"
+    );
+    assert!(
+        call.media == CallMedia::Platform || returned.is_empty(),
+        "{call:?}: {returns:?}"
+    );
 }
 
 /// Asserts that a caller or listener who hangs up is billed for the time since the start. Less is billed only

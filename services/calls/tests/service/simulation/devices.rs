@@ -1,13 +1,15 @@
 //! Devices of people who are rung: they ring, accept, decline, or do nothing.
 
+use chrono::TimeDelta;
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
 use talktime_calls::domain::ending::RingOutcomeReason;
 use talktime_calls::domain::ringing::RingEndCause;
+use talktime_calls::domain::steps::CallEndCause;
 
 use super::people::request;
-use super::ringing_driver;
 use super::runtime::TaskOwner;
 use super::world::SimulatedWorld;
+use super::{driver, ringing_driver};
 
 /// Sessions of the devices of a person.
 const SESSIONS: [&str; 2] = ["phone", "tablet"];
@@ -67,6 +69,22 @@ async fn accept(world: &SimulatedWorld, call: &Call) {
         runtime.sleep(200..7_000).await;
         request(world, move |world| async move {
             let _ = ringing_driver::connect(&world, call_id).await;
+        });
+        if runtime.one_in(3) {
+            lose_media(world, call_id).await;
+        }
+    }
+}
+
+/// Ends a call some time after its sound was lost, as several replicas may find at once.
+async fn lose_media(world: &SimulatedWorld, call_id: i64) {
+    let runtime = &world.runtime;
+    runtime.sleep(0..30_000).await;
+    let last_good = world.database_now() - TimeDelta::milliseconds(runtime.between(0..20_000));
+    let cause = CallEndCause::MediaLost { last_good };
+    for _ in 0..runtime.between(1..3) {
+        request(world, move |world| async move {
+            let _ = driver::end(&world, call_id, cause).await;
         });
     }
 }

@@ -180,6 +180,7 @@ pub(super) async fn settle(world: &SimulatedWorld, call: &Call) -> Result<(), Un
         None => decide_minutes(world, call).await?,
     };
     let ask = WalletRequest::Settle {
+        returns: world.minute_returns(call.call_id),
         call_id: call.call_id,
         listener_id: call.listener_id,
         minutes,
@@ -216,7 +217,11 @@ async fn decide_minutes(world: &SimulatedWorld, call: &Call) -> Result<i32, Unkn
             }
         }
     };
-    let decide = |rows: &mut ModelRows, _| rows.decide_minutes(call.call_id, paid);
+    let decide = |rows: &mut ModelRows, _| {
+        let decided = rows.decide_minutes(call.call_id, paid)?;
+        world.judge_minutes(call, decided);
+        Some(decided)
+    };
     Ok(world.transact(decide).await?.expect("an ended call stays"))
 }
 

@@ -10,6 +10,7 @@ mod checks;
 mod deletion_driver;
 mod devices;
 mod driver;
+mod minutes;
 mod network;
 mod people;
 mod ringing_driver;

@@ -49,7 +49,7 @@ impl SimulatedWorld {
         ask: WalletRequest,
     ) -> Result<WalletAnswer, UnknownOutcome> {
         for _ in 0..TRIES {
-            if let Ok(answer) = self.ask_wallet_once(ask).await {
+            if let Ok(answer) = self.ask_wallet_once(ask.clone()).await {
                 return Ok(answer);
             }
         }
@@ -58,7 +58,7 @@ impl SimulatedWorld {
 
     async fn ask_wallet_once(&self, ask: WalletRequest) -> Result<WalletAnswer, UnknownOutcome> {
         if self.is_rough.get() && self.runtime.one_in(ONE_IN_TWICE) {
-            let world = self.clone();
+            let (world, ask) = (self.clone(), ask.clone());
             self.runtime.spawn(TaskOwner::World, async move {
                 world.runtime.sleep(LATE_MS).await;
                 world.at_wallet(ask);
@@ -84,18 +84,18 @@ impl SimulatedWorld {
         if !self.is_wallet_up.get() {
             return None;
         }
-        checks::assert_not_charged_early(self, ask);
-        let answer = self.wallet.borrow_mut().answer(ask);
+        checks::assert_not_charged_early(self, &ask);
+        let answer = self.wallet.borrow_mut().answer(ask.clone());
         if let (
             WalletRequest::Charge {
                 call_id, minute, ..
             },
             WalletAnswer::Charge(MinuteChargeOutcome::Paid { .. }),
-        ) = (ask, answer)
+        ) = (&ask, &answer)
         {
             let mut charged_ms = self.charged_ms.borrow_mut();
             let now_ms = self.runtime.now_ms();
-            charged_ms.entry((call_id, minute)).or_insert(now_ms);
+            charged_ms.entry((*call_id, *minute)).or_insert(now_ms);
         }
         self.log_line(|| format!("wallet: {ask:?} -> {answer:?}"));
         checks::assert_invariants(self);

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use talktime_calls::domain::evidence::MinuteReturns;
 use talktime_calls::domain::steps::MinuteChargeOutcome;
 
 /// A request to the wallet. Equal requests are the same request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum WalletRequest {
     Charge {
         call_id: i64,
@@ -22,19 +23,21 @@ pub(super) enum WalletRequest {
         listener_id: i64,
         minutes: i32,
         paise_per_minute: i64,
+        returns: MinuteReturns,
     },
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum WalletAnswer {
     Charge(MinuteChargeOutcome),
     Voided,
     Settled(SettlementFigures),
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct SettlementFigures {
     pub(super) minutes: i32,
+    pub(super) returns: MinuteReturns,
     pub(super) coins_spent: i64,
     pub(super) listener_paise: i64,
 }
@@ -82,8 +85,10 @@ impl WalletModel {
                 listener_id,
                 minutes,
                 paise_per_minute,
+                returns,
             } => {
-                WalletAnswer::Settled(self.settle(call_id, listener_id, minutes, paise_per_minute))
+                let paise = paise_per_minute;
+                WalletAnswer::Settled(self.settle((call_id, listener_id), minutes, paise, returns))
             }
         }
     }
@@ -131,17 +136,18 @@ impl WalletModel {
 
     fn settle(
         &mut self,
-        call_id: i64,
-        listener_id: i64,
+        (call_id, listener_id): (i64, i64),
         minutes: i32,
         paise: i64,
+        returns: MinuteReturns,
     ) -> SettlementFigures {
         if let Some(before) = self.settled.get(&call_id) {
             assert_eq!(
-                before.minutes, minutes,
+                (before.minutes, &before.returns),
+                (minutes, &returns),
                 "call {call_id} is settled differently"
             );
-            return *before;
+            return before.clone();
         }
         for minute in 1..=minutes {
             assert!(
@@ -150,7 +156,7 @@ impl WalletModel {
             );
         }
         for (id, _) in self.charged_minutes(call_id) {
-            if id > minutes {
+            if id > minutes || returns.returned.contains(&id) {
                 self.void((call_id, id));
             }
         }
@@ -161,11 +167,12 @@ impl WalletModel {
                 .iter()
                 .map(|(_, coins)| coins)
                 .sum(),
-            listener_paise: i64::from(minutes) * paise,
+            listener_paise: (i64::from(minutes) - count(&returns.unearned)) * paise,
+            returns,
         };
         *self.paise.entry(listener_id).or_default() += settled.listener_paise;
         self.cost_paise += settled.listener_paise;
-        self.settled.insert(call_id, settled);
+        self.settled.insert(call_id, settled.clone());
         settled
     }
 
@@ -174,7 +181,7 @@ impl WalletModel {
     }
 
     pub(super) fn settlement(&self, call_id: i64) -> Option<SettlementFigures> {
-        self.settled.get(&call_id).copied()
+        self.settled.get(&call_id).cloned()
     }
 
     /// Charged minutes of a call that were not returned, with their coins.
@@ -190,4 +197,9 @@ impl WalletModel {
     pub(super) fn charged_calls(&self) -> BTreeSet<i64> {
         self.charges.keys().map(|(call_id, _)| *call_id).collect()
     }
+}
+
+/// Number of these minutes.
+pub(super) fn count(minutes: &[i32]) -> i64 {
+    i64::try_from(minutes.len()).expect("a few")
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_calls::domain::call::{Call, CallStatus};
+use talktime_calls::domain::evidence::MinuteVerdict;
 use talktime_calls::domain::limits::SagaTimeLimits;
 
 use super::runtime::SimulatedRuntime;
@@ -93,6 +94,8 @@ pub(super) struct WorldState {
     pub(super) published: RefCell<BTreeMap<i64, Vec<PublishedFigures>>>,
     /// Number of times that the end of each ring was published.
     pub(super) published_rings: RefCell<BTreeMap<i64, usize>>,
+    /// What was decided about the sound of each minute, by `(call_id, minute)`.
+    pub(super) verdicts: RefCell<BTreeMap<(i64, i32), MinuteVerdict>>,
     /// Time at which each minute was charged, by `(call_id, minute)`.
     pub(super) charged_ms: RefCell<BTreeMap<(i64, i32), i64>>,
     /// True talk time of each call.
@@ -134,6 +137,7 @@ impl SimulatedWorld {
             deletions: RefCell::default(),
             published: RefCell::default(),
             published_rings: RefCell::default(),
+            verdicts: RefCell::default(),
             charged_ms: RefCell::default(),
             talked_ms: RefCell::default(),
             log: RefCell::new(is_logged.then(Vec::new)),

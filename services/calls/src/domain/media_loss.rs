@@ -1,0 +1,90 @@
+//! Decides whether a live call that the platform's media carries ends since nobody hears anything.
+//!
+//! What counts is what reaches the caller, who pays. The relay knows that best; where it is silent itself, both apps
+//! must agree.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::call::{Call, CallMedia, CallPhase};
+use super::seats::{Seat, SeatPair};
+use super::steps::CallEndCause;
+
+/// Time limits of the media of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct LossLimits {
+    /// Time without sound after which a call ends.
+    pub lost: TimeDelta,
+    /// Time within which an app reports that it receives packets, if it does.
+    pub reported_within: TimeDelta,
+}
+
+/// What is known of the relays of a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RelayPresence {
+    /// The relays of both seats report.
+    Reporting,
+    /// At least one of them does not, so that nothing follows from what it has not counted.
+    Away,
+}
+
+/// Returns the cause to end a live call without sound, with the last moment at which there was some.
+pub fn evaluate_loss(
+    call: &Call,
+    pair: &SeatPair,
+    relays: RelayPresence,
+    limits: LossLimits,
+) -> Option<CallEndCause> {
+    let start = call
+        .start_time
+        .filter(|_| call.phase == CallPhase::Active && call.media == CallMedia::Platform)?;
+    let (caller, listener) = (pair.caller.as_ref()?, pair.listener.as_ref()?);
+    let counted = count_by_relay(caller, listener).filter(|_| relays == RelayPresence::Reporting);
+    let last_good = match counted {
+        Some(counted) => counted.last_good(caller, limits, call.read_at)?,
+        None => lost_for_both(caller, listener)?,
+    };
+    let last_good = last_good.max(start);
+    (last_good + limits.lost <= call.read_at).then_some(CallEndCause::MediaLost { last_good })
+}
+
+/// When the relay counted last what matters to the caller.
+struct CountedFlow {
+    /// Packets of the listener that were delivered to the caller.
+    to_caller_at: DateTime<Utc>,
+    /// Anything at all from the caller's phone.
+    from_caller_at: DateTime<Utc>,
+}
+
+fn count_by_relay(caller: &Seat, listener: &Seat) -> Option<CountedFlow> {
+    Some(CountedFlow {
+        to_caller_at: caller.relay_out_grew_at?.min(listener.relay_in_grew_at?),
+        from_caller_at: caller.relay_in_grew_at?,
+    })
+}
+
+impl CountedFlow {
+    /// Returns the last moment at which the caller heard something and was there; `None` while the caller's app
+    /// says that packets arrive, since the relay reports only every some seconds.
+    fn last_good(
+        &self,
+        caller: &Seat,
+        limits: LossLimits,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let received_at = caller.rx_grew_at;
+        let is_receiving = received_at.is_some_and(|at| at + limits.reported_within > now);
+        if is_receiving && caller.is_connected() {
+            return None;
+        }
+        let heard_at = received_at.map_or(self.to_caller_at, |at| at.max(self.to_caller_at));
+        let reported_at = caller.reported_at;
+        let there_at = reported_at.map_or(self.from_caller_at, |at| at.max(self.from_caller_at));
+        Some(heard_at.min(there_at))
+    }
+}
+
+/// Returns since when both apps say that nothing arrives.
+fn lost_for_both(caller: &Seat, listener: &Seat) -> Option<DateTime<Utc>> {
+    let (caller, listener) = (caller.lost_since()?, listener.lost_since()?);
+    Some(caller.max(listener))
+}

@@ -1,0 +1,100 @@
+//! Closes the seats of calls that are over: the relays stop carrying them, and the gateways stop passing signals.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use prost::Message as _;
+use talktime_kit::Error;
+use talktime_proto::calls::relay_cut_subject;
+use talktime_proto::calls::v1::seat_message::Kind;
+use talktime_proto::calls::v1::{RelayCut, SeatsClosed};
+use tokio::time::timeout;
+use tracing::Instrument;
+
+use super::seat_messages::SeatMessenger;
+use crate::domain::CallError;
+use crate::domain::call::{Call, CallMedia};
+use crate::domain::relay::SeatName;
+use crate::service::CallService;
+use crate::store::seats::{self, UncutSeat};
+
+/// Time limit for NATS, which only buffers the message.
+const PUBLISH_TIMEOUT: Duration = Duration::from_millis(200);
+
+impl CallService {
+    /// Closes the seats of a call that has just ended, or will not begin, in the background. If that fails, the watch
+    /// of the media retries.
+    pub(crate) fn close_seats_in_background(&self, call: &Call) {
+        if call.media != CallMedia::Platform {
+            return;
+        }
+        let (service, call) = (self.clone(), call.clone());
+        let close = async move {
+            if let Err(error) = service
+                .close_seats(std::slice::from_ref(&call))
+                .await
+                .map_err(Error::from)
+            {
+                let call_id = call.call_id;
+                tracing::warn!(%error, call_id, "failed to close the seats of a call; the watch of the media will retry");
+            }
+        };
+        self.lifecycle.spawn(close.in_current_span());
+    }
+
+    /// Tells the relays and gateways of these calls, which are over, to close their seats.
+    pub(super) async fn close_seats(&self, calls: &[Call]) -> Result<(), CallError> {
+        let call_ids: Vec<i64> = calls.iter().map(|call| call.call_id).collect();
+        let uncut = seats::list_uncut(&mut *self.db.acquire().await?, &call_ids).await?;
+        if uncut.is_empty() {
+            return Ok(());
+        }
+        for (realm, usernames) in names_by_realm(&uncut) {
+            self.seat_messages.publish_cut(&realm, usernames).await?;
+        }
+        for call in calls {
+            let closed = |user_id| (user_id, Kind::Closed(SeatsClosed {}));
+            let messages = call.parties().map(closed).to_vec();
+            self.seat_messages.publish(call.call_id, messages).await;
+        }
+        let mut tx = self.db.begin().await?;
+        seats::record_cut(&mut tx, &call_ids).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Names of the seats that each relay has to cut, which stand for all their credentials.
+fn names_by_realm(uncut: &[UncutSeat]) -> BTreeMap<String, Vec<String>> {
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for seat in uncut {
+        let name = SeatName {
+            call_id: seat.call_id,
+            role: seat.role,
+            epoch: seat.epoch,
+        };
+        for realm in &seat.realms {
+            names
+                .entry(realm.clone())
+                .or_default()
+                .push(name.to_string());
+        }
+    }
+    names
+}
+
+impl SeatMessenger {
+    /// Orders a relay to cut these seats.
+    async fn publish_cut(&self, realm: &str, usernames: Vec<String>) -> Result<(), Error> {
+        if self.nats.connection_state() != State::Connected {
+            return Err(Error::internal("NATS is not connected"));
+        }
+        let payload = RelayCut { usernames }.encode_to_vec().into();
+        let publishing = self.nats.publish(relay_cut_subject(realm), payload);
+        let published = timeout(PUBLISH_TIMEOUT, publishing).await;
+        published
+            .map_err(|_elapsed| Error::internal("NATS did not take a message in time"))?
+            .map_err(Error::internal)
+    }
+}

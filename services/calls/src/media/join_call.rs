@@ -1,0 +1,159 @@
+//! Takes seats, renews their credentials, and gives them up.
+
+use talktime_kit::db::PgConnection;
+use talktime_proto::calls::v1::seat_message::Kind;
+
+use super::{JoinRequest, JoinedSeat, SeatRequest};
+use crate::domain::CallError;
+use crate::domain::call::{Call, CallPhase};
+use crate::domain::relay::{SeatName, SeatRole};
+use crate::domain::relay_choice::RelayAddress;
+use crate::domain::seats::{self as decisions, Seat, SeatPair};
+use crate::media::relay_credentials::IceServer;
+use crate::service::CallService;
+use crate::store::seats::NewSeat;
+use crate::store::{calls, seats};
+
+impl CallService {
+    /// Takes the seat of a session at a call. The same session gets a new epoch each time, and goes on with its
+    /// connection; another session of the user must take the seat over.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::NoSuchCall`], [`CallError::NotAParty`], [`CallError::MediaNotPlatform`],
+    /// [`CallError::NotInCall`] unless the call is accepted and not over, [`CallError::SeatTaken`],
+    /// [`CallError::NoRelay`].
+    pub(crate) async fn join_call(&self, join: &JoinRequest) -> Result<JoinedSeat, CallError> {
+        let mut tx = self.db.begin().await?;
+        // The lock orders joins of both sides, and a join with the end of the call.
+        let locked = calls::lock_by_ids(&mut tx, &[join.call_id]).await?;
+        let call = locked.into_iter().next().ok_or(CallError::NoSuchCall)?;
+        let role = decisions::require_role(&call, join.user_id)?;
+        let pair = seats::find_present(&mut tx, call.call_id).await?;
+        let (present, session_id) = (pair.seat(role), &join.session_id);
+        let epoch = decisions::evaluate_join(&call, role, session_id, join.take_over, present)?;
+        let inherits = present.is_some_and(|seat| seat.session_id == *session_id);
+        let relays = self.load_relays(&mut tx, join.call_id).await?;
+        let realms = relays.iter().map(|relay| relay.realm.clone());
+        let new = NewSeat {
+            call_id: call.call_id,
+            role,
+            epoch,
+            session_id,
+            realms: realms.collect(),
+            inherits,
+        };
+        seats::insert(&mut tx, &new).await?;
+        tx.commit().await?;
+        self.publish_joined(&call, role, epoch).await;
+        Ok(self.joined_seat(&call, (role, epoch), &pair, &relays))
+    }
+
+    /// Returns new credentials for a seat, with which its app restarts ICE.
+    ///
+    /// # Errors
+    ///
+    /// As [`CallService::join_call`], and [`CallError::StaleEpoch`] unless the seat is the present one.
+    pub(crate) async fn refresh_seat(
+        &self,
+        request: SeatRequest,
+    ) -> Result<Vec<IceServer>, CallError> {
+        let mut tx = self.db.begin().await?;
+        let (_, _, seat) = load_seat(&mut tx, request).await?;
+        let relays = self.load_relays(&mut tx, request.call_id).await?;
+        let realms: Vec<String> = relays.iter().map(|relay| relay.realm.clone()).collect();
+        seats::add_realms(&mut tx, &seat, &realms).await?;
+        tx.commit().await?;
+        Ok(self.sign_credentials((seat.role, seat.epoch), request.call_id, &relays))
+    }
+
+    /// Gives up a seat; the call goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`CallService::refresh_seat`].
+    pub(crate) async fn leave_seat(&self, request: SeatRequest) -> Result<(), CallError> {
+        let mut tx = self.db.begin().await?;
+        let (call, pair, seat) = load_seat(&mut tx, request).await?;
+        let left = seats::record_left(&mut tx, &seat).await?;
+        tx.commit().await?;
+        let left = left.ok_or(CallError::StaleEpoch)?;
+        let peer_user_id = left.role.other().user_id(&call);
+        let message = (peer_user_id, Kind::PeerLeft(left.epoch));
+        self.seat_messages
+            .publish(call.call_id, vec![message])
+            .await;
+        self.publish_state_change(&call, &pair, &pair.clone().with_seat(left))
+            .await;
+        Ok(())
+    }
+
+    async fn load_relays(
+        &self,
+        connection: &mut PgConnection,
+        call_id: i64,
+    ) -> Result<Vec<RelayAddress>, CallError> {
+        let relays = self.relays.load_relays(connection, call_id).await?;
+        if relays.is_empty() {
+            return Err(CallError::NoRelay);
+        }
+        Ok(relays)
+    }
+
+    async fn publish_joined(&self, call: &Call, role: SeatRole, epoch: i32) {
+        let messages = vec![
+            (role.user_id(call), Kind::Taken(epoch)),
+            (role.other().user_id(call), Kind::PeerJoined(epoch)),
+        ];
+        self.seat_messages.publish(call.call_id, messages).await;
+    }
+
+    fn joined_seat(
+        &self,
+        call: &Call,
+        (role, epoch): (SeatRole, i32),
+        pair: &SeatPair,
+        relays: &[RelayAddress],
+    ) -> JoinedSeat {
+        let is_connecting = call.phase == CallPhase::Connecting;
+        let accepted_at = call.accepted_at.filter(|_| is_connecting);
+        JoinedSeat {
+            call_id: call.call_id,
+            epoch,
+            role,
+            peer_user_id: role.other().user_id(call),
+            peer_epoch: pair.held_epoch(role.other()),
+            ice_servers: self.sign_credentials((role, epoch), call.call_id, relays),
+            connect_deadline: accepted_at.map(|at| at + self.terms.limits.connect),
+        }
+    }
+
+    fn sign_credentials(
+        &self,
+        (role, epoch): (SeatRole, i32),
+        call_id: i64,
+        relays: &[RelayAddress],
+    ) -> Vec<IceServer> {
+        let seat = SeatName {
+            call_id,
+            role,
+            epoch,
+        };
+        let now = self.clock.now();
+        let signer = self.credentials.as_ref();
+        signer.map_or(vec![], |signer| signer.sign(seat, relays, now))
+    }
+}
+
+/// Loads a call with its seats, and the seat of the request, which must be the present one.
+pub(super) async fn load_seat(
+    connection: &mut PgConnection,
+    request: SeatRequest,
+) -> Result<(Call, SeatPair, Seat), CallError> {
+    let call = calls::find(connection, request.call_id).await?;
+    let call = call.ok_or(CallError::NoSuchCall)?;
+    let role = decisions::require_role(&call, request.user_id)?;
+    let pair = seats::find_present(connection, call.call_id).await?;
+    let seat = decisions::require_seat(&pair, role, request.epoch)?.clone();
+    Ok((call, pair, seat))
+}
