@@ -73,6 +73,7 @@ impl AppState {
     pub fn connect(
         config: &GatewayConfig,
         connector: &PeerConnector,
+        nats: async_nats::Client,
         clock: Clock,
         lifecycle: ProcessLifecycle,
     ) -> anyhow::Result<Self> {
@@ -108,6 +109,7 @@ impl AppState {
             calls.clone(),
             profile.clone(),
             heartbeats.clone(),
+            nats,
             lifecycle.clone(),
             clock.clone(),
             config.sockets,

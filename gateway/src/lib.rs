@@ -19,6 +19,7 @@ pub mod heartbeats;
 pub mod keys;
 pub mod limits;
 pub mod lingering;
+pub mod media_join;
 pub mod middleware;
 pub mod number;
 pub mod openapi;
@@ -29,6 +30,7 @@ pub mod problem;
 pub mod revocations;
 pub mod routes;
 pub mod server;
+pub mod signaling;
 pub mod token;
 pub mod ws;
 
@@ -64,8 +66,14 @@ pub async fn serve(process: ProcessConfig, config: GatewayConfig) -> anyhow::Res
 
     let identity = WorkloadIdentity::load(&process.identity, &lifecycle)?;
     let connector = PeerConnector::new(identity);
-    let app = AppState::connect(&config, &connector, Clock::System, lifecycle.clone())?;
     let nats = messaging::connect(&config.nats).await?;
+    let app = AppState::connect(
+        &config,
+        &connector,
+        nats.clone(),
+        Clock::System,
+        lifecycle.clone(),
+    )?;
     let stopping = lifecycle.stopping();
     let revocations = app.revocations().clone();
     lifecycle.spawn(revocations.run(nats.clone(), stopping.clone()));

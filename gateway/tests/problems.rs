@@ -12,10 +12,10 @@ use talktime_gateway::config::{
     SocketsConfig,
 };
 use talktime_gateway::routes;
-use talktime_kit::Clock;
 use talktime_kit::config::{NatsConfig, RedisConfig};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::testing::TestAuthority;
+use talktime_kit::{Clock, messaging};
 use talktime_proto::access::v1::Workload;
 use tower::ServiceExt;
 
@@ -48,11 +48,16 @@ fn config() -> GatewayConfig {
     }
 }
 
-fn gateway(http: &PublicHttpConfig) -> Router {
+async fn gateway(http: &PublicHttpConfig) -> Router {
     let connector = TestAuthority::default().connector(Workload::Gateway);
+    let config = config();
+    let nats = messaging::connect(&config.nats)
+        .await
+        .expect("a valid address");
     let app = AppState::connect(
-        &config(),
+        &config,
         &connector,
+        nats,
         Clock::System,
         ProcessLifecycle::default(),
     );
@@ -96,7 +101,7 @@ async fn ask_with(
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> Answer {
-    ask_router(gateway(http), request, body).await
+    ask_router(gateway(http).await, request, body).await
 }
 
 async fn ask_router(
@@ -282,7 +287,7 @@ async fn a_request_beyond_the_limit_is_a_503_at_once() {
         waiting_max: 0,
         ..config().http
     };
-    let gateway = gateway(&http);
+    let gateway = gateway(&http).await;
     let first = tokio::spawn(ask_router(
         gateway.clone(),
         post("/auth/request_otp"),

@@ -268,6 +268,11 @@ async fn the_page_about_calls_that_ring() {
 }
 
 #[tokio::test]
+async fn the_page_about_media_of_the_platform() {
+    run("media.md").await;
+}
+
+#[tokio::test]
 async fn the_page_about_taking_calls() {
     run("listeners.md").await;
 }

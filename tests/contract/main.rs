@@ -22,6 +22,7 @@ mod identities;
 mod limits;
 mod listeners;
 mod logins;
+mod media;
 mod metrics;
 mod payments;
 mod payouts;

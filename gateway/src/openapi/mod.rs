@@ -6,6 +6,7 @@
 //! served at `/asyncapi.json`.
 
 mod complete;
+pub mod media_values;
 mod rate_limits;
 mod references;
 pub mod values;

@@ -430,4 +430,18 @@ pub enum SocketError {
     CallRefused,
     /// It could not be done now; the client may send it again.
     TryAgain,
+    /// The socket has no seat in the call, or the call is over.
+    NotInCall,
+    /// Another device of the user holds the seat.
+    SeatTaken,
+    /// The seat was taken anew or given up.
+    StaleEpoch,
+    /// The other party has no seat on a socket now.
+    PeerAway,
+    /// The signal has no valid description or candidates.
+    BadSignal,
+    /// The seat sends more than 60 signals a minute.
+    SignalLimit,
+    /// The apps carry the call themselves.
+    MediaNotPlatform,
 }

@@ -127,10 +127,10 @@ impl TryFrom<StartCallResponse> for CallStartAnswer {
     params(IdempotencyKey),
     responses(
         (status = 200, body = CallStartAnswer),
-        (status = 400, description = "cannot_call_oneself, not_a_listener, invalid_call_type, invalid_estimated_duration, invalid_media, insufficient_coins, invalid_idempotency_key"),
+        (status = 400, description = "cannot_call_oneself, not_a_listener, invalid_call_type, invalid_estimated_duration, invalid_media, insufficient_coins, media_not_available, media_needs_ring, invalid_idempotency_key"),
         (status = 403, description = "blocked"),
         (status = 404, description = "listener_not_found"),
-        (status = 409, description = "on_a_call, listener_offline, listener_unavailable, listener_not_verified, call_type_disabled, incoming_call, ring_required, media_unavailable, idempotency_key_in_use"),
+        (status = 409, description = "on_a_call, listener_offline, listener_unavailable, listener_not_verified, call_type_disabled, incoming_call, ring_required, idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),
         (status = 429, description = "ring_limit"),
     )

@@ -17,7 +17,7 @@ use crate::call_names::{call_type_name, parse_call_type, status_name};
 use crate::clients::{CallsClient, PresenceHealth, ProfileClient};
 use crate::extract::{Json, PathId, Query};
 use crate::number::Hundredths;
-use crate::openapi::values;
+use crate::openapi::{media_values, values};
 use crate::paging::{ClientPageRequest, Pagination};
 use crate::problem::Result;
 use crate::token::CurrentUser;
@@ -299,6 +299,11 @@ struct ReceiptMinuteBody {
     coins: i64,
     /// The id of the charge in the ledger.
     transfer_id: String,
+    /// Whether the caller heard the listener. Null before the settlement, and in calls that the platform does not carry.
+    #[schema(value_type = Option<media_values::MediaQuality>)]
+    media: Option<String>,
+    /// Whether the caller has the coins of the minute back.
+    refunded: bool,
 }
 
 impl From<ReceiptMinute> for ReceiptMinuteBody {
@@ -308,6 +313,8 @@ impl From<ReceiptMinute> for ReceiptMinuteBody {
             begins_at: time(minute.begins_at),
             coins: minute.coins,
             transfer_id: minute.transfer_id,
+            media: minute.media,
+            refunded: minute.is_refunded,
         }
     }
 }

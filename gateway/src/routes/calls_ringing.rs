@@ -7,7 +7,7 @@ use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_proto::calls::call_uuid;
 use talktime_proto::calls::v1::{
-    AcceptCallRequest, AcceptCallResponse, AcknowledgeRingRequest, CancelCallRequest,
+    AcceptCallRequest, AcceptCallResponse, AcknowledgeRingRequest, CallMedia, CancelCallRequest,
     DeclineCallRequest, DeclineReason,
 };
 use utoipa::ToSchema;
@@ -17,6 +17,7 @@ use crate::call_names::{call_type_name, media_name, status_name};
 use crate::call_state::{CallStateAnswer, load_call_state};
 use crate::clients::{CallsClient, ProfileClient};
 use crate::extract::{Json, OptionalJson, PathId};
+use crate::media_join::{JoinedMessage, join_call};
 use crate::openapi::values;
 use crate::peer_profiles::{CallPeerProfiles, PeerAnswer};
 use crate::problem::Result;
@@ -34,11 +35,19 @@ pub(super) struct AcceptAnswer {
     #[schema(value_type = values::CallType)]
     call_type: &'static str,
     caller: PeerAnswer,
+    /// The seat of this device in a call that the platform carries, as in the answer of `/calls/{call_id}/join`. Null
+    /// in other calls, and if no seat could be taken now.
+    join: Option<JoinedMessage>,
 }
 
 impl AcceptAnswer {
-    fn new(accepted: AcceptCallResponse, profiles: &CallPeerProfiles) -> Result<Self, Error> {
+    fn new(
+        accepted: AcceptCallResponse,
+        profiles: &CallPeerProfiles,
+        join: Option<JoinedMessage>,
+    ) -> Result<Self, Error> {
         Ok(Self {
+            join,
             call_id: accepted.call_id,
             status: status_name(accepted.status())?,
             accepted_at: time(accepted.accepted_at),
@@ -77,11 +86,30 @@ pub(super) async fn accept_call(
     let request = AcceptCallRequest {
         call_id,
         user_id: current_user.user_id,
-        session_id: current_user.session_id,
+        session_id: current_user.session_id.clone(),
     };
     let accepted = retry_idempotent(&calls, CallsClient::accept_call, request).await?;
     let profiles = CallPeerProfiles::load_best_effort(&profile, vec![accepted.caller_id]).await;
-    Ok(Json(AcceptAnswer::new(accepted, &profiles)?))
+    let join = match accepted.media() {
+        CallMedia::Platform => join_best_effort(&calls, &current_user, call_id).await,
+        _ => None,
+    };
+    Ok(Json(AcceptAnswer::new(accepted, &profiles, join)?))
+}
+
+/// Takes the seat of the device that has accepted; without one the device joins by itself.
+async fn join_best_effort(
+    calls: &CallsClient,
+    current_user: &CurrentUser,
+    call_id: i64,
+) -> Option<JoinedMessage> {
+    match join_call(calls, current_user, call_id, false).await {
+        Ok(joined) => Some(joined.into()),
+        Err(error) => {
+            tracing::warn!(%error, call_id, "failed to take the seat of a device that accepted; it will join by itself");
+            None
+        }
+    }
 }
 
 #[derive(eserde::Deserialize, ToSchema)]

@@ -7,6 +7,7 @@ mod badges;
 mod blocks;
 mod calls;
 mod calls_history;
+mod calls_media;
 mod calls_ongoing;
 mod calls_rates;
 mod calls_ringing;
@@ -227,6 +228,7 @@ fn money_and_call_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(calls_ringing::acknowledge_ring))
         .routes(routes!(calls_ringing::read_call_state))
         .routes(routes!(calls_ringing::read_current_call))
+        .routes(routes!(calls_media::take_seat))
         .routes(routes!(calls_unanswered::list_unanswered_calls))
         .routes(routes!(calls_unanswered::mark_unanswered_calls_seen))
         .routes(routes!(calls_rates::read_rates))

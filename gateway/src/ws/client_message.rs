@@ -47,6 +47,12 @@ pub(super) struct ClientMessage<'a> {
 }
 
 impl ClientMessage<'_> {
+    /// Whether the message is about the media of a call that the platform carries.
+    pub(super) fn is_about_media(&self) -> bool {
+        let types = ["join", "signal", "media", "refresh", "leave"];
+        types.contains(&self.r#type.as_str())
+    }
+
     /// Returns the `user_ids` of a subscription; `None` if they are missing, invalid or too many.
     pub(super) fn user_ids(&self) -> Option<Vec<i64>> {
         let subscription = serde_json::from_str::<SubscriptionRequest>(self.data?.get()).ok()?;

@@ -22,6 +22,8 @@ pub(super) struct SocketContext {
     pub(super) snapshots: ChannelSnapshotLoader,
     pub(super) heartbeats: HeartbeatForwarder,
     pub(super) calls: CallsClient,
+    /// NATS, for the signals of calls that the platform carries.
+    pub(super) nats: async_nats::Client,
     pub(super) lifecycle: ProcessLifecycle,
     pub(super) clock: Clock,
     pub(super) timeouts: SocketTimeouts,

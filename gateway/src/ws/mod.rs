@@ -8,6 +8,9 @@
 //! slow client delays nobody, and a status that was replaced is never sent. A client that connects again names the
 //! last message it has and continues from there on any replica, because positions are those of the stream.
 //!
+//! A socket of `/ws/calls` may have a seat in a call that the platform carries (`media_seat`, `session_media`), through
+//! which the two apps exchange signals.
+//!
 //! `service` admits clients, `refusal_limit` and `connection_slots` limit them, and `session` talks to each one. `viewer`
 //! knows which users are hidden from a client, and `unverified` which ones the feed does not show. `asyncapi`
 //! describes the messages.
@@ -24,6 +27,9 @@ mod event_order;
 mod feed_removal;
 mod guards;
 mod hub;
+mod media_failures;
+mod media_messages;
+mod media_seat;
 mod message;
 mod reader;
 mod refusal_limit;
@@ -33,6 +39,7 @@ mod ring_messages;
 mod sequence;
 mod service;
 mod session;
+mod session_media;
 mod snapshot;
 mod status_log;
 mod status_messages;

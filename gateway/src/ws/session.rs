@@ -16,6 +16,7 @@ use super::client_message::{
 use super::close::SocketSessionEnd;
 use super::context::{AdmittedClient, SocketContext};
 use super::guards::SocketSessionGuards;
+use super::media_seat::{MediaSeat, receive_for_seat};
 use super::message::{EmptyMessage, HelloMessage, OutgoingMessage, SubscribedUsers};
 use super::reader::{ReaderStartPosition, SocketChannelReader, SocketResumeRequest};
 use super::ring_acknowledgement::acknowledge_ring;
@@ -25,14 +26,16 @@ const BATCH_MAX: usize = 64;
 
 /// The conversation with one client.
 pub(super) struct SocketSession {
-    user_id: i64,
+    pub(super) user_id: i64,
     channel: SocketChannel,
-    context: Arc<SocketContext>,
+    pub(super) context: Arc<SocketContext>,
     socket: WebSocket,
     reader: SocketChannelReader,
     start: ReaderStartPosition,
-    guards: SocketSessionGuards,
+    pub(super) guards: SocketSessionGuards,
     rate: ClientMessageRate,
+    /// The seat of this socket in a call that the platform carries.
+    pub(super) seat: Option<MediaSeat>,
 }
 
 impl SocketSession {
@@ -62,6 +65,7 @@ impl SocketSession {
             start,
             guards,
             rate: ClientMessageRate::new(),
+            seat: None,
         }
     }
 
@@ -82,6 +86,10 @@ impl SocketSession {
                 received = self.socket.recv() => {
                     let message = check_received(received)?;
                     self.handle_message(&message).await?;
+                }
+                message = receive_for_seat(&mut self.seat, &self.context.nats) => {
+                    let text = self.describe_seat_message(message);
+                    self.send_texts(text.into_iter().collect()).await?;
                 }
                 _ = pings.tick() => self.send_ping().await?,
                 end = self.guards.wait_for_end() => return Err(end),
@@ -145,13 +153,16 @@ impl SocketSession {
         self.rate.record_message(now)?;
         let answer = match serde_json::from_str::<ClientMessage<'_>>(text) {
             Ok(message) => self.answer(&message).await,
-            Err(_) => self.text("error", NOT_A_MESSAGE),
+            Err(_) => Some(self.text("error", NOT_A_MESSAGE)),
         };
-        self.send_texts(vec![answer]).await
+        self.send_texts(answer.into_iter().collect()).await
     }
 
-    async fn answer(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
-        match message.r#type.as_str() {
+    async fn answer(&mut self, message: &ClientMessage<'_>) -> Option<Utf8Bytes> {
+        if self.channel == SocketChannel::Calls && message.is_about_media() {
+            return self.handle_media(message).await;
+        }
+        Some(match message.r#type.as_str() {
             // Counts as a heartbeat, so that an app with a socket need not send any other.
             "ping" => {
                 self.forward_heartbeat();
@@ -165,7 +176,7 @@ impl SocketSession {
             "unsubscribe" if self.channel.is_public() => self.unsubscribe(message),
             "ringing" if self.channel == SocketChannel::Calls => self.confirm_ring(message).await,
             _ => self.text("error", UNKNOWN_TYPE),
-        }
+        })
     }
 
     fn forward_heartbeat(&self) {
@@ -208,7 +219,7 @@ impl SocketSession {
         self.text("subscribed", SubscribedUsers { user_ids })
     }
 
-    fn text(&self, r#type: &str, data: impl serde::Serialize) -> Utf8Bytes {
+    pub(super) fn text(&self, r#type: &str, data: impl serde::Serialize) -> Utf8Bytes {
         OutgoingMessage {
             r#type,
             data,

@@ -5,6 +5,10 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::super::channel::SocketChannel;
+use super::super::media_messages::{
+    JoinMessage, JoinedMessage, MediaMessage, MediaStateMessage, PeerSeatMessage,
+    PeerSignalMessage, SeatRef, SeatTakenMessage, SignalMessage,
+};
 use super::super::message::{
     EmptyMessage, ErrorMessage, HelloMessage, Status, SubscribedUsers, SubscriptionRequest,
 };
@@ -49,24 +53,50 @@ impl MessageDescription {
         Self { id, ..self }
     }
 
+    /// The name within the channel. Both sides send a `signal`, and its data differ.
+    pub(super) fn key(&self) -> &'static str {
+        if self.r#type == "signal" {
+            self.id
+        } else {
+            self.r#type
+        }
+    }
+
     pub(super) fn is_sent_by_clients(&self) -> bool {
         matches!(
-            self.r#type,
-            "ping" | "heartbeat" | "subscribe" | "unsubscribe" | "ringing"
+            self.id,
+            "ping"
+                | "heartbeat"
+                | "subscribe"
+                | "unsubscribe"
+                | "ringing"
+                | "join"
+                | "signal"
+                | "media"
+                | "refresh"
+                | "leave"
         )
     }
 
     pub(super) fn is_answer(&self) -> bool {
         matches!(
             self.r#type,
-            "pong" | "heartbeat_response" | "subscribed" | "ringing_response" | "error"
+            "pong"
+                | "heartbeat_response"
+                | "subscribed"
+                | "ringing_response"
+                | "error"
+                | "joined"
+                | "media_state"
         )
     }
 
     fn required_fields(&self) -> &'static [&'static str] {
-        match self.r#type {
+        match self.id {
             "ping" | "heartbeat" | "unsubscribe" => &["type"],
-            "subscribe" | "ringing" => &["type", "data"],
+            "subscribe" | "ringing" | "join" | "signal" | "media" | "refresh" | "leave" => {
+                &["type", "data"]
+            }
             _ => &["type", "data", "timestamp", "seq"],
         }
     }
@@ -113,10 +143,14 @@ pub(super) fn all_messages(channel: SocketChannel) -> Vec<MessageDescription> {
     messages.extend(match channel {
         SocketChannel::Feed => feed_messages(),
         SocketChannel::Presence => presence_messages(),
-        SocketChannel::Calls => [ring_confirmation_messages(), call_messages()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        SocketChannel::Calls => [
+            ring_confirmation_messages(),
+            call_messages(),
+            media_messages(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         SocketChannel::Notifications => notification_messages(),
     });
     messages
@@ -218,6 +252,57 @@ fn ring_confirmation_messages() -> Vec<MessageDescription> {
         MessageDescription::new::<RingResponse>(
             "ringing_response",
             "The answer to `ringing`: whether the device may go on ringing.",
+        ),
+    ]
+}
+
+fn media_messages() -> Vec<MessageDescription> {
+    vec![
+        MessageDescription::new::<JoinMessage>(
+            "join",
+            "Takes a seat in a call that the platform carries, for this socket. It is answered with `joined`.",
+        ),
+        MessageDescription::new::<JoinedMessage>(
+            "joined",
+            "The answer to `join` and `refresh`: the seat, and the relays that the app uses.",
+        ),
+        MessageDescription::new::<SignalMessage>(
+            "signal",
+            "A description or candidates for the other party. It has no answer unless it is refused.",
+        ),
+        MessageDescription::new::<PeerSignalMessage>(
+            "signal",
+            "A description or candidates of the other party, without addresses of their device.",
+        )
+        .with_id("peer_signal"),
+        MessageDescription::new::<MediaMessage>(
+            "media",
+            "The connection of the app, at every change and every `report_every_secs`. It is answered with \
+             `media_state`.",
+        ),
+        MessageDescription::new::<MediaStateMessage>(
+            "media_state",
+            "The state of the media of a call, as an answer and when it changes.",
+        ),
+        MessageDescription::new::<SeatRef>(
+            "refresh",
+            "Asks for new credentials, with which the app restarts ICE. It is answered with `joined`.",
+        ),
+        MessageDescription::new::<SeatRef>(
+            "leave",
+            "Gives the seat up. The call goes on, and the message has no answer.",
+        ),
+        MessageDescription::new::<PeerSeatMessage>(
+            "peer_joined",
+            "The other party has taken a seat, or taken it anew: the app offers again.",
+        ),
+        MessageDescription::new::<PeerSeatMessage>(
+            "peer_left",
+            "The other party has given its seat up.",
+        ),
+        MessageDescription::new::<SeatTakenMessage>(
+            "seat_taken",
+            "Another device of the user has taken the seat: the app closes its connection.",
         ),
     ]
 }

@@ -108,7 +108,7 @@ fn channels() -> Value {
 fn describe_channel(channel: SocketChannel) -> Value {
     let messages = all_messages(channel).into_iter().map(|message| {
         let component = format!("components/messages/{}", message.id);
-        (message.r#type.to_owned(), reference(&component))
+        (message.key().to_owned(), reference(&component))
     });
     json!({
         "address": format!("/ws/{}", channel.name()),
@@ -202,7 +202,7 @@ fn message_references<'a>(
 ) -> Value {
     let messages = messages.into_iter().map(|message| {
         let name = channel.name();
-        reference(&format!("channels/{name}/messages/{}", message.r#type))
+        reference(&format!("channels/{name}/messages/{}", message.key()))
     });
     messages.collect()
 }

@@ -1,0 +1,128 @@
+//! What the relays count: apps that say nothing are metered, and silent minutes go back to the caller.
+
+use serde_json::json;
+use talktime_kit::Clock;
+use talktime_proto::access::v1::Workload;
+use talktime_proto::calls::v1::relay_service_client::RelayServiceClient;
+use talktime_proto::calls::v1::{RelayAllocation, ReportRelayRequest};
+use talktime_proto::timestamp;
+use talktime_tests::{assert_books_are_right, connect_as, wait_for};
+use tonic::transport::Channel;
+
+use super::{COINS, MediaCall, next_of};
+
+/// Price of a minute in coins.
+const PRICE: i64 = 10;
+
+/// The agent of a relay that takes no calls, so that those of other tests are not sent to it.
+struct TestAgent {
+    relays: RelayServiceClient<Channel>,
+    /// An allocation that begins with the test.
+    allocation: RelayAllocation,
+}
+
+impl TestAgent {
+    fn connect() -> Self {
+        let channel = connect_as(Workload::RelayAgent, Workload::Calls);
+        Self {
+            relays: RelayServiceClient::new(channel),
+            allocation: RelayAllocation {
+                allocation: "1".to_owned(),
+                began_at: Some(timestamp(Clock::System.now())),
+                ..RelayAllocation::default()
+            },
+        }
+    }
+
+    fn count(&self, seat: &str, seq: i64, (sent, received): (i64, i64)) -> RelayAllocation {
+        RelayAllocation {
+            username: format!("1900000000:{seat}"),
+            seq,
+            in_packets: sent,
+            out_packets: received,
+            ..self.allocation.clone()
+        }
+    }
+
+    /// Reports what both seats have sent and received; returns the names of those that are to be cut.
+    async fn report(
+        &mut self,
+        call_id: i64,
+        seq: i64,
+        caller: (i64, i64),
+        listener: (i64, i64),
+    ) -> Vec<String> {
+        let allocations = vec![
+            self.count(&format!("{call_id}.caller.1"), seq, caller),
+            self.count(&format!("{call_id}.listener.1"), seq, listener),
+        ];
+        let request = ReportRelayRequest {
+            realm: "contract.test".to_owned(),
+            urls: vec!["turn:contract.test:3478".to_owned()],
+            is_draining: true,
+            allocations,
+        };
+        let reported = self.relays.report_relay(request).await;
+        reported.expect("stored").into_inner().ended_usernames
+    }
+}
+
+#[tokio::test]
+async fn apps_that_say_nothing_are_metered_by_the_relay() {
+    let (mut call, ..) = MediaCall::joined().await;
+    let call_id = call.call_id;
+    let mut agent = TestAgent::connect();
+    agent.report(call_id, 1, (0, 299), (299, 0)).await;
+    assert_eq!(call.state().await["status"], "connecting");
+    // The caller sends nothing, and pays for what arrives.
+    agent.report(call_id, 2, (0, 300), (300, 0)).await;
+    let started = next_of(&mut call.caller_socket, "call_started", call_id).await;
+    assert_eq!(started["remaining_coins"], COINS - PRICE, "{started}");
+    assert_eq!(call.state().await["status"], "ongoing");
+    let ended = call.pair.end_call(&call.pair.caller, call_id).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    let uncut = agent.report(call_id, 3, (0, 301), (301, 0)).await;
+    assert_eq!(uncut.len(), 2, "both seats outlive their call: {uncut:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_hung_up_before_anybody_reports_is_paid_if_media_flowed() {
+    let (call, ..) = MediaCall::joined().await;
+    let mut agent = TestAgent::connect();
+    agent.report(call.call_id, 1, (0, 900), (900, 0)).await;
+    let ended = call.pair.end_call(&call.pair.caller, call.call_id).await;
+    assert_eq!(
+        (ended.status, &ended.body["status"]),
+        (200, &json!("completed")),
+        "{ended:?}"
+    );
+    assert!(call.pair.load_coins().await < COINS);
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_minute_in_which_the_listener_was_silent_goes_back_to_the_caller() {
+    let mut agent = TestAgent::connect();
+    let (mut call, ..) = MediaCall::live().await;
+    let call_id = call.call_id;
+    // The second minute has begun, so the first is over.
+    next_of(&mut call.caller_socket, "call_billing", call_id).await;
+    agent.report(call_id, 1, (300, 0), (0, 300)).await;
+    let ended = call.pair.end_call(&call.pair.caller, call_id).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    let receipt = call.receipt().await;
+    let minutes = receipt["minutes"].as_array().expect("minutes");
+    assert_eq!(
+        (&minutes[0]["media"], &minutes[0]["refunded"]),
+        (&json!("dead"), &json!(true)),
+        "{receipt}"
+    );
+    let is_kept = |minute: &&serde_json::Value| minute["refunded"] == false;
+    let kept = i64::try_from(minutes.iter().filter(is_kept).count()).expect("a few");
+    assert_eq!(receipt["coins_spent"], PRICE * kept, "{receipt}");
+    wait_for("the coins to be back", || async {
+        (call.pair.load_coins().await == COINS - PRICE * kept).then_some(())
+    })
+    .await;
+    assert_books_are_right().await;
+}
