@@ -120,6 +120,8 @@ async fn a_minute_in_which_the_listener_was_silent_goes_back_to_the_caller() {
     let is_kept = |minute: &&serde_json::Value| minute["refunded"] == false;
     let kept = i64::try_from(minutes.iter().filter(is_kept).count()).expect("a few");
     assert_eq!(receipt["coins_spent"], PRICE * kept, "{receipt}");
+    // A rupee for each minute with sound.
+    assert_eq!(receipt["listener_money_earned"], kept, "{receipt}");
     wait_for("the coins to be back", || async {
         (call.pair.load_coins().await == COINS - PRICE * kept).then_some(())
     })

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::db::PgConnection;
 
+use super::relay_directory::REPORTED_WITHIN_SECS;
 use crate::domain::call::{Call, CallMedia};
 use crate::domain::evidence::{
     MinuteEvidence, MinuteReturns, MinuteVerdict, SideMinute, judge_minute,
@@ -54,7 +55,7 @@ async fn find_gone_relay(
     let pair = seats::find_present(tx, call.call_id).await?;
     let sides = [pair.caller, pair.listener].into_iter().flatten();
     let realms: Vec<String> = sides.filter_map(|seat| seat.relay_realm).collect();
-    relay_nodes::find_oldest_report(tx, &realms).await
+    relay_nodes::find_silent_since(tx, &realms, REPORTED_WITHIN_SECS).await
 }
 
 fn collect_evidence(

@@ -45,13 +45,19 @@ pub async fn list_reporting(
     .await
 }
 
-/// Returns when the one of these relays that has been silent longest reported last; `None` if they are unknown.
-pub async fn find_oldest_report(
+/// Returns when the first of these relays that have not reported within some seconds reported last; `None` if all of
+/// them report.
+pub async fn find_silent_since(
     connection: &mut PgConnection,
     realms: &[String],
+    within_secs: f64,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
-    sqlx::query_scalar("SELECT min(reported_at) FROM calls.relay_nodes WHERE realm = ANY($1)")
-        .bind(realms)
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar(
+        "SELECT min(reported_at) FROM calls.relay_nodes
+         WHERE realm = ANY($1) AND reported_at <= now() - make_interval(secs => $2)",
+    )
+    .bind(realms)
+    .bind(within_secs)
+    .fetch_one(connection)
+    .await
 }

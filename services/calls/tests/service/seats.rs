@@ -8,6 +8,7 @@ use talktime_calls::domain::relay::SeatRole;
 use talktime_calls::domain::seats::{SeatPair, SeatState};
 use talktime_calls::store::media_minutes::{self, RelayMinutes};
 use talktime_calls::store::minute_verdicts;
+use talktime_calls::store::relay_nodes::{self, RelayNode};
 use talktime_calls::store::seats::{self, ClientTotals, NewSeat, RelayGrowth, SeatReport};
 use talktime_kit::db::PgConnection;
 use talktime_kit::testing::TestDatabase;
@@ -221,5 +222,22 @@ async fn old_seats_go_with_what_was_known_of_their_minutes() {
     tx.commit().await.expect("committed");
     for table in ["seats", "media_minutes"] {
         assert_eq!(count_rows(&database.app_pool, table).await, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_relay_is_silent_once_its_last_report_is_some_seconds_old() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let mut tx = database.app.begin().await.expect("begun");
+    let node = RelayNode {
+        realm: "relay-1".to_owned(),
+        urls: vec!["turn:relay-1:3478".to_owned()],
+        is_draining: false,
+    };
+    relay_nodes::upsert(&mut tx, &node).await.expect("stored");
+    let realms = ["relay-1".to_owned(), "unknown".to_owned()];
+    for (within_secs, is_silent) in [(15.0, false), (0.0, true)] {
+        let since = relay_nodes::find_silent_since(&mut tx, &realms, within_secs).await;
+        assert_eq!(since.expect("read").is_some(), is_silent, "{within_secs}");
     }
 }
