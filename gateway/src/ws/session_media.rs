@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;
 use talktime_kit::grpc::with_deadline;
+use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::calls::v1::seat_message::Kind;
 use talktime_proto::calls::v1::{LeaveSeatRequest, RefreshSeatRequest, SeatSignal};
 
@@ -76,10 +77,7 @@ impl SocketSession {
         let report: MediaMessage = parse(message)?;
         let request = report.into_request(self.user_id).ok_or(INVALID_SEAT)?;
         let calls = &self.context.calls;
-        let reporting = retry_idempotent(|| {
-            let mut calls = calls.clone();
-            async move { calls.report_media(request).await }
-        });
+        let reporting = retry_idempotent(calls, CallsServiceClient::report_media, request);
         let reported = ask(reporting).await?;
         let state = reported.state.as_ref().map(MediaStateMessage::new);
         Ok(state.map(|state| self.text("media_state", state)))
@@ -93,10 +91,7 @@ impl SocketSession {
             epoch,
         };
         let calls = &self.context.calls;
-        let refreshing = retry_idempotent(|| {
-            let mut calls = calls.clone();
-            async move { calls.refresh_seat(request).await }
-        });
+        let refreshing = retry_idempotent(calls, CallsServiceClient::refresh_seat, request);
         let refreshed = ask(refreshing).await?;
         let seat = require_seat(&mut self.seat, SeatRef { call_id, epoch })?;
         let joined = seat.joined_mut();
