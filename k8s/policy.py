@@ -311,11 +311,15 @@ class Overlay:
             yield f"{RELAY}: a drain may take longer than the grace period"
 
     def _folders(self, container, settings, told):
-        """What a process writes is on a volume, since its root is read-only."""
+        """Folders and files of a process are on volumes: its root is read-only, and the image has no settings."""
         mounted = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
         for name, setting in settings.items():
-            if setting.kind == "PathBuf" and told.get(name) not in mounted:
-                yield f"{name} is {told.get(name)}, where no volume is"
+            path = told.get(name)
+            is_file = name.endswith("_FILE")
+            if setting.kind != "PathBuf" or (is_file and path is None):
+                continue
+            if (path.rpartition("/")[0] if is_file else path) not in mounted:
+                yield f"{name} is {path}, where no volume is"
 
     def _peer(self, name, value):
         address = urlsplit(value)

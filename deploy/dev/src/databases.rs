@@ -5,12 +5,16 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::env::{DATABASE, TEMPLATE_DATABASE};
 use crate::install;
 use crate::progress::ProgressStep;
 use crate::secrets::{self, POSTGRES_PASSWORD};
 use crate::stack::{DevStack, workspace_root};
 use crate::unit::{GRPC_SERVICES, StackUnit};
+
+/// The database of the services.
+pub(crate) const DATABASE: &str = "talktime";
+/// A database with schemas and grants but no tables, for tests to copy.
+pub(crate) const TEMPLATE_DATABASE: &str = "talktime_template";
 
 /// Time limit of psql for a connection.
 const CONNECT_TIMEOUT_SECS: &str = "5";

@@ -5,18 +5,15 @@ use std::env;
 
 use anyhow::Result;
 
+use crate::databases::{DATABASE, TEMPLATE_DATABASE};
 use crate::instance::{self, REPLICAS_MAX, UnitInstance};
+use crate::parts::BUCKET;
 use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
 use crate::{identities, install, relays};
 
-/// The database of the services.
-pub(crate) const DATABASE: &str = "talktime";
-/// A database with schemas and grants but no tables, for tests to copy.
-pub(crate) const TEMPLATE_DATABASE: &str = "talktime_template";
-pub(crate) const BUCKET: &str = "talktime";
 const REGION: &str = "us-east-1";
 /// How long a call rings in the test stack, where tests wait for the end of a ring that nobody answers.
 const TEST_RING_SECS: u32 = 10;

@@ -7,11 +7,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::env::BUCKET;
 use crate::secrets::{S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::stack::{self, DevStack};
 use crate::unit::StackUnit;
 use crate::{cluster, install, relays};
+
+/// The bucket of uploads and photos.
+pub(crate) const BUCKET: &str = "talktime";
 
 /// Creates what the parts need before they start.
 pub(crate) fn prepare_parts(stack: &DevStack) -> Result<()> {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use talktime_proto::access::v1::Workload;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -120,7 +119,7 @@ async fn reload(
     config: IdentityConfig,
     sender: Arc<watch::Sender<Arc<IdentityMaterial>>>,
 ) -> anyhow::Result<NextTurnStart> {
-    let files = spawn_blocking(move || IdentityFiles::read(&config)).await??;
+    let files = IdentityFiles::read_again(&config).await?;
     if files != sender.borrow().files {
         sender.send_replace(Arc::new(IdentityMaterial::build(files)?));
         tracing::info!("certificate replaced; new connections use it");
@@ -134,6 +133,20 @@ impl IdentityFiles {
             certificate: read_file(&config.folder, "tls.crt")?,
             key: read_file(&config.folder, "tls.key")?,
             authority: read_file(&config.folder, "ca.crt")?,
+        })
+    }
+
+    /// Reads the files as [`IdentityFiles::read`] does, without blocking the thread.
+    async fn read_again(config: &IdentityConfig) -> anyhow::Result<Self> {
+        let read = async |name: &str| {
+            let path = config.folder.join(name);
+            let content = tokio::fs::read(&path).await;
+            content.with_context(|| format!("cannot read {}", path.display()))
+        };
+        Ok(Self {
+            certificate: read("tls.crt").await?,
+            key: read("tls.key").await?,
+            authority: read("ca.crt").await?,
         })
     }
 }

@@ -128,7 +128,7 @@ impl RunningService {
             serves_reflection: self.config.process.environment
                 == DeploymentEnvironment::Development,
         };
-        let server = server::serve(parts, routes, names, &self.lifecycle);
+        let server = Box::pin(server::serve(parts, routes, names, &self.lifecycle));
         self.lifecycle.run_until_drained(server, shutdown).await?;
         self.telemetry.flush();
         Ok(())

@@ -174,9 +174,8 @@ pub fn evaluate_join(
 ) -> Result<i32, CallError> {
     let holder = match present {
         Some(seat) if seat.left_at.is_none() => Some(seat.session_id.as_str()),
-        Some(_) => None,
         None if role == SeatRole::Listener => call.accepted_session.as_deref(),
-        None => None,
+        Some(_) | None => None,
     };
     if !take_over && holder.is_some_and(|holder| holder != session_id) {
         return Err(CallError::SeatTaken);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RelayAccess;
 use super::metrics::{self, CutOutcome};
-use super::session_table::SessionKey;
+use super::session_key::SessionKey;
 use super::shared_state::SharedState;
 use super::turn_console::TurnConsole;
 

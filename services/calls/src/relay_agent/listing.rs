@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::relay::RelayTraffic;
 
-use super::session_table::SessionKey;
+use super::session_key::SessionKey;
 
 /// A session as `ps` lists it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -12,6 +12,7 @@ mod lister;
 mod listing;
 mod metrics;
 mod reporter;
+mod session_key;
 mod session_table;
 mod shared_state;
 mod statistics;

@@ -10,35 +10,12 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::listing::ListedSession;
+use super::session_key::SessionKey;
 use super::statistics::{StatisticsEvent, StatisticsKind};
-use crate::domain::relay::{AllocationReport, RelayTraffic, RelayUsername, SeatName};
+use crate::domain::relay::{AllocationReport, RelayTraffic, SeatName};
 
 /// Sessions that the table holds; a relay has fewer ports.
 const SESSIONS_MAX: usize = 100_000;
-
-/// A session of coturn. Session ids are used again after a restart, hence the user name.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct SessionKey {
-    pub(super) allocation: u64,
-    pub(super) username: RelayUsername,
-}
-
-impl SessionKey {
-    /// Returns a key, or nothing if the text is no session id.
-    pub(super) fn new(allocation: &str, username: RelayUsername) -> Option<Self> {
-        let is_number = allocation.bytes().all(|byte| byte.is_ascii_digit());
-        let allocation = allocation.parse().ok().filter(|_| is_number)?;
-        Some(Self {
-            allocation,
-            username,
-        })
-    }
-
-    /// Returns the session id as coturn prints it.
-    pub(super) fn session_id(&self) -> String {
-        format!("{:018}", self.allocation)
-    }
-}
 
 /// The source of the totals of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::ended_seats::{EndedSeats, parse_seat};
 use super::listing::ListedSession;
 use super::metrics;
-use super::session_table::{SessionKey, SessionTable};
+use super::session_key::SessionKey;
+use super::session_table::SessionTable;
 use super::statistics::{StatisticsEvent, StatisticsKind};
 use crate::domain::relay::SeatName;
 

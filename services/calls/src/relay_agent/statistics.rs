@@ -6,7 +6,7 @@
 
 use crate::domain::relay::{RelayTraffic, RelayUsername};
 
-use super::session_table::SessionKey;
+use super::session_key::SessionKey;
 
 /// Pattern of the channels of a realm.
 pub(super) fn channel_pattern(realm: &str) -> String {

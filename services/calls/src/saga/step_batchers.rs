@@ -44,32 +44,7 @@ impl SagaStepBatchers {
             lifecycle,
             ..
         } = parts;
-        let charge = || ChargeBatchHandler {
-            peers: peers.clone(),
-        };
-        let go_live = || GoLiveBatchHandler {
-            db: db.clone(),
-            relay: relay.clone(),
-            clock: clock.clone(),
-        };
-        let start = StartBatchHandler {
-            check: CheckBatchHandler {
-                peers: peers.clone(),
-            },
-            reserve: ReserveBatchHandler {
-                db: db.clone(),
-                relay: relay.clone(),
-                clock: clock.clone(),
-                ring_limits: UnansweredRingLimits {
-                    per_pair: terms.ringing.rings_per_pair,
-                    per_caller: terms.ringing.rings_per_caller,
-                    window_mins: terms.ringing.window_mins,
-                },
-            },
-            charge: charge(),
-            go_live: go_live(),
-            presence: presence.clone(),
-        };
+        let start = build_start_handler(parts, presence);
         let check_caller = CallerCheckBatchHandler {
             peers: peers.clone(),
         };
@@ -99,11 +74,50 @@ impl SagaStepBatchers {
             start: Batcher::start(lifecycle, BATCH_LIMITS, start),
             check_caller: Batcher::start(lifecycle, BATCH_LIMITS, check_caller),
             accept: Batcher::start(lifecycle, BATCH_LIMITS, accept),
-            go_live: Batcher::start(lifecycle, BATCH_LIMITS, go_live()),
+            go_live: Batcher::start(lifecycle, BATCH_LIMITS, build_go_live_handler(parts)),
             end: Batcher::start(lifecycle, BATCH_LIMITS, end),
             end_ring: Batcher::start(lifecycle, BATCH_LIMITS, end_ring),
-            charge: Batcher::start(lifecycle, BATCH_LIMITS, charge()),
+            charge: Batcher::start(lifecycle, BATCH_LIMITS, build_charge_handler(parts)),
             settle: Batcher::start(lifecycle, BATCH_LIMITS, settle),
         }
+    }
+}
+
+fn build_start_handler(
+    parts: &CallServiceParts,
+    presence: &CallPresenceNotifier,
+) -> StartBatchHandler {
+    let ringing = &parts.terms.ringing;
+    StartBatchHandler {
+        check: CheckBatchHandler {
+            peers: parts.peers.clone(),
+        },
+        reserve: ReserveBatchHandler {
+            db: parts.db.clone(),
+            relay: parts.relay.clone(),
+            clock: parts.clock.clone(),
+            ring_limits: UnansweredRingLimits {
+                per_pair: ringing.rings_per_pair,
+                per_caller: ringing.rings_per_caller,
+                window_mins: ringing.window_mins,
+            },
+        },
+        charge: build_charge_handler(parts),
+        go_live: build_go_live_handler(parts),
+        presence: presence.clone(),
+    }
+}
+
+fn build_charge_handler(parts: &CallServiceParts) -> ChargeBatchHandler {
+    ChargeBatchHandler {
+        peers: parts.peers.clone(),
+    }
+}
+
+fn build_go_live_handler(parts: &CallServiceParts) -> GoLiveBatchHandler {
+    GoLiveBatchHandler {
+        db: parts.db.clone(),
+        relay: parts.relay.clone(),
+        clock: parts.clock.clone(),
     }
 }

@@ -61,14 +61,14 @@ impl SimulatedWorld {
             let (world, ask) = (self.clone(), ask.clone());
             self.runtime.spawn(TaskOwner::World, async move {
                 world.runtime.sleep(LATE_MS).await;
-                world.at_wallet(ask);
+                world.at_wallet(&ask);
             });
         }
         self.runtime.sleep(TRAVEL_MS).await;
         let answer = if self.is_lost() {
             None
         } else {
-            self.at_wallet(ask)
+            self.at_wallet(&ask)
         };
         self.runtime.sleep(TRAVEL_MS).await;
         match answer {
@@ -80,18 +80,18 @@ impl SimulatedWorld {
         }
     }
 
-    fn at_wallet(&self, ask: WalletRequest) -> Option<WalletAnswer> {
+    fn at_wallet(&self, ask: &WalletRequest) -> Option<WalletAnswer> {
         if !self.is_wallet_up.get() {
             return None;
         }
-        checks::assert_not_charged_early(self, &ask);
+        checks::assert_not_charged_early(self, ask);
         let answer = self.wallet.borrow_mut().answer(ask.clone());
         if let (
             WalletRequest::Charge {
                 call_id, minute, ..
             },
             WalletAnswer::Charge(MinuteChargeOutcome::Paid { .. }),
-        ) = (&ask, &answer)
+        ) = (ask, &answer)
         {
             let mut charged_ms = self.charged_ms.borrow_mut();
             let now_ms = self.runtime.now_ms();
