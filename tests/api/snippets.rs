@@ -311,6 +311,7 @@ fn every_page_has_a_test() {
         "finding.md",
         "calls.md",
         "ringing.md",
+        "media.md",
         "listeners.md",
         "sockets.md",
         "errors.md",

@@ -39,6 +39,7 @@ mod process;
 mod procfs;
 mod progress;
 mod reaper;
+mod redis;
 mod relays;
 mod report;
 mod restored;

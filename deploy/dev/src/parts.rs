@@ -2,7 +2,7 @@
 //! media relays.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::secrets::{S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::stack::{self, DevStack};
 use crate::unit::StackUnit;
-use crate::{cluster, install, relays};
+use crate::{cluster, install, redis, relays};
 
 /// The bucket of uploads and photos.
 pub(crate) const BUCKET: &str = "talktime";
@@ -39,19 +39,7 @@ pub(crate) fn wipe_part(stack: &DevStack, unit: StackUnit) -> Result<()> {
 /// Returns the command that runs Redis, without snapshots and log, because its data may be lost.
 pub(crate) fn build_redis_command(stack: &DevStack) -> Result<Command> {
     let folder = data_dir(stack, StackUnit::Redis);
-    build_volatile_redis_command(stack.main_port(StackUnit::Redis), &folder)
-}
-
-/// Returns the command that runs a Redis on this port, without snapshots and log.
-pub(crate) fn build_volatile_redis_command(port: u16, folder: &Path) -> Result<Command> {
-    let mut command = Command::new(install::find_program("redis-server")?);
-    command
-        .args(["--bind", "127.0.0.1", "--daemonize", "no"])
-        .args(["--appendonly", "no", "--save", ""])
-        .args(["--port", &port.to_string()])
-        .arg("--dir")
-        .arg(folder);
-    Ok(command)
+    redis::build_volatile_redis_command(stack.main_port(StackUnit::Redis), &folder)
 }
 
 /// Returns the command that runs NATS, with `JetStream` on disk and monitoring over HTTP.

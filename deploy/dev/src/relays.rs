@@ -10,7 +10,7 @@ use crate::instance::UnitInstance;
 use crate::secrets;
 use crate::stack::{DevStack, workspace_root};
 use crate::unit::StackUnit;
-use crate::{install, parts};
+use crate::{install, redis};
 
 /// First port of the first relay for the traffic between relays, below the ports that the system gives to
 /// clients.
@@ -48,7 +48,7 @@ pub(crate) fn console_address(stack: &DevStack, beside: UnitInstance) -> String 
 
 /// Returns the command that runs the Redis of a relay.
 pub(crate) fn build_redis_command(stack: &DevStack, instance: UnitInstance) -> Result<Command> {
-    parts::build_volatile_redis_command(stack.main_port(instance), &data_dir(stack, instance)?)
+    redis::build_volatile_redis_command(stack.main_port(instance), &data_dir(stack, instance)?)
 }
 
 /// Returns the command that runs a relay.

@@ -9,7 +9,15 @@ use talktime_kit::testing::{PrivatePostgres, as_postgres};
 use talktime_tests::{read_variable, run_dev, wait_for};
 use tokio::process::Command;
 
-use super::SERVICES;
+/// Services with a schema.
+pub(super) const SERVICES: [&str; 6] = [
+    "auth",
+    "profile",
+    "presence",
+    "wallet",
+    "calls",
+    "verification",
+];
 
 /// As many as the server of the stack permits.
 const MAX_CONNECTIONS: &str = "max_connections=300";

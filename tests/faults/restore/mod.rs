@@ -12,17 +12,8 @@ use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::{ExpectAnswer, TestApp, connect_app, run_dev, run_dev_output};
 
 use crate::lock_stack;
-use cluster::{BackupBucket, DrillCluster};
+use cluster::{BackupBucket, DrillCluster, SERVICES};
 
-/// Services with a schema.
-const SERVICES: [&str; 6] = [
-    "auth",
-    "profile",
-    "presence",
-    "wallet",
-    "calls",
-    "verification",
-];
 /// Processes that run on the test stack.
 const PROCESSES: [&str; 8] = [
     "auth",

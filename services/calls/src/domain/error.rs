@@ -180,11 +180,6 @@ impl CallError {
                 let detail = format!("The comment {error}.");
                 return (ErrorKind::InvalidArgument, "invalid_comment", detail.into());
             }
-            Self::OnACall => (
-                ErrorKind::Conflict,
-                "on_a_call",
-                "One of the two is on a call already.",
-            ),
             Self::InsufficientCoins {
                 required,
                 available,
@@ -202,20 +197,31 @@ impl CallError {
                 "insufficient_coins",
                 "The caller is out of coins; the call has ended.",
             ),
-            Self::NoSuchCall => (
-                ErrorKind::NotFound,
-                "call_not_found",
-                "There is no such call, or it has ended.",
+            Self::OnACall | Self::NoSuchCall | Self::NotAParty => self.call_parts(),
+            Self::Overloaded | Self::Undone => self.retry_parts(),
+            Self::Other(_) => unreachable!("converted as it is"),
+        };
+        (kind, code, detail.into())
+    }
+
+    fn call_parts(&self) -> (ErrorKind, &'static str, &'static str) {
+        match self {
+            Self::OnACall => (
+                ErrorKind::Conflict,
+                "on_a_call",
+                "One of the two is on a call already.",
             ),
             Self::NotAParty => (
                 ErrorKind::PermissionDenied,
                 "not_a_party",
                 "This is not a call of yours.",
             ),
-            Self::Overloaded | Self::Undone => self.retry_parts(),
-            Self::Other(_) => unreachable!("converted as it is"),
-        };
-        (kind, code, detail.into())
+            _ => (
+                ErrorKind::NotFound,
+                "call_not_found",
+                "There is no such call, or it has ended.",
+            ),
+        }
     }
 
     fn request_parts(&self) -> (ErrorKind, &'static str, &'static str) {

@@ -16,8 +16,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::RelayAccess;
 use super::metrics::{self, CutOutcome};
+use super::relay_access::RelayAccess;
 use super::session_key::SessionKey;
 use super::shared_state::SharedState;
 use super::turn_console::TurnConsole;

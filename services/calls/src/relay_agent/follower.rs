@@ -13,9 +13,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::RelayAccess;
 use super::cutter::CutQueue;
 use super::metrics;
+use super::relay_access::RelayAccess;
 use super::shared_state::SharedState;
 use super::statistics::{channel_pattern, parse_message};
 

@@ -10,9 +10,9 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use tokio::sync::Mutex;
 
-use super::RelayAccess;
 use super::cutter::CutQueue;
 use super::listing::parse_listing;
+use super::relay_access::RelayAccess;
 use super::shared_state::SharedState;
 use super::turn_console::TurnConsole;
 

@@ -11,6 +11,7 @@ mod follower;
 mod lister;
 mod listing;
 mod metrics;
+mod relay_access;
 mod reporter;
 mod session_key;
 mod session_table;
@@ -21,7 +22,6 @@ mod turn_console;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use talktime_kit::config::ProcessConfig;
 use talktime_kit::grpc::client::PeerConnector;
 use talktime_kit::identity::WorkloadIdentity;
@@ -31,8 +31,9 @@ use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::relay_service_client::RelayServiceClient;
 use tokio::time::sleep;
 
-use self::config::{RelayAgentConfig, RelayConfig};
+use self::config::RelayAgentConfig;
 use self::cutter::CutQueue;
+use self::relay_access::RelayAccess;
 use self::shared_state::SharedState;
 
 /// How often a drain looks for sessions that are left. The first look comes after the report that the relay drains.
@@ -55,13 +56,6 @@ async fn wait_for_end(lifecycle: ProcessLifecycle, state: SharedState) -> anyhow
             return Ok(());
         }
     }
-}
-
-/// The relay beside this agent, as its parts need it.
-#[derive(Debug)]
-struct RelayAccess {
-    relay: RelayConfig,
-    console_password: SecretString,
 }
 
 /// Runs the agent until it receives a signal to stop. Before it stops, it tells calls that the relay drains.

@@ -16,9 +16,9 @@ use talktime_proto::timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::RelayAccess;
 use super::cutter::CutQueue;
 use super::metrics;
+use super::relay_access::RelayAccess;
 use super::shared_state::SharedState;
 use crate::domain::relay::AllocationReport;
 
