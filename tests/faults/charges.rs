@@ -28,6 +28,7 @@ const FIRST_PAYER: i64 = 3_000_000_000;
 const PAYERS: i64 = 20;
 const FIRST_CALL: i64 = 3_000_000_000;
 
+/// Returns a client of the wallet for the process that charges.
 fn connect_wallet() -> WalletServiceClient<Channel> {
     WalletServiceClient::new(connect_as(Workload::Calls, Workload::Wallet))
 }
@@ -38,6 +39,8 @@ fn choose_payer(call_id: i64) -> i64 {
 
 /// The exact price of all charges.
 async fn give_coins() {
+    let gateway = connect_as(Workload::Gateway, Workload::Wallet);
+    let mut wallet = WalletServiceClient::new(gateway);
     for payer in 0..PAYERS {
         let request = AddCoinsRequest {
             user_id: FIRST_PAYER + payer,
@@ -45,7 +48,7 @@ async fn give_coins() {
             tx_type: "purchase".to_owned(),
             ..AddCoinsRequest::default()
         };
-        connect_wallet().add_coins(request).await.expect("given");
+        wallet.add_coins(request).await.expect("given");
     }
 }
 

@@ -78,7 +78,7 @@ fn spawn_gateway(settings: &[(&str, &str)], stdout: Stdio) -> GatewayReplica {
 
 /// A service that a test has started; it ends when the value is dropped.
 pub struct ServiceReplica {
-    /// Address of its gRPC port, `http://host:port`.
+    /// Address of its gRPC port, `https://host:port`.
     pub url: String,
     process: Child,
 }
@@ -123,7 +123,7 @@ impl ServiceReplica {
         let (process, ops_url) = spawn(service, &settings, Stdio::null());
         wait_until_ready(&ops_url).await;
         Self {
-            url: format!("http://{grpc}"),
+            url: format!("https://{grpc}"),
             process,
         }
     }
