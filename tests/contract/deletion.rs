@@ -5,19 +5,10 @@ use sqlx::{Connection, PgConnection};
 use talktime_client::{ApiClient, AppUser, UserRole};
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{
-    ExpectAnswer, TestApp, assert_books_are_right, connect_app, read_variable, wait_for,
+    ExpectAnswer, SERVICES, TestApp, assert_books_are_right, connect_app, read_variable, wait_for,
 };
 
 use crate::assert_problem;
-
-const SERVICES: [&str; 6] = [
-    "auth",
-    "profile",
-    "presence",
-    "wallet",
-    "calls",
-    "verification",
-];
 
 /// Columns that keep bare ids on purpose: answers to idempotency keys; users whom auth, presence and verification must
 /// not create again because of a late message; actions in the audit log; and users whose access tokens are revoked,

@@ -8,20 +8,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use sqlx::PgPool;
 use talktime_proto::events::STREAM_NAME;
-use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, read_variable, run_dev, wait_for};
+use talktime_tests::{
+    CallPair, ExpectAnswer, SERVICES, WAIT_MAX, read_variable, run_dev, wait_for,
+};
 use tokio::time::timeout;
 
 use crate::lock_stack;
-
-/// Services with an outbox.
-const SERVICES: [&str; 6] = [
-    "auth",
-    "profile",
-    "presence",
-    "wallet",
-    "calls",
-    "verification",
-];
 
 /// Rows of the feed's read model that differ from their sources (presence, calls and verification), with the data
 /// of the sources. Users whom only presence has deleted are left out: another test publishes such a deletion, which

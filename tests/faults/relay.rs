@@ -89,7 +89,7 @@ struct CallTraffic {
     out_bytes: i64,
 }
 
-/// What calls has stored about a call.
+/// The row of a call.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 struct StoredTraffic {
     allocations: i64,

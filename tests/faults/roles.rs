@@ -1,16 +1,8 @@
 //! A service can access only its own schema, whatever runs inside it.
 
 use sqlx::{Connection, PgConnection};
-use talktime_tests::read_variable;
+use talktime_tests::{SERVICES, read_variable};
 
-const SERVICES: [&str; 6] = [
-    "auth",
-    "profile",
-    "presence",
-    "wallet",
-    "calls",
-    "verification",
-];
 const PERMISSION_DENIED: &str = "42501";
 
 async fn connect(service: &str) -> PgConnection {

@@ -15,7 +15,7 @@ use talktime_client::{ApiAnswer, ApiClient, UserRole};
 use talktime_kit::testing::SilentProxy;
 use talktime_tests::replica::{start_calls_with, start_gateway};
 use talktime_tests::{
-    CallPair, ExpectAnswer, assert_books_are_right, read_variable, run_dev, wait_for,
+    CallPair, ExpectAnswer, SERVICES, assert_books_are_right, read_variable, run_dev, wait_for,
 };
 
 use crate::lock_stack;
@@ -35,15 +35,6 @@ const MEASUREMENT_SLACK_SECS: i64 = 2;
 const MINUTE_SECS: i64 = 2;
 const COINS_PER_MINUTE: i64 = 10;
 const COINS_AT_FIRST: i64 = 300;
-const SERVICES: [&str; 6] = [
-    "auth",
-    "profile",
-    "presence",
-    "wallet",
-    "calls",
-    "verification",
-];
-
 fn read_number(name: &str, default: u64) -> u64 {
     let given = std::env::var(name).ok();
     given.map_or(default, |number| number.parse().expect("a number"))

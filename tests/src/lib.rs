@@ -28,6 +28,16 @@ pub use events::EventLog;
 /// Longest wait for a state.
 pub const WAIT_MAX: Duration = Duration::from_secs(15);
 
+/// The services with a schema of their own.
+pub const SERVICES: [&str; 6] = [
+    "auth",
+    "profile",
+    "presence",
+    "wallet",
+    "calls",
+    "verification",
+];
+
 const POLL: Duration = Duration::from_millis(50);
 
 /// Reads a variable of the stack, as `cargo dev env` prints it.

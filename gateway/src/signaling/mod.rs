@@ -1,4 +1,4 @@
-//! What two apps tell each other while the platform's media connects them. Whatever could reveal the address of a
+//! The signals that two apps exchange while the platform's media connects them. Whatever could reveal the address of a
 //! device is removed here, so that privacy does not depend on the app.
 
 mod ice_candidate;

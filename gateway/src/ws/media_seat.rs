@@ -61,7 +61,7 @@ impl MediaSeat {
         self.joined.epoch
     }
 
-    /// What the app was told at its join.
+    /// The answer to the join of the app.
     pub(super) fn joined_mut(&mut self) -> &mut JoinedMessage {
         &mut self.joined
     }

@@ -1,4 +1,4 @@
-//! What auth does after Postgres was restored to a moment of the past: nobody stays logged in.
+//! Ends every login after Postgres was restored to a moment of the past.
 //!
 //! Sessions and tokens from after that moment may belong to users who do not exist any more, and tokens of an
 //! access that was revoked meanwhile would be valid again. So all sessions end and all signing keys are replaced.

@@ -6,6 +6,7 @@
 //! that certificates can be short-lived: new connections use the new ones, and connections are short-lived too.
 
 use std::fs;
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,10 +74,9 @@ impl WorkloadIdentity {
     ) -> anyhow::Result<Self> {
         let material = IdentityMaterial::build(IdentityFiles::read(config)?)?;
         let (sender, current) = watch::channel(Arc::new(material));
-        let sender = Arc::new(sender);
         let config = config.clone();
         periodic::start(lifecycle, reload_work(interval), move || {
-            reload(config.clone(), sender.clone())
+            ready(reload(&config, &sender))
         });
         Ok(Self { current })
     }
@@ -115,11 +115,11 @@ fn reload_work(interval: Duration) -> PeriodicWork {
 }
 
 /// Replaces the identity if the files have changed. An unusable file leaves the last identity in use.
-async fn reload(
-    config: IdentityConfig,
-    sender: Arc<watch::Sender<Arc<IdentityMaterial>>>,
+fn reload(
+    config: &IdentityConfig,
+    sender: &watch::Sender<Arc<IdentityMaterial>>,
 ) -> anyhow::Result<NextTurnStart> {
-    let files = IdentityFiles::read_again(&config).await?;
+    let files = IdentityFiles::read(config)?;
     if files != sender.borrow().files {
         sender.send_replace(Arc::new(IdentityMaterial::build(files)?));
         tracing::info!("certificate replaced; new connections use it");
@@ -128,25 +128,12 @@ async fn reload(
 }
 
 impl IdentityFiles {
+    /// Reads three small files, which are mounted from memory or on a local disk: too quick to be worth a thread.
     fn read(config: &IdentityConfig) -> anyhow::Result<Self> {
         Ok(Self {
             certificate: read_file(&config.folder, "tls.crt")?,
             key: read_file(&config.folder, "tls.key")?,
             authority: read_file(&config.folder, "ca.crt")?,
-        })
-    }
-
-    /// Reads the files as [`IdentityFiles::read`] does, without blocking the thread.
-    async fn read_again(config: &IdentityConfig) -> anyhow::Result<Self> {
-        let read = async |name: &str| {
-            let path = config.folder.join(name);
-            let content = tokio::fs::read(&path).await;
-            content.with_context(|| format!("cannot read {}", path.display()))
-        };
-        Ok(Self {
-            certificate: read("tls.crt").await?,
-            key: read("tls.key").await?,
-            authority: read("ca.crt").await?,
         })
     }
 }

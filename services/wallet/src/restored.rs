@@ -1,4 +1,4 @@
-//! What the wallet does after Postgres was restored to a moment of the past: it learns from the payment provider
+//! Repairs the wallet after Postgres was restored to a moment of the past: it learns from the payment provider
 //! what was paid since, and verifies its books.
 
 use talktime_kit::config::ServiceConfig;

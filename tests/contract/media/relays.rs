@@ -1,4 +1,4 @@
-//! What the relays count: apps that say nothing are metered, and silent minutes go back to the caller.
+//! Calls metered by the relays: apps that say nothing are metered, and silent minutes go back to the caller.
 
 use serde_json::json;
 use talktime_kit::Clock;

@@ -1,4 +1,4 @@
-//! Who may take a seat, who takes it over, and what is told of it.
+//! Seats: the parties that may take one, takeovers, and the messages about both.
 
 use serde_json::{Value, json};
 use talktime_client::UserRole;

@@ -6,18 +6,8 @@ use std::process::Stdio;
 use futures::future::join_all;
 use sqlx::{AssertSqlSafe, PgPool};
 use talktime_kit::testing::{PrivatePostgres, as_postgres};
-use talktime_tests::{read_variable, run_dev, wait_for};
+use talktime_tests::{SERVICES, read_variable, run_dev, wait_for};
 use tokio::process::Command;
-
-/// Services with a schema.
-pub(super) const SERVICES: [&str; 6] = [
-    "auth",
-    "profile",
-    "presence",
-    "wallet",
-    "calls",
-    "verification",
-];
 
 /// As many as the server of the stack permits.
 const MAX_CONNECTIONS: &str = "max_connections=300";

@@ -9,10 +9,10 @@ use futures::FutureExt;
 use futures::future::join_all;
 use serde_json::json;
 use talktime_client::{ApiAnswer, AppUser, UserRole};
-use talktime_tests::{ExpectAnswer, TestApp, connect_app, run_dev, run_dev_output};
+use talktime_tests::{ExpectAnswer, SERVICES, TestApp, connect_app, run_dev, run_dev_output};
 
 use crate::lock_stack;
-use cluster::{BackupBucket, DrillCluster, SERVICES};
+use cluster::{BackupBucket, DrillCluster};
 
 /// Processes that run on the test stack.
 const PROCESSES: [&str; 8] = [

@@ -1,4 +1,4 @@
-//! What is known of the sound of each minute, and which minutes are given back to the caller.
+//! Judges the sound of each minute by the reports about it, and decides which minutes are given back to the caller.
 //!
 //! The relay is believed first, since neither party can influence it: it counts what each app sends and what it
 //! delivers to each app. Where it has not reported, the apps are believed as far as both say the same.
@@ -51,8 +51,8 @@ text_enum!(RefundReason {
 });
 decode_text!(RefundReason);
 
-/// What is known of one side in one minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// The reports about one side in one minute.
+#[derive(Clone, Copy, Debug, Default, FromRow, PartialEq)]
 pub struct SideMinute {
     /// Packets from the app to the relay; `None` if the relay reported nothing of the side in this minute.
     pub relay_in_packets: Option<i64>,
@@ -67,7 +67,7 @@ pub struct SideMinute {
     pub client_secs: f64,
 }
 
-/// What is known of a minute.
+/// The reports about a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MinuteEvidence {
     /// Length of the minute in seconds, up to the end of the call.
@@ -80,7 +80,7 @@ pub struct MinuteEvidence {
     pub is_relay_lost: bool,
 }
 
-/// What is decided about a minute.
+/// The decision about a minute.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
 pub struct MinuteVerdict {
     /// From 1.
@@ -116,7 +116,7 @@ pub fn judge_minute(minute: i32, evidence: &MinuteEvidence) -> MinuteVerdict {
 pub struct MinuteReturns {
     /// Minutes whose coins the caller gets back, in ascending order.
     pub returned: Vec<i32>,
-    /// Those among them that the listener does not earn either.
+    /// The returned minutes that the listener does not earn either.
     pub unearned: Vec<i32>,
 }
 

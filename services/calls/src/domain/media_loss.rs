@@ -1,7 +1,7 @@
 //! Decides whether a live call that the platform's media carries ends since nobody hears anything.
 //!
-//! What counts is what reaches the caller, who pays. The relay knows that best; where it is silent itself, both apps
-//! must agree.
+//! Only sound that reaches the caller counts, since the caller pays. The relay knows best; where it is silent itself,
+//! both apps must agree.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -18,7 +18,7 @@ pub struct LossLimits {
     pub reported_within: TimeDelta,
 }
 
-/// What is known of the relays of a call.
+/// Whether the relays of a call report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RelayPresence {
     /// The relays of both seats report.

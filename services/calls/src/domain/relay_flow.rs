@@ -1,4 +1,4 @@
-//! What the counters of the relays say about when media began to flow.
+//! Derives from the counters of the relays when media began to flow.
 
 use chrono::{DateTime, Utc};
 

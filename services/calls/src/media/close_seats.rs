@@ -1,26 +1,17 @@
 //! Closes the seats of calls that are over: the relays stop carrying them, and the gateways stop passing signals.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use async_nats::connection::State;
-use prost::Message as _;
 use talktime_kit::Error;
-use talktime_proto::calls::relay_cut_subject;
+use talktime_proto::calls::v1::SeatsClosed;
 use talktime_proto::calls::v1::seat_message::Kind;
-use talktime_proto::calls::v1::{RelayCut, SeatsClosed};
-use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::seat_messages::SeatMessenger;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallMedia};
 use crate::domain::relay::SeatName;
 use crate::service::CallService;
 use crate::store::seats::{self, UncutSeat};
-
-/// Time limit for NATS, which only buffers the message.
-const PUBLISH_TIMEOUT: Duration = Duration::from_millis(200);
 
 impl CallService {
     /// Closes the seats of a call that has just ended, or will not begin, in the background. If that fails, the watch
@@ -82,19 +73,4 @@ fn names_by_realm(uncut: &[UncutSeat]) -> BTreeMap<String, Vec<String>> {
         }
     }
     names
-}
-
-impl SeatMessenger {
-    /// Orders a relay to cut these seats.
-    async fn publish_cut(&self, realm: &str, usernames: Vec<String>) -> Result<(), Error> {
-        if self.nats.connection_state() != State::Connected {
-            return Err(Error::internal("NATS is not connected"));
-        }
-        let payload = RelayCut { usernames }.encode_to_vec().into();
-        let publishing = self.nats.publish(relay_cut_subject(realm), payload);
-        let published = timeout(PUBLISH_TIMEOUT, publishing).await;
-        published
-            .map_err(|_elapsed| Error::internal("NATS did not take a message in time"))?
-            .map_err(Error::internal)
-    }
 }

@@ -84,16 +84,7 @@ fn collect_evidence(
 }
 
 fn side_minute(known: &[KnownMinute], minute: i32, role: SeatRole) -> SideMinute {
-    let known = known.iter();
-    let mut known = known.filter(|known| known.minute == minute && known.role == role);
-    known
-        .next()
-        .map_or_else(SideMinute::default, |known| SideMinute {
-            relay_in_packets: known.relay_in_packets,
-            relay_out_packets: known.relay_out_packets,
-            relay_secs: known.relay_secs,
-            client_tx_packets: known.client_tx_packets,
-            client_rx_packets: known.client_rx_packets,
-            client_secs: known.client_secs,
-        })
+    let mut known = known.iter();
+    let known = known.find(|known| known.minute == minute && known.role == role);
+    known.map(|known| known.side).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What follows from the counters of the relays: evidence for each minute, and the start of calls whose apps report
+//! Uses the counters of the relays: as evidence for each minute, and for the start of calls whose apps report
 //! nothing.
 
 use std::collections::HashMap;

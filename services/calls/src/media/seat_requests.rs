@@ -24,7 +24,7 @@ pub(crate) struct SeatRequest {
     pub(crate) epoch: i32,
 }
 
-/// What the app of a seat reports of its connection.
+/// A report of the app of a seat about its connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MediaReport {
     pub(crate) seat: SeatRequest,

@@ -108,15 +108,7 @@ impl SessionCutter {
     }
 
     async fn cut(&mut self, session_id: &str) -> anyhow::Result<()> {
-        let RelayAccess {
-            relay,
-            console_password,
-        } = &*self.access;
-        // A console is kept only after a complete answer.
-        let mut console = match self.console.take() {
-            Some(console) => console,
-            None => TurnConsole::connect(&relay.console, console_password).await?,
-        };
+        let mut console = self.access.open_console(&mut self.console).await?;
         console.cancel_session(session_id).await?;
         self.console = Some(console);
         Ok(())

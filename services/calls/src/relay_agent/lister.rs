@@ -68,20 +68,12 @@ impl SessionLister {
     }
 
     async fn list_and_apply(&self) -> anyhow::Result<()> {
-        let RelayAccess {
-            relay,
-            console_password,
-        } = &*self.access;
-        let mut open_console = self.console.lock().await;
-        // A console is kept only after a complete answer.
-        let mut console = match open_console.take() {
-            Some(console) => console,
-            None => TurnConsole::connect(&relay.console, console_password).await?,
-        };
+        let mut kept = self.console.lock().await;
+        let mut console = self.access.open_console(&mut kept).await?;
         let asked_at = Clock::System.now();
         let output = console.list_sessions().await?;
-        *open_console = Some(console);
-        let listed = parse_listing(&relay.realm, &output)?;
+        *kept = Some(console);
+        let listed = parse_listing(&self.access.relay.realm, &output)?;
         let uncut = self.state.lock().apply_listing(&listed, asked_at);
         self.cuts.extend(uncut);
         Ok(())

@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use talktime_kit::db::{PgConnection, column};
 
 use super::seats::ClientTotals;
+use crate::domain::evidence::SideMinute;
 use crate::domain::minute_shares::MinuteShare;
 use crate::domain::relay::SeatRole;
 use crate::domain::seats::Seat;
@@ -48,7 +49,7 @@ pub async fn add_client_report(
     Ok(())
 }
 
-/// What a relay has counted of one side in one minute.
+/// The packets of one side that a relay has counted in one minute.
 #[derive(Clone, Copy, Debug)]
 pub struct RelayMinutes {
     pub call_id: i64,
@@ -92,19 +93,13 @@ pub async fn add_relay_report(tx: &mut PgConnection, minutes: &[RelayMinutes]) -
     Ok(())
 }
 
-/// What is known of one side in one minute.
+/// A minute of a call with the reports about one side.
 #[derive(Clone, Copy, Debug, FromRow)]
 pub struct KnownMinute {
     pub minute: i32,
     pub role: SeatRole,
-    pub relay_in_packets: Option<i64>,
-    pub relay_out_packets: Option<i64>,
-    /// Seconds of the minute that the relay has reported.
-    pub relay_secs: f64,
-    pub client_tx_packets: i64,
-    pub client_rx_packets: i64,
-    /// Seconds of the minute that the app has reported.
-    pub client_secs: f64,
+    #[sqlx(flatten)]
+    pub side: SideMinute,
 }
 
 /// Loads what is known of the minutes of a call.

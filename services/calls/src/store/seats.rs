@@ -85,7 +85,7 @@ pub async fn list_present(
     Ok(pairs)
 }
 
-/// What an app reports of its connection.
+/// A report of an app about its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct SeatReport {
     pub state: SeatState,

@@ -104,7 +104,7 @@ fn a_call_ends_with_the_last_packet_that_reached_the_caller() {
         Some(100)
     );
     assert_eq!(lost_at(144, &counted_pair(140, 100, 140), reporting), None);
-    // What the relay sends to the caller counts only as far as the listener has sent it.
+    // Packets to the caller count only as far as the listener has sent them.
     assert_eq!(
         lost_at(145, &counted_pair(140, 140, 90), reporting),
         Some(90)

@@ -157,16 +157,18 @@ async fn reports_about_a_minute_add_up() {
         panic!("two minutes: {known:?}");
     };
     assert_eq!(
-        (first.client_tx_packets, first.client_rx_packets),
+        (first.side.client_tx_packets, first.side.client_rx_packets),
         (1_500, 750)
     );
     assert_eq!(
-        (first.relay_in_packets, first.relay_out_packets),
+        (first.side.relay_in_packets, first.side.relay_out_packets),
         (Some(1_700), Some(1_680))
     );
-    assert!((first.relay_secs - 34.0).abs() < 0.1 && (first.client_secs - 30.0).abs() < 0.1);
+    assert!(
+        (first.side.relay_secs - 34.0).abs() < 0.1 && (first.side.client_secs - 30.0).abs() < 0.1
+    );
     assert_eq!(
-        (second.client_tx_packets, second.relay_in_packets),
+        (second.side.client_tx_packets, second.side.relay_in_packets),
         (500, None)
     );
 }

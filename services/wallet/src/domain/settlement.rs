@@ -22,7 +22,7 @@ pub struct CallSettlement {
     pub call_type: Option<CallType>,
     /// Minutes among these whose coins go back to the caller, in ascending order.
     pub returned_minutes: Vec<i32>,
-    /// Those among the returned minutes that the listener does not earn either, in ascending order.
+    /// The returned minutes that the listener does not earn either, in ascending order.
     pub unearned_minutes: Vec<i32>,
 }
 

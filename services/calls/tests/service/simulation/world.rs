@@ -94,7 +94,7 @@ pub(super) struct WorldState {
     pub(super) published: RefCell<BTreeMap<i64, Vec<PublishedFigures>>>,
     /// Number of times that the end of each ring was published.
     pub(super) published_rings: RefCell<BTreeMap<i64, usize>>,
-    /// What was decided about the sound of each minute, by `(call_id, minute)`.
+    /// The decision about the sound of each minute, by `(call_id, minute)`.
     pub(super) verdicts: RefCell<BTreeMap<(i64, i32), MinuteVerdict>>,
     /// Time at which each minute was charged, by `(call_id, minute)`.
     pub(super) charged_ms: RefCell<BTreeMap<(i64, i32), i64>>,

@@ -38,7 +38,7 @@ struct OrderEntity {
     created_at: i64,
 }
 
-/// What the provider remembers about an order for us, as texts.
+/// The notes that the provider keeps with an order, as texts.
 #[derive(Deserialize, Serialize)]
 pub(super) struct OrderNotes {
     user_id: String,
