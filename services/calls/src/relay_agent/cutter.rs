@@ -26,6 +26,8 @@ use super::turn_console::TurnConsole;
 const QUEUED_MAX: usize = 20_000;
 /// Longest wait for a session, after which the loop records its turn.
 const QUIET_MAX: Duration = Duration::from_secs(5);
+/// Longest wait of the first cut for the subscription to the totals.
+const HEARING_MAX: Duration = Duration::from_secs(2);
 const SUBSCRIBE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const TURN_MAX: Duration = Duration::from_mins(1);
 
@@ -35,7 +37,13 @@ pub(super) struct CutQueue(Sender<SessionKey>);
 
 impl CutQueue {
     /// Starts to end the sessions that will be added.
-    pub(super) fn start(lifecycle: &ProcessLifecycle, access: Arc<RelayAccess>) -> Self {
+    ///
+    /// The first one waits a little for `hears_totals`: the relay tells the totals of a session once, when it ends.
+    pub(super) fn start(
+        lifecycle: &ProcessLifecycle,
+        access: Arc<RelayAccess>,
+        hears_totals: CancellationToken,
+    ) -> Self {
         let (sender, receiver) = channel(QUEUED_MAX);
         let cutter = SessionCutter {
             access,
@@ -43,7 +51,7 @@ impl CutQueue {
             progress: lifecycle.register_loop("relay.cuts", TURN_MAX),
             stopping: lifecycle.stopping(),
         };
-        lifecycle.spawn(cutter.run(receiver));
+        lifecycle.spawn(cutter.run(receiver, hears_totals));
         Self(sender)
     }
 
@@ -67,7 +75,9 @@ struct SessionCutter {
 }
 
 impl SessionCutter {
-    async fn run(mut self, mut sessions: Receiver<SessionKey>) {
+    async fn run(mut self, mut sessions: Receiver<SessionKey>, hears_totals: CancellationToken) {
+        // A relay whose Redis is away is cut all the same.
+        let _ = timeout(HEARING_MAX, hears_totals.cancelled()).await;
         loop {
             self.progress.record_turn();
             tokio::select! {

@@ -1,6 +1,5 @@
 //! Follows the messages that coturn publishes in its Redis.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use talktime_kit::Clock;
@@ -24,28 +23,8 @@ const QUIET_MAX: Duration = Duration::from_secs(5);
 const SUBSCRIBE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 const TURN_MAX: Duration = Duration::from_mins(1);
 
-/// Follows the messages until the agent stops.
-pub(super) fn start(
-    lifecycle: &ProcessLifecycle,
-    access: &Arc<RelayAccess>,
-    statistics: SubscriberClient,
-    state: SharedState,
-    cuts: CutQueue,
-) {
-    let follower = StatisticsFollower {
-        realm: access.relay.realm.clone(),
-        statistics,
-        state,
-        cuts,
-        progress: lifecycle.register_loop("relay.statistics", TURN_MAX),
-        stopping: lifecycle.stopping(),
-    };
-    lifecycle.spawn(follower.run());
-}
-
-struct StatisticsFollower {
+pub(super) struct StatisticsFollower {
     realm: String,
-    statistics: SubscriberClient,
     state: SharedState,
     cuts: CutQueue,
     progress: LoopProgress,
@@ -53,11 +32,28 @@ struct StatisticsFollower {
 }
 
 impl StatisticsFollower {
-    async fn run(self) {
-        let mut messages = self.statistics.message_rx();
-        let mut reconnects = self.statistics.reconnect_rx();
-        let _resubscription = self.statistics.manage_subscriptions();
-        self.subscribe().await;
+    pub(super) fn new(
+        lifecycle: &ProcessLifecycle,
+        access: &RelayAccess,
+        state: SharedState,
+        cuts: CutQueue,
+    ) -> Self {
+        Self {
+            realm: access.relay.realm.clone(),
+            state,
+            cuts,
+            progress: lifecycle.register_loop("relay.statistics", TURN_MAX),
+            stopping: lifecycle.stopping(),
+        }
+    }
+
+    /// Follows the messages until the agent stops. Cancels `hears_totals` once no message is missed any more.
+    pub(super) async fn run(self, statistics: SubscriberClient, hears_totals: CancellationToken) {
+        let mut messages = statistics.message_rx();
+        let mut reconnects = statistics.reconnect_rx();
+        let _resubscription = statistics.manage_subscriptions();
+        self.subscribe(&statistics).await;
+        hears_totals.cancel();
         while !self.stopping.is_cancelled() {
             self.progress.record_turn();
             tokio::select! {
@@ -76,10 +72,10 @@ impl StatisticsFollower {
     }
 
     /// Subscribes, however long Redis is away.
-    async fn subscribe(&self) {
+    async fn subscribe(&self, statistics: &SubscriberClient) {
         let pattern = channel_pattern(&self.realm);
         let mut is_failing = false;
-        while let Err(error) = self.statistics.psubscribe(pattern.as_str()).await {
+        while let Err(error) = statistics.psubscribe(pattern.as_str()).await {
             self.progress.record_turn();
             if !is_failing {
                 tracing::warn!(

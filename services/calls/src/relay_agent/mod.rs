@@ -30,9 +30,11 @@ use talktime_kit::{messaging, ops, redis, telemetry};
 use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::relay_service_client::RelayServiceClient;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use self::config::RelayAgentConfig;
 use self::cutter::CutQueue;
+use self::follower::StatisticsFollower;
 use self::relay_access::RelayAccess;
 use self::shared_state::SharedState;
 
@@ -77,9 +79,11 @@ pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::
     });
     let state = SharedState::default();
     let nats = messaging::connect(&config.nats).await?;
-    let cuts = CutQueue::start(&lifecycle, access.clone());
     let statistics = redis::subscriber(&config.redis)?;
-    follower::start(&lifecycle, &access, statistics, state.clone(), cuts.clone());
+    let hears_totals = CancellationToken::new();
+    let cuts = CutQueue::start(&lifecycle, access.clone(), hears_totals.clone());
+    let follower = StatisticsFollower::new(&lifecycle, &access, state.clone(), cuts.clone());
+    lifecycle.spawn(follower.run(statistics, hears_totals));
     cutter::start_orders(&lifecycle, &access, nats, state.clone(), cuts.clone());
     lister::start(&lifecycle, access.clone(), state.clone(), cuts.clone());
     let peers = PeerConnector::new(identity);
