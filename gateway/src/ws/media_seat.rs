@@ -32,9 +32,39 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// The seat of a socket.
 pub(super) struct MediaSeat {
     joined: JoinedMessage,
-    peer_user_id: i64,
+    peer: PeerSeat,
     messages: Subscriber,
     rate: SignalRate,
+}
+
+/// The seat of the other party, as far as this socket has heard of it.
+pub(super) struct PeerSeat {
+    user_id: i64,
+    /// The greatest epoch heard of; 0 before the other party has joined.
+    epoch: i32,
+}
+
+impl PeerSeat {
+    pub(super) fn new(user_id: i64, epoch: Option<i32>) -> Self {
+        Self {
+            user_id,
+            epoch: epoch.unwrap_or_default(),
+        }
+    }
+
+    /// Takes note of what a message says; returns false if it is about an older seat than the present one. The
+    /// message about a join that `joined` includes already may arrive after it.
+    fn accept(&mut self, kind: &Kind) -> bool {
+        match kind {
+            Kind::PeerJoined(epoch) => {
+                let is_new = *epoch > self.epoch;
+                self.epoch = self.epoch.max(*epoch);
+                is_new
+            }
+            Kind::PeerLeft(epoch) => *epoch >= self.epoch,
+            _ => true,
+        }
+    }
 }
 
 /// Messages for the sockets of a user, from before the join on, so that none is missed.
@@ -44,10 +74,10 @@ pub(super) async fn subscribe_seat(nats: &Client, user_id: i64) -> Option<Subscr
 }
 
 impl MediaSeat {
-    pub(super) fn new(joined: JoinedMessage, peer_user_id: i64, messages: Subscriber) -> Self {
+    pub(super) fn new(joined: JoinedMessage, peer: PeerSeat, messages: Subscriber) -> Self {
         Self {
             joined,
-            peer_user_id,
+            peer,
             messages,
             rate: SignalRate::new(),
         }
@@ -86,7 +116,7 @@ impl MediaSeat {
             call_id: self.call_id(),
             kind: Some(Kind::Signal(signal)),
         };
-        let subject = seat_subject(self.peer_user_id);
+        let subject = seat_subject(self.peer.user_id);
         let asking = nats.request(subject, message.encode_to_vec().into());
         // An error is a party without a seat anywhere, or NATS that does not answer.
         match timeout(SIGNAL_TIMEOUT, asking).await {
@@ -113,13 +143,13 @@ impl MediaSeat {
         }
     }
 
-    fn decode(&self, message: &Message) -> Option<Kind> {
+    fn decode(&mut self, message: &Message) -> Option<Kind> {
         let decoded = SeatMessage::decode(message.payload.clone()).ok()?;
         let kind = decoded.kind?;
         let is_mine = decoded.call_id == self.call_id();
         // The message about the join of this very seat.
         let is_old = matches!(kind, Kind::Taken(epoch) if epoch <= self.epoch());
-        (is_mine && !is_old).then_some(kind)
+        (is_mine && !is_old && self.peer.accept(&kind)).then_some(kind)
     }
 }
 
@@ -179,5 +209,16 @@ mod tests {
         assert!((0..SIGNALS_A_MINUTE_MAX).all(|_| rate.admit(now)));
         assert!(!rate.admit(now));
         assert!(rate.admit(now + MINUTE));
+    }
+
+    #[test]
+    fn messages_about_older_seats_of_the_peer_are_ignored() {
+        let mut peer = PeerSeat::new(7, Some(1));
+        assert!(!peer.accept(&Kind::PeerJoined(1)), "`joined` has said it");
+        assert!(peer.accept(&Kind::PeerJoined(2)));
+        assert!(!peer.accept(&Kind::PeerLeft(1)), "the peer is back");
+        assert!(peer.accept(&Kind::PeerLeft(2)));
+        assert!(peer.accept(&Kind::PeerJoined(3)));
+        assert!(PeerSeat::new(7, None).accept(&Kind::PeerJoined(1)));
     }
 }

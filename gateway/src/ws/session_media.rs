@@ -18,7 +18,7 @@ use super::media_messages::{
     JoinMessage, JoinedMessage, MediaMessage, MediaStateMessage, PeerSeatMessage,
     PeerSignalMessage, SeatRef, SeatTakenMessage, SignalMessage, ice_servers,
 };
-use super::media_seat::{MediaSeat, require_seat, subscribe_seat};
+use super::media_seat::{MediaSeat, PeerSeat, require_seat, subscribe_seat};
 use super::message::ErrorMessage;
 use super::session::SocketSession;
 use crate::media_join::join_call;
@@ -60,9 +60,9 @@ impl SocketSession {
             join.take_over,
         );
         let joined = ask(joining).await?;
-        let peer_user_id = joined.peer_user_id;
+        let peer = PeerSeat::new(joined.peer_user_id, joined.peer_epoch);
         let joined = JoinedMessage::from(joined);
-        self.seat = Some(MediaSeat::new(joined.clone(), peer_user_id, messages));
+        self.seat = Some(MediaSeat::new(joined.clone(), peer, messages));
         Ok(Some(self.text("joined", joined)))
     }
 

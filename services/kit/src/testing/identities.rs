@@ -37,7 +37,7 @@ impl TestAuthority {
         self.issuer.pem()
     }
 
-    /// Issues an identity, which trusts this authority; one that was issued to the process before is replaced.
+    /// Issues an identity, which trusts this authority.
     pub fn issue(&self, process: Workload) -> IdentityConfig {
         self.issue_named(
             process.name(),
@@ -46,10 +46,14 @@ impl TestAuthority {
         )
     }
 
-    /// Issues a certificate for any DNS name and URIs, in a folder of this name.
+    /// Issues a certificate for any DNS name and URIs, in a folder of its own, since tests that share the authority
+    /// issue at the same time.
     pub fn issue_named(&self, name: &str, dns_name: &str, uris: &[String]) -> IdentityConfig {
-        let folder = self.folder.path().join(name);
-        fs::create_dir_all(&folder).expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix(name)
+            .tempdir_in(&self.folder)
+            .expect("a folder")
+            .keep();
         replace_file(&folder.join("ca.crt"), &self.pem());
         self.write_certificate(&folder, dns_name, uris);
         IdentityConfig { folder }
