@@ -26,7 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 pub use events::EventLog;
 
 /// Longest wait for a state.
-pub const WAIT_MAX: Duration = Duration::from_secs(15);
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The services with a schema of their own.
 pub const SERVICES: [&str; 6] = [

@@ -134,10 +134,18 @@ async fn next_error(socket: &mut AppSocket) -> String {
     error["data"]["code"].as_str().expect("a code").to_owned()
 }
 
-/// Takes a seat on a socket, and returns what the app is told.
+/// Takes a seat on a socket, and returns what the app is told. As apps do, it joins again if the platform is too busy.
 async fn join(socket: &mut AppSocket, call_id: i64) -> Value {
-    send(socket, "join", json!({"call_id": call_id})).await;
-    next_of(socket, "joined", call_id).await
+    let is_answer = |message: &Value| message["type"] == "joined" || message["type"] == "error";
+    loop {
+        send(socket, "join", json!({"call_id": call_id})).await;
+        let answer = socket.receive_matching("answer to a join", WAIT_MAX, is_answer);
+        let mut answer = answer.await.expect("an answer");
+        if answer["type"] == "joined" {
+            return answer["data"].take();
+        }
+        assert_eq!(answer["data"]["code"], "TRY_AGAIN", "{answer}");
+    }
 }
 
 /// Reports the connection of an app.
