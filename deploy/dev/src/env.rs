@@ -24,6 +24,9 @@ const TEST_CONNECT_SECS: u32 = 12;
 /// How often an app reports on its media there, and how long a call lasts there without sound.
 const TEST_REPORT_SECS: u32 = 2;
 const TEST_LOST_SECS: u32 = 6;
+/// Unanswered rings after which a caller has to wait in the stack of measurements, where a few pairs ring as often as
+/// they can.
+const BENCH_RINGS: u32 = 1_000_000;
 /// Hosts of audio samples that are submitted by address, which nothing ever fetches.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
 /// Delay of a drain, longer than clients need to notice that a replica does not serve (they ask every second).
@@ -175,16 +178,22 @@ fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
 }
 
 fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
-    if !stack.is_throwaway() {
-        return Vec::new();
+    if stack.is_throwaway() {
+        return vec![
+            ("RINGING__RING_SECS", TEST_RING_SECS.to_string()),
+            ("RINGING__REACH_SECS", TEST_REACH_SECS.to_string()),
+            ("RINGING__CONNECT_SECS", TEST_CONNECT_SECS.to_string()),
+            ("MEDIA__REPORT_EVERY_SECS", TEST_REPORT_SECS.to_string()),
+            ("MEDIA__LOST_SECS", TEST_LOST_SECS.to_string()),
+        ];
     }
-    vec![
-        ("RINGING__RING_SECS", TEST_RING_SECS.to_string()),
-        ("RINGING__REACH_SECS", TEST_REACH_SECS.to_string()),
-        ("RINGING__CONNECT_SECS", TEST_CONNECT_SECS.to_string()),
-        ("MEDIA__REPORT_EVERY_SECS", TEST_REPORT_SECS.to_string()),
-        ("MEDIA__LOST_SECS", TEST_LOST_SECS.to_string()),
-    ]
+    if stack.is_measured() {
+        return vec![
+            ("RINGING__RINGS_PER_PAIR", BENCH_RINGS.to_string()),
+            ("RINGING__RINGS_PER_CALLER", BENCH_RINGS.to_string()),
+        ];
+    }
+    Vec::new()
 }
 
 /// Returns the lines of `cargo dev env`; `pid_of` returns the pid of a running process. The second replica of

@@ -85,6 +85,11 @@ impl DevStack {
         self.name == StackName::Test
     }
 
+    /// Whether its clients act as fast as the platform answers, so that limits on people do not apply.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.name == StackName::Bench
+    }
+
     /// Returns the command line that addresses this stack, for messages.
     pub(crate) fn command(&self) -> &'static str {
         match self.name {

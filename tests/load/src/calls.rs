@@ -1,15 +1,12 @@
-//! Starts and ends of calls, compared with pgbench writing the same rows; and the lateness of billed minutes.
+//! Calls that start at once and calls that ring, compared with pgbench writing the same rows; the delivery of rings;
+//! and the lateness of billed minutes.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
-use hdrhistogram::Histogram;
-use http::Method;
-use serde_json::{Value, json};
 use sqlx::{Executor, PgPool};
-use talktime_client::UserRole;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
 use talktime_proto::calls::v1::{CallType, StartCallRequest};
@@ -22,11 +19,14 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::LoadSettings;
-use crate::driver::{self, LoadWorker};
-use crate::http::HttpConnection;
-use crate::people;
+use crate::call_worker::{
+    CallSteps, CallWorker, RING_ACCEPT_AND_END, RING_AND_CANCEL, START_AND_END, print_latencies,
+    take_steps,
+};
+use crate::driver;
 use crate::pgbench::PgbenchScript;
-use crate::report::{RateReport, ReportLine, quantile};
+use crate::report::{RateReport, ReportLine};
+use crate::rings;
 use crate::stack::BenchStack;
 
 /// First user id, far above those of registered users. Even ids are callers, odd ones are listeners.
@@ -35,8 +35,6 @@ const START_AGAIN: Duration = Duration::from_millis(100);
 const STARTS_AT_A_TIME: usize = 48;
 /// The largest amount of the rate card.
 const RECHARGE_PAISE: i64 = 100_000;
-/// Recharges of each caller, which suffice for thousands of calls.
-const RECHARGES: usize = 20;
 /// Interval of heartbeats, as in an app.
 const SIGN_EVERY: Duration = Duration::from_secs(30);
 const SIGNS_AT_A_TIME: usize = 200;
@@ -62,98 +60,88 @@ pub(crate) async fn run_bench(
         .execute(include_str!("../pgbench/call_tables.sql"))
         .await?;
     measure_calls(stack, pace).await?;
+    rings::measure_delivery(stack, &database, pace).await?;
     measure_minutes(stack, &database, pace, options.live).await
 }
 
+/// Measures each kind of call beside pgbench writing its rows, in turn within each round.
 async fn measure_calls(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<()> {
-    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/call.sql"))?;
-    let mut reference = ReportLine::new("pgbench, one call's rows in a transaction");
-    let mut ours = ReportLine::new("POST /calls/start and /calls/end, both answered");
-    let mut callers = prepare_callers(stack, pace.clients).await?;
+    let mut kinds = [
+        CallKind::new(
+            stack,
+            "start, end",
+            START_AND_END,
+            include_str!("../pgbench/call.sql"),
+        )?,
+        CallKind::new(
+            stack,
+            "ring, accept, end",
+            RING_ACCEPT_AND_END,
+            include_str!("../pgbench/ring_accepted.sql"),
+        )?,
+        CallKind::new(
+            stack,
+            "ring, cancel",
+            RING_AND_CANCEL,
+            include_str!("../pgbench/ring_cancelled.sql"),
+        )?,
+    ];
+    let mut workers = CallWorker::prepare(stack, pace.clients).await?;
     for _ in 0..pace.rounds {
-        reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
-        ours.add_round(&driver::run_flat_out(&mut callers, pace.duration()).await?);
+        for kind in &mut kinds {
+            kind.run_round(&mut workers, pace).await?;
+        }
     }
-    let top = ours.median();
-    println!(
-        "{}",
-        RateReport::new("Calls started and ended", vec![reference, ours])
-    );
-    print_latencies("at the top rate", &mut callers);
-    driver::run_at_rate(&mut callers, pace.duration(), top * EASY_SHARE).await?;
-    print_latencies("at half the top rate", &mut callers);
+    let top = kinds[0].measured.median();
+    let of_rings = kinds[1].measured.median();
+    for kind in kinds {
+        println!("{}", kind.into_report());
+    }
+    println!("  ring, accept, end: {:.2} of start, end", of_rings / top);
+    for (steps, rate) in [(START_AND_END, top), (RING_ACCEPT_AND_END, of_rings)] {
+        take_steps(&mut workers, steps).await?;
+        driver::run_at_rate(&mut workers, pace.duration(), rate * EASY_SHARE).await?;
+        print_latencies("at half the top rate", &workers);
+    }
     Ok(())
 }
 
-async fn prepare_callers(stack: &BenchStack, count: usize) -> anyhow::Result<Vec<CallWorker>> {
-    let people = people::sign_up(stack, UserRole::User, count).await?;
-    let listeners = people::sign_up(stack, UserRole::Listener, count).await?;
-    let mut callers = Vec::new();
-    for (person, listener) in people.iter().zip(listeners) {
-        let mut connection = HttpConnection::open(&stack.gateway_url, &person.access_token).await?;
-        let coins = json!({"amount_rupees": 1000, "payment_method": "upi"});
-        for step in 0..RECHARGES {
-            let (path, key) = ("/calls/recharge", format!("bench-{step}"));
-            connection
-                .request_ok(Method::POST, path, Some(&key), Some(&coins))
-                .await?;
-        }
-        callers.push(CallWorker {
-            connection,
-            start: json!({"listener_id": listener.user_id, "call_type": "audio"}),
-            starts: Histogram::new(3)?,
-            ends: Histogram::new(3)?,
-        });
+/// A kind of call, and pgbench writing the same rows in one transaction.
+struct CallKind {
+    steps: CallSteps,
+    title: String,
+    pgbench: PgbenchScript,
+    reference: ReportLine,
+    measured: ReportLine,
+}
+
+impl CallKind {
+    fn new(stack: &BenchStack, name: &str, steps: CallSteps, script: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            steps,
+            title: format!("Calls: {name}"),
+            pgbench: PgbenchScript::new(stack, script)?,
+            reference: ReportLine::new(&format!("pgbench, the rows of {name}")),
+            measured: ReportLine::new(&format!("{name}, all answered")),
+        })
     }
-    Ok(callers)
-}
 
-/// Calls the same listener repeatedly.
-struct CallWorker {
-    connection: HttpConnection,
-    start: Value,
-    starts: Histogram<u64>,
-    ends: Histogram<u64>,
-}
-
-impl LoadWorker for CallWorker {
-    async fn execute(&mut self) -> anyhow::Result<u64> {
-        let begun = Instant::now();
-        let path = "/calls/start";
-        let started = self
-            .connection
-            .request_ok(Method::POST, path, None, Some(&self.start))
-            .await?;
-        self.starts
-            .record(u64::try_from(begun.elapsed().as_micros())?)?;
-        let started: Value = serde_json::from_slice(&started)?;
-        let begun = Instant::now();
-        let end = json!({"call_id": started["call_id"]});
-        self.connection
-            .request_ok(Method::POST, "/calls/end", None, Some(&end))
-            .await?;
-        self.ends
-            .record(u64::try_from(begun.elapsed().as_micros())?)?;
-        Ok(1)
+    async fn run_round(
+        &mut self,
+        workers: &mut Vec<CallWorker>,
+        pace: LoadSettings,
+    ) -> anyhow::Result<()> {
+        let reference = self.pgbench.run(pace.clients, pace.duration()).await?;
+        self.reference.add_rate(reference);
+        take_steps(workers, self.steps).await?;
+        let measured = driver::run_flat_out(workers, pace.duration()).await?;
+        self.measured.add_round(&measured);
+        print_latencies("at the top rate", workers);
+        Ok(())
     }
-}
 
-/// Prints the latencies since the previous call of this function.
-fn print_latencies(when: &str, callers: &mut [CallWorker]) {
-    for (name, histogram) in [
-        (
-            "start",
-            (|caller| &mut caller.starts) as fn(&mut CallWorker) -> &mut Histogram<u64>,
-        ),
-        ("end", |caller| &mut caller.ends),
-    ] {
-        let mut all = Histogram::<u64>::new(3).expect("three digits are allowed");
-        for caller in &mut *callers {
-            all += &*histogram(caller);
-            histogram(caller).reset();
-        }
-        let (p50, p99) = (quantile(&all, 0.5), quantile(&all, 0.99));
-        println!("  {name:<6} {when:<22} p50 {p50:>6.1} ms  p99 {p99:>6.1} ms");
+    fn into_report(self) -> RateReport {
+        RateReport::new(&self.title, vec![self.reference, self.measured])
     }
 }
 

@@ -8,6 +8,7 @@
 //! - `rounds`, `report`: medians, and the table at the end
 //! - `pgbench`, `http`, `socket`, `people`, `statuses`, `stack`: the reference, clients, users that are inserted by
 //!   SQL, and the addresses of the stack
+//! - `call_worker`, `rings`: parts of the measurement of calls
 //! - the others: one module a measurement
 
 #![expect(
@@ -16,6 +17,7 @@
 )]
 
 mod auth;
+mod call_worker;
 mod calls;
 mod driver;
 mod fanout;
@@ -26,6 +28,7 @@ mod http;
 mod people;
 mod pgbench;
 mod report;
+mod rings;
 mod rounds;
 mod socket;
 mod stack;
@@ -72,7 +75,7 @@ enum BenchMeasurement {
     Auth,
     /// Single and batched charges over gRPC, recharges through the gateway
     Wallet,
-    /// Starts and ends of calls through the gateway, and billed minutes
+    /// Calls and rings through the gateway, delivery of rings, and billed minutes
     Calls(calls::CallsOptions),
     /// Heartbeats through the gateway, and as pings of open sockets
     Heartbeat,
