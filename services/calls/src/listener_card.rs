@@ -85,6 +85,7 @@ impl CallService {
             caller_id,
             listener_id,
             call_type,
+            required_coins: None,
         });
         let checks = check_planned(&self.peers, &planned).await?;
         let mut refusal = CallError::CallTypeDisabled;

@@ -16,8 +16,8 @@ use talktime_proto::profile::v1::{CallCheck, CheckCallsRequest, PlannedCall};
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{
-    ChargeBatchRequest, ChargeRequest, GetBalanceRequest, SettleBatchRequest, SettleCallRequest,
-    SettleCallResponse, VoidChargeRequest,
+    ChargeBatchRequest, ChargeRequest, GetBalanceRequest, ListCoinsRequest, SettleBatchRequest,
+    SettleCallRequest, SettleCallResponse, VoidChargeRequest,
 };
 
 use crate::config::PeerAddressConfig;
@@ -111,6 +111,23 @@ impl PeerClients {
         )
         .await?;
         Ok(balance.balance_coins)
+    }
+
+    /// Returns the coins of users by their ids. Users without a wallet are left out.
+    pub(crate) async fn load_coins_by_user(
+        &self,
+        user_ids: Vec<i64>,
+    ) -> Result<HashMap<i64, i64>, Error> {
+        if user_ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let request = ListCoinsRequest { user_ids };
+        let listed =
+            retry_idempotent(&self.wallet, WalletServiceClient::list_coins, request).await?;
+        let wallets = listed.wallets.into_iter();
+        Ok(wallets
+            .map(|wallet| (wallet.user_id, wallet.balance_coins))
+            .collect())
     }
 
     /// Charges minutes. Each has its own outcome, in the order of the charges.

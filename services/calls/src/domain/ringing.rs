@@ -121,6 +121,20 @@ pub fn ending_after_error(error: &CallError) -> RingEnding {
     })
 }
 
+/// Returns the call if the user is its listener.
+///
+/// # Errors
+///
+/// [`CallError::NoSuchCall`], [`CallError::NotTheListener`].
+pub fn require_listener(call: Option<Call>, user_id: i64) -> Result<Call, CallError> {
+    let call = call.ok_or(CallError::NoSuchCall)?;
+    if call.listener_id == user_id {
+        Ok(call)
+    } else {
+        Err(CallError::NotTheListener)
+    }
+}
+
 /// Whether the caller has shown no sign of life for so long that nobody would answer an accepted call. Presence
 /// that does not answer, or knows of no sign, counts as a fresh one.
 pub fn is_caller_gone(

@@ -1,20 +1,19 @@
 //! Accepts a ringing call: charges the first minute, then goes live, or waits for the platform's media.
 //!
-//! The order of the steps protects the money as at a start: the call is reserved for one session of the
-//! listener before the first minute is charged, and it goes live only after the payment. A call that fails in
-//! between is undone, which voids a charge even if its outcome is unknown.
+//! The steps of accepts are taken in batches. A call that fails in between is undone, which voids a charge even if
+//! its outcome is unknown.
 
 use chrono::{DateTime, Utc};
+use talktime_kit::Error;
 use talktime_kit::messaging::outbox;
-use talktime_kit::{Error, failpoint};
 use tracing::Instrument;
 
+use super::accept_batch::AcceptHalt;
 use super::requests::{AcceptRingRequest, CallStartRequest, StartedCall};
 use super::steps::go_live::PaidCallStart;
 use crate::domain::CallError;
-use crate::domain::call::{Call, CallMedia, CallPhase};
-use crate::domain::ending::EndingParty;
-use crate::domain::ringing::{self, RingEndCause};
+use crate::domain::call::{Call, CallPhase};
+use crate::domain::ringing;
 use crate::domain::steps::{self, PaidMinute};
 use crate::metrics;
 use crate::ring_events;
@@ -34,12 +33,6 @@ impl CallService {
     /// [`CallError::RingOver`], [`CallError::RingUnpaid`] if the caller cannot pay the first minute; otherwise
     /// the failure of the start, after which nothing is charged.
     pub async fn accept_call(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
-        let call = self
-            .require_listener(accept.call_id, accept.user_id)
-            .await?;
-        if call.phase == CallPhase::Ringing {
-            self.end_if_caller_is_gone(&call).await?;
-        }
         let (service, accept) = (self.clone(), accept.clone());
         let steps = async move { service.run_accept_steps(&accept).await };
         let accepted = tokio::spawn(steps.in_current_span()).await;
@@ -47,62 +40,38 @@ impl CallService {
     }
 
     async fn run_accept_steps(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
-        let reserved = self.steps.accept.submit(accept.clone()).await??;
-        if reserved.phase != CallPhase::Reserving {
-            return Ok(reserved);
+        let mut accepted = self.steps.accept.submit(accept.clone()).await?;
+        if let Err(AcceptHalt::RingEnds(cause)) = accepted {
+            self.end_ring(accept.call_id, cause).await?;
+            // The ring is over now, and the accept is refused with its outcome.
+            accepted = self.steps.accept.submit(accept.clone()).await?;
         }
-        failpoint::reach("calls.accept.reserved");
-        let charge = self.charge_minute(&reserved, 1).await;
-        failpoint::reach("calls.accept.charged");
-        let minute = charge
-            .map_err(CallError::from)
-            .and_then(|charge| steps::evaluate_first_charge(&reserved, charge));
-        let begun = match minute {
-            Ok(minute) => self.begin_accepted_call(&reserved, minute).await,
-            Err(error) => Err(error),
-        };
-        match begun {
-            Ok(call) => Ok(call),
-            Err(error) => self.undo_accepted_call(&reserved, error).await,
-        }
-    }
-
-    /// Ends the ring of a caller who has shown no sign of life, or has been blocked, since it began. Peers
-    /// that do not answer prevent nothing.
-    async fn end_if_caller_is_gone(&self, call: &Call) -> Result<(), CallError> {
-        let parties = (call.user_id, call.listener_id);
-        let caller = self.steps.check_caller.submit(parties).await?;
-        if caller.is_blocked {
-            let by = EndingParty::Server;
-            self.end_ring(call.call_id, RingEndCause::Blocked { by })
-                .await?;
-        } else if ringing::is_caller_gone(call, caller.last_sign, &self.terms.limits) {
-            self.end_ring(call.call_id, RingEndCause::CallerGone)
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn begin_accepted_call(
-        &self,
-        reserved: &Call,
-        minute: PaidMinute,
-    ) -> Result<Call, CallError> {
-        let begun = match reserved.media {
-            CallMedia::Own => self.go_live(reserved, minute, None).await?,
-            CallMedia::Platform => self.begin_connecting(reserved).await?,
-        };
-        match begun {
-            Some(call) => {
+        match accepted {
+            Ok(call) => {
                 metrics::record_accepted();
+                metrics::record_started(call.call_type);
+                self.presence.track(&call).await;
                 Ok(call)
             }
-            // Another driver has taken this step, or the call is being undone.
-            None => self.find_begun_call(reserved.call_id).await,
+            Err(AcceptHalt::Connecting(call)) => match self.begin_connecting(&call).await {
+                Ok(Some(call)) => {
+                    metrics::record_accepted();
+                    Ok(call)
+                }
+                Ok(None) => self.find_begun_call(call.call_id).await,
+                Err(error) => self.undo_accepted_call(&call, error).await,
+            },
+            Err(AcceptHalt::Repeated(call)) => Ok(*call),
+            Err(AcceptHalt::Overtaken) => self.find_begun_call(accept.call_id).await,
+            Err(AcceptHalt::NeedsUndo { call, error }) => {
+                self.undo_accepted_call(&call, error).await
+            }
+            Err(AcceptHalt::Refused(error)) => Err(error),
+            Err(AcceptHalt::RingEnds(_)) => Err(CallError::Undone),
         }
     }
 
-    /// Turns a paid call live; `None` if it is not reserved, or connecting, any more.
+    /// Turns a paid call live that is connecting; `None` if it is not any more.
     async fn go_live(
         &self,
         paid: &Call,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use talktime_kit::batch::{BatchItem, BatchLimits, QueueFullPolicy};
+use talktime_kit::batch::{self, BatchHandler, BatchItem, BatchLimits, QueueFullPolicy};
 use talktime_kit::grpc;
 
 use crate::domain::call::Call;
@@ -37,6 +37,26 @@ pub(crate) fn attach_traceparents<T: Clone>(
         with_trace(member.task.clone(), traceparent)
     });
     tasks.collect()
+}
+
+/// Takes all members of a batch that have not halted one step further, in one batch. `task` builds the task of a
+/// member, and `next` decides by its answer whether the member proceeds or halts. Halted members keep their place.
+pub(crate) async fn run_step<W: BatchHandler, S, T, Halt>(
+    work: &W,
+    states: Vec<Result<S, Halt>>,
+    task: impl Fn(&S) -> BatchItem<W::Task>,
+    next: impl Fn(S, Result<W::Answer, W::Error>) -> Result<T, Halt>,
+) -> Vec<Result<T, Halt>> {
+    let members: Vec<BatchItem<W::Task>> = states.iter().flatten().map(task).collect();
+    let mut answers = batch::execute_items(work, &members).await.into_iter();
+    let mut next_states = Vec::with_capacity(states.len());
+    for state in states {
+        next_states.push(match state {
+            Ok(state) => next(state, answers.next().expect("each member has an answer")),
+            Err(halt) => Err(halt),
+        });
+    }
+    next_states
 }
 
 pub(crate) fn index_by_id(calls: Vec<Call>) -> HashMap<i64, Call> {

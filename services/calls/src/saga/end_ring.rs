@@ -127,12 +127,7 @@ impl CallService {
         user_id: i64,
     ) -> Result<Call, CallError> {
         let call = calls::find(&mut *self.db.acquire().await?, call_id).await?;
-        let call = call.ok_or(CallError::NoSuchCall)?;
-        if call.listener_id == user_id {
-            Ok(call)
-        } else {
-            Err(CallError::NotTheListener)
-        }
+        ringing::require_listener(call, user_id)
     }
 
     /// Returns the call if the user is a party of it.

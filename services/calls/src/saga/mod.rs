@@ -21,7 +21,7 @@
 //! | `steps::settle` | the listener is paid, `settled` | none: repeated until it succeeds |
 //!
 //! A ring is the first two steps of a start, with the row in `ringing`; the listener who accepts it takes the
-//! others.
+//! others, after `steps::check_caller` and `steps::reserve_ring` for the two that were taken before.
 //!
 //! The end of a call is published once its figures are certain: when it ends, or with its settlement if
 //! a minute that had begun was still to be charged.
@@ -29,6 +29,7 @@
 //! Every step may run twice or concurrently. The wallet knows each movement by its id, and the row changes
 //! only from the phase that the step expects.
 
+mod accept_batch;
 mod accept_call;
 pub(crate) mod backlog;
 mod batching;

@@ -8,10 +8,11 @@
 
 use std::time::{Duration, Instant};
 
-use talktime_kit::batch::{self, BatchHandler, BatchItem};
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::failpoint;
 use tokio_util::sync::CancellationToken;
 
+use super::batching::run_step;
 use super::presence_updates::CallPresenceNotifier;
 use super::requests::{CallStartRequest, StartedCall};
 use super::steps::charge::ChargeBatchHandler;
@@ -43,8 +44,8 @@ pub(crate) struct CallStartPlan {
     pub(crate) start: CallStartRequest,
     /// The row to write; the names are still empty.
     pub(crate) call: NewCall,
-    /// Coins of the caller of a ring.
-    pub(crate) balance_coins: i64,
+    /// Coins that the caller of a ring must have.
+    pub(crate) required_coins: Option<i64>,
     /// Instant after which the client no longer waits for an answer.
     pub(crate) deadline: Option<Instant>,
     /// Cancelled when the client disconnects.
@@ -90,7 +91,8 @@ impl BatchHandler for StartBatchHandler {
         let checked = self.check(planned).await;
         let reserved = self.reserve(checked).await;
         failpoint::reach("calls.start.reserved");
-        let paid = self.charge(reserved).await;
+        let ringing = list_ringing(&reserved);
+        let (paid, ()) = tokio::join!(self.charge(reserved), self.presence.mark_busy(&ringing));
         failpoint::reach("calls.start.charged");
         Ok(self.go_live(paid).await)
     }
@@ -116,6 +118,7 @@ impl StartBatchHandler {
                 caller_id: call.user_id,
                 listener_id: call.listener_id,
                 call_type: call.call_type,
+                required_coins: member.task.required_coins,
             })
         };
         run_step(&self.check, planned, planned_call, |member, parties| {
@@ -146,7 +149,6 @@ impl StartBatchHandler {
                 },
                 start: plan.start.clone(),
                 parties,
-                balance_coins: plan.balance_coins,
             })
         };
         run_step(
@@ -216,24 +218,15 @@ impl StartBatchHandler {
     }
 }
 
-/// Takes all starts that have not halted one step further, in one batch. `task` builds the task of a start,
-/// and `next` decides by its answer whether the start proceeds or halts. Halted starts keep their place.
-async fn run_step<W: BatchHandler, S, T>(
-    work: &W,
-    states: Vec<StartStepResult<S>>,
-    task: impl Fn(&S) -> BatchItem<W::Task>,
-    next: impl Fn(S, Result<W::Answer, W::Error>) -> StartStepResult<T>,
-) -> Vec<StartStepResult<T>> {
-    let members: Vec<BatchItem<W::Task>> = states.iter().flatten().map(task).collect();
-    let mut answers = batch::execute_items(work, &members).await.into_iter();
-    let mut next_states = Vec::with_capacity(states.len());
-    for state in states {
-        next_states.push(match state {
-            Ok(state) => next(state, answers.next().expect("each member has an answer")),
-            Err(halt) => Err(halt),
-        });
-    }
-    next_states
+/// Returns the calls that ring, whose parties are busy for an unknown time.
+fn list_ringing<T>(reserved: &StartBatchState<'_, T>) -> Vec<(Call, Option<i32>)> {
+    let halts = reserved.iter().filter_map(|state| state.as_ref().err());
+    halts
+        .filter_map(|halt| match halt {
+            StartHalt::Ringing { call, .. } => Some(((**call).clone(), None)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Returns the call with its expected duration in minutes, as others see it.

@@ -62,11 +62,7 @@ impl CallService {
                 self.presence.track(&call).await;
                 Ok(started)
             }
-            Err(StartHalt::Ringing { call, started }) => {
-                self.presence.mark_busy(&[(*call, None)]).await;
-                Ok(started)
-            }
-            Err(StartHalt::Replayed(started)) => Ok(started),
+            Err(StartHalt::Ringing { started, .. } | StartHalt::Replayed(started)) => Ok(started),
             Err(StartHalt::Refused(CallError::OnACall)) if start.ring => {
                 Err(self.explain_busy_party(&start).await?)
             }
@@ -126,33 +122,20 @@ impl CallService {
         })
     }
 
-    /// Returns how a call rings, and the coins of its caller, which must pay for the first minutes; `None` for
-    /// a call that begins at once.
-    async fn plan_ring(
-        &self,
-        start: &CallStartRequest,
-    ) -> Result<Option<(NewRing, i64)>, CallError> {
+    /// Returns how a call rings; `None` for a call that begins at once.
+    fn plan_ring(&self, start: &CallStartRequest) -> Result<Option<NewRing>, CallError> {
         let terms = &self.terms.ringing;
         terms.check_ring(start.ring)?;
         let media = self.terms.media.choose_carrier(start.ring, start.media)?;
         if !start.ring {
             return Ok(None);
         }
-        let available = self.peers.load_balance_coins(start.caller_id).await?;
-        let required = i64::from(terms.min_minutes) * self.terms.coins_per_minute(start.call_type);
-        if available < required {
-            return Err(CallError::InsufficientCoins {
-                required,
-                available,
-            });
-        }
-        let ring = NewRing {
+        Ok(Some(NewRing {
             media,
             ring_secs: terms.ring_secs,
             reach_secs: terms.reach_secs,
             estimated_minutes: start.estimated_minutes,
-        };
-        Ok(Some((ring, available)))
+        }))
     }
 
     async fn plan_start(
@@ -160,7 +143,9 @@ impl CallService {
         start: &CallStartRequest,
         client_gone: CancellationToken,
     ) -> Result<CallStartPlan, CallError> {
-        let ring = self.plan_ring(start).await?;
+        let ring = self.plan_ring(start)?;
+        let coins_per_minute = self.terms.coins_per_minute(start.call_type);
+        let minutes_required = i64::from(self.terms.ringing.min_minutes);
         let key = start
             .idempotency
             .as_ref()
@@ -171,7 +156,7 @@ impl CallService {
                 user_id: start.caller_id,
                 listener_id: start.listener_id,
                 call_type: start.call_type,
-                coins_per_minute: self.terms.coins_per_minute(start.call_type),
+                coins_per_minute,
                 basic_paise_per_minute: self.terms.basic_paise_per_minute(start.call_type),
                 prices_version: self.load_prices_version().await?,
                 date: india::date(self.clock.now()),
@@ -179,9 +164,9 @@ impl CallService {
                 caller_username: String::new(),
                 listener_username: String::new(),
                 idempotency_key: key.map(str::to_owned),
-                ring: ring.map(|(ring, _)| ring),
+                ring,
             },
-            balance_coins: ring.map_or(0, |(_, balance_coins)| balance_coins),
+            required_coins: ring.map(|_| minutes_required * coins_per_minute),
             deadline: grpc::time_left().map(|left| Instant::now() + left),
             client_gone,
         })

@@ -3,10 +3,10 @@
 
 use talktime_kit::batch::Batcher;
 
+use super::accept_batch::AcceptBatchHandler;
 use super::batching::BATCH_LIMITS;
 use super::presence_updates::CallPresenceNotifier;
 use super::start_batch::StartBatchHandler;
-use super::steps::accept::AcceptBatchHandler;
 use super::steps::charge::ChargeBatchHandler;
 use super::steps::check::CheckBatchHandler;
 use super::steps::check_caller::CallerCheckBatchHandler;
@@ -14,6 +14,7 @@ use super::steps::end::EndCallBatchHandler;
 use super::steps::end_ring::EndRingBatchHandler;
 use super::steps::go_live::GoLiveBatchHandler;
 use super::steps::reserve::ReserveBatchHandler;
+use super::steps::reserve_ring::ReserveRingBatchHandler;
 use super::steps::settle::SettleBatchHandler;
 use crate::service_parts::CallServiceParts;
 use crate::store::ring_limits::UnansweredRingLimits;
@@ -22,9 +23,8 @@ use crate::store::ring_limits::UnansweredRingLimits;
 #[derive(Clone)]
 pub(crate) struct SagaStepBatchers {
     pub(crate) start: Batcher<StartBatchHandler>,
-    pub(crate) check_caller: Batcher<CallerCheckBatchHandler>,
     pub(crate) accept: Batcher<AcceptBatchHandler>,
-    /// Accepted rings go live by themselves, since their other steps were taken before.
+    /// Calls that the platform's media has connected go live by themselves, since they are paid already.
     pub(crate) go_live: Batcher<GoLiveBatchHandler>,
     pub(crate) end: Batcher<EndCallBatchHandler>,
     pub(crate) end_ring: Batcher<EndRingBatchHandler>,
@@ -45,10 +45,7 @@ impl SagaStepBatchers {
             ..
         } = parts;
         let start = build_start_handler(parts, presence);
-        let check_caller = CallerCheckBatchHandler {
-            peers: peers.clone(),
-        };
-        let accept = AcceptBatchHandler { db: db.clone() };
+        let accept = build_accept_handler(parts, presence);
         let end = EndCallBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
@@ -72,7 +69,6 @@ impl SagaStepBatchers {
         };
         Self {
             start: Batcher::start(lifecycle, BATCH_LIMITS, start),
-            check_caller: Batcher::start(lifecycle, BATCH_LIMITS, check_caller),
             accept: Batcher::start(lifecycle, BATCH_LIMITS, accept),
             go_live: Batcher::start(lifecycle, BATCH_LIMITS, build_go_live_handler(parts)),
             end: Batcher::start(lifecycle, BATCH_LIMITS, end),
@@ -105,6 +101,25 @@ fn build_start_handler(
         charge: build_charge_handler(parts),
         go_live: build_go_live_handler(parts),
         presence: presence.clone(),
+    }
+}
+
+fn build_accept_handler(
+    parts: &CallServiceParts,
+    presence: &CallPresenceNotifier,
+) -> AcceptBatchHandler {
+    AcceptBatchHandler {
+        db: parts.db.clone(),
+        check_caller: CallerCheckBatchHandler {
+            peers: parts.peers.clone(),
+        },
+        reserve: ReserveRingBatchHandler {
+            db: parts.db.clone(),
+        },
+        charge: build_charge_handler(parts),
+        go_live: build_go_live_handler(parts),
+        presence: presence.clone(),
+        limits: parts.terms.limits,
     }
 }
 

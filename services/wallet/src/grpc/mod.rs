@@ -18,7 +18,7 @@ use crate::domain::withdrawal;
 use crate::ledger::WalletLedger;
 use purchases::AdminCoinAddition;
 
-/// Maximum number of charges or settlements in one request.
+/// Maximum number of charges, settlements or users in one request.
 const BATCH_MAX: usize = 1_000;
 
 pub(crate) struct WalletGrpcApi {
@@ -69,6 +69,25 @@ impl WalletService for WalletGrpcApi {
         let user_id = request.into_inner().user_id;
         let balance = self.ledger.load_balance(user_id).await.map_err(to_status)?;
         Ok(Response::new(convert::balance_message(user_id, balance)))
+    }
+
+    async fn list_coins(
+        &self,
+        request: Request<pb::ListCoinsRequest>,
+    ) -> Result<Response<pb::ListCoinsResponse>, Status> {
+        let user_ids = request.into_inner().user_ids;
+        if user_ids.len() > BATCH_MAX {
+            return Err(to_status(WalletError::OutOfRange("user_ids")));
+        }
+        let listed = self.ledger.list_coins(&user_ids).await.map_err(to_status)?;
+        let wallets = listed.into_iter();
+        let wallets = wallets.map(|(user_id, balance_coins)| pb::CoinWallet {
+            user_id,
+            balance_coins,
+        });
+        Ok(Response::new(pb::ListCoinsResponse {
+            wallets: wallets.collect(),
+        }))
     }
 
     async fn charge_batch(

@@ -133,4 +133,10 @@ impl WalletLedger {
         let mut connection = self.db.acquire().await?;
         Ok(wallets::load_balance(&mut connection, user_id).await?)
     }
+
+    /// Lists users with their coins; those without a wallet are left out.
+    pub async fn list_coins(&self, user_ids: &[i64]) -> Result<Vec<(i64, i64)>, WalletError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(wallets::list_coins(&mut connection, user_ids).await?)
+    }
 }

@@ -165,6 +165,17 @@ pub async fn load_balance(
     Ok(balance.unwrap_or_default())
 }
 
+/// Lists users with their coins; those without a wallet are left out.
+pub async fn list_coins(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<(i64, i64)>> {
+    sqlx::query_as("SELECT user_id, balance_coins FROM wallet.user_wallets WHERE user_id = ANY($1)")
+        .bind(user_ids)
+        .fetch_all(connection)
+        .await
+}
+
 /// Increments the version of a wallet for an event that belongs to no transfer.
 pub async fn increment_version(
     tx: &mut PgConnection,

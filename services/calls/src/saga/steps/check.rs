@@ -1,4 +1,5 @@
-//! The check step: asks profile and presence whether the two people of a planned call may talk.
+//! The check step: asks profile and presence whether the two people of a planned call may talk, and the wallet whether
+//! the caller of a ring can pay for its beginning.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(crate) struct PlannedCall {
     pub(crate) caller_id: i64,
     pub(crate) listener_id: i64,
     pub(crate) call_type: CallType,
+    /// Coins that the caller must have, if they are not charged at once.
+    pub(crate) required_coins: Option<i64>,
 }
 
 /// Caller and listener as each sees the other, once the call is permitted.
@@ -32,7 +35,12 @@ pub(crate) struct PlannedCall {
 pub(crate) struct CallParties {
     pub(crate) caller: CallPeer,
     pub(crate) listener: CallPeer,
+    /// Coins of the caller; `None` if the call required none.
+    pub(crate) caller_coins: Option<i64>,
 }
+
+/// Answers of a peer by user id, or the failure that all calls of the batch share.
+type PeerAnswers<T> = Result<HashMap<i64, T>, Arc<Error>>;
 
 impl BatchHandler for CheckBatchHandler {
     type Task = PlannedCall;
@@ -59,17 +67,20 @@ pub(crate) async fn check_planned(
         .map(|call| (call.caller_id, call.listener_id));
     let pairs: Vec<(i64, i64)> = pairs.collect();
     let listeners = planned.iter().map(|call| call.listener_id).collect();
+    let payers = planned.iter().filter(|call| call.required_coins.is_some());
+    let payers = payers.map(|call| call.caller_id).collect();
     let asked = async {
         tokio::join!(
             peers.check_calls(&pairs),
-            peers.load_statuses_by_user(listeners)
+            peers.load_statuses_by_user(listeners),
+            peers.load_coins_by_user(payers)
         )
     };
-    let (checks, statuses) = with_peer_deadline(asked).await;
-    let statuses = statuses.map_err(Arc::new);
+    let (checks, statuses, coins) = with_peer_deadline(asked).await;
+    let (statuses, coins) = (statuses.map_err(Arc::new), coins.map_err(Arc::new));
     let checked = planned.iter().zip(checks?);
     Ok(checked
-        .map(|(call, check)| evaluate_check(*call, check, &statuses))
+        .map(|(call, check)| evaluate_check(*call, check, &statuses, &coins))
         .collect())
 }
 
@@ -77,18 +88,41 @@ pub(crate) async fn check_planned(
 fn evaluate_check(
     call: PlannedCall,
     check: CallCheck,
-    statuses: &Result<HashMap<i64, Status>, Arc<Error>>,
+    statuses: &PeerAnswers<Status>,
+    coins: &PeerAnswers<i64>,
 ) -> Result<CallParties, CallError> {
+    let caller_coins = evaluate_coins(call, coins)?;
     evaluate_permission(call.call_type, &check)?;
-    let statuses = statuses.as_ref();
-    let statuses = statuses.map_err(|error| Error::of_shared(Arc::clone(error)))?;
-    match statuses.get(&call.listener_id) {
+    match find_answer(statuses, call.listener_id)? {
         Some(status) if status.is_online && !status.takes_calls() => {
             Err(CallError::ListenerUnavailable)
         }
-        Some(status) if status.is_online => Ok(call_parties(call, check)),
+        Some(status) if status.is_online => Ok(call_parties(call, check, caller_coins)),
         _ => Err(CallError::ListenerOffline),
     }
+}
+
+/// Decides whether the caller has the coins that the call requires, and returns them.
+fn evaluate_coins(call: PlannedCall, coins: &PeerAnswers<i64>) -> Result<Option<i64>, CallError> {
+    let Some(required) = call.required_coins else {
+        return Ok(None);
+    };
+    let available = find_answer(coins, call.caller_id)?
+        .copied()
+        .unwrap_or_default();
+    if available < required {
+        return Err(CallError::InsufficientCoins {
+            required,
+            available,
+        });
+    }
+    Ok(Some(available))
+}
+
+fn find_answer<T>(answers: &PeerAnswers<T>, user_id: i64) -> Result<Option<&T>, Error> {
+    let answers = answers.as_ref();
+    let answers = answers.map_err(|error| Error::of_shared(Arc::clone(error)))?;
+    Ok(answers.get(&user_id))
 }
 
 /// Decides whether profile permits the call.
@@ -115,8 +149,9 @@ fn evaluate_permission(call_type: CallType, check: &CallCheck) -> Result<(), Cal
     Ok(())
 }
 
-fn call_parties(call: PlannedCall, check: CallCheck) -> CallParties {
+fn call_parties(call: PlannedCall, check: CallCheck, caller_coins: Option<i64>) -> CallParties {
     CallParties {
+        caller_coins,
         caller: CallPeer {
             user_id: call.caller_id,
             username: check.caller_username,

@@ -33,7 +33,7 @@ pub(crate) struct PaidCallStart {
 
 impl BatchHandler for GoLiveBatchHandler {
     type Task = PaidCallStart;
-    /// `None` if the call was undone meanwhile.
+    /// `None` if the call was undone, or went live, meanwhile.
     type Answer = Option<(Call, StartedCall)>;
     type Error = CallError;
 
@@ -48,9 +48,10 @@ impl BatchHandler for GoLiveBatchHandler {
         });
         let paid: Vec<LiveStart> = paid.collect();
         let mut tx = self.db.begin().await?;
-        let live = index_by_id(calls::go_live(&mut tx, &paid).await?);
+        let mut live = index_by_id(calls::go_live(&mut tx, &paid).await?);
         let answers = group.iter().map(|BatchItem { task, .. }| {
-            let call = live.get(&task.call_id)?.clone();
+            // A call that is twice in the batch goes live once, and its start is published once.
+            let call = live.remove(&task.call_id)?;
             let started = StartedCall::new(&call, &task.start, task.minute.balance_coins);
             Some((call, started))
         });

@@ -30,8 +30,6 @@ pub(crate) struct ReservationRequest {
     pub(crate) call: NewCall,
     pub(crate) start: CallStartRequest,
     pub(crate) parties: CallParties,
-    /// Coins of the caller of a ring.
-    pub(crate) balance_coins: i64,
 }
 
 impl ReservationRequest {
@@ -161,7 +159,9 @@ impl ReserveBatchHandler {
                 *answer = reserved.next();
             }
             if let Some(Ok(ReservationOutcome::Ringing(call, _))) = answer {
-                let CallParties { caller, listener } = &request.task.parties;
+                let CallParties {
+                    caller, listener, ..
+                } = &request.task.parties;
                 let event = ring_events::call_ringing(call, caller.clone(), listener.clone());
                 events.push((event, request.traceparent.clone()));
             }
@@ -225,7 +225,8 @@ async fn insert_calls(
 
 fn reservation_outcome(request: &ReservationRequest, call: Call) -> ReservationOutcome {
     if call.is_ring() {
-        let started = StartedCall::unpaid(&call, &request.start, request.balance_coins);
+        let coins = request.parties.caller_coins.unwrap_or_default();
+        let started = StartedCall::unpaid(&call, &request.start, coins);
         ReservationOutcome::Ringing(Box::new(call), started)
     } else {
         ReservationOutcome::Reserved(Box::new(call))

@@ -1,4 +1,4 @@
-//! The accept step: reserves ringing calls, each for the session of the listener that accepts it.
+//! The reserve step of accepts: reserves ringing calls, each for the session of the listener that accepts it.
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::DatabasePool;
@@ -11,12 +11,12 @@ use crate::saga::bounds::LEASE_SECS;
 use crate::saga::requests::AcceptRingRequest;
 use crate::store::{calls, rings, unanswered_streaks};
 
-/// Accepts a batch of calls in one transaction.
-pub(crate) struct AcceptBatchHandler {
+/// Reserves a batch of ringing calls in one transaction.
+pub(crate) struct ReserveRingBatchHandler {
     pub(crate) db: DatabasePool,
 }
 
-impl BatchHandler for AcceptBatchHandler {
+impl BatchHandler for ReserveRingBatchHandler {
     type Task = AcceptRingRequest;
     /// The reserved call, or the call as it is if the session has accepted it before.
     type Answer = Result<Call, CallError>;
