@@ -33,11 +33,11 @@ impl Hundredths {
 
     fn text(self) -> String {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let (whole, rest) = (self.0.unsigned_abs() / 100, self.0.unsigned_abs() % 100);
-        if rest == 0 {
-            format!("{sign}{whole}")
+        let (units, hundredths) = (self.0.unsigned_abs() / 100, self.0.unsigned_abs() % 100);
+        if hundredths == 0 {
+            format!("{sign}{units}")
         } else {
-            format!("{sign}{whole}.{rest:02}")
+            format!("{sign}{units}.{hundredths:02}")
         }
     }
 }

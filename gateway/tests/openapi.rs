@@ -150,8 +150,8 @@ fn every_endpoint_declares_its_rate_limit() {
         assert!(limit["counted_by"].is_string(), "{name}: {limit}");
         let answers = operation["responses"].as_object().expect("responses");
         for (status, answer) in answers.iter().filter(|(status, _)| status.starts_with('2')) {
-            let told = &answer["headers"]["ratelimit-remaining"];
-            assert!(told.is_object(), "{name} {status}");
+            let remaining = &answer["headers"]["ratelimit-remaining"];
+            assert!(remaining.is_object(), "{name} {status}");
         }
     }
 }

@@ -94,22 +94,22 @@ impl DocPage {
         filled
     }
 
-    async fn ask(&mut self, request: &str) -> ApiAnswer {
+    async fn send_request(&mut self, request: &str) -> ApiAnswer {
         let request = self.fill_values(request).await;
         let (head, body) = request
             .split_once("\n\n")
             .unwrap_or((request.trim_end(), ""));
         let mut lines = head.lines();
         let (method, path) = first_line(lines.next());
-        let mut ask = self.app.request(method.parse().expect("a method"), path);
+        let mut builder = self.app.request(method.parse().expect("a method"), path);
         for line in lines {
             let (name, value) = header(line);
-            ask = match name.as_str() {
-                "content-type" => ask.body(value, body.trim().to_owned()),
-                _ => ask.header(&name, value),
+            builder = match name.as_str() {
+                "content-type" => builder.body(value, body.trim().to_owned()),
+                _ => builder.header(&name, value),
             };
         }
-        ask.answer().await
+        builder.answer().await
     }
 
     /// Sends a request and compares the answer. Some effects take a moment, so a read is repeated until its answer
@@ -117,7 +117,7 @@ impl DocPage {
     async fn run_socket_lines(&mut self, request: &str, promised: &str) -> Result<(), String> {
         let deadline = Instant::now() + MOMENT;
         loop {
-            let answer = self.ask(request).await;
+            let answer = self.send_request(request).await;
             let checked = self.check(&answer, promised);
             let is_read = request.starts_with("GET ");
             if checked.is_ok() || !is_read || Instant::now() > deadline {
@@ -183,12 +183,12 @@ impl DocPage {
             match direction {
                 "<" => {
                     let promised: Value = serde_json::from_str(message).expect("JSON");
-                    let heard = socket.receive_matching(message, WAIT_MAX, |heard| {
-                        heard["type"] == promised["type"]
+                    let received = socket.receive_matching(message, WAIT_MAX, |received| {
+                        received["type"] == promised["type"]
                     });
-                    let heard = heard.await.expect("the message comes");
-                    let compared = self.compare(&promised, &heard, "the message");
-                    compared.unwrap_or_else(|why| panic!("{line}: {why} in {heard}"));
+                    let received = received.await.expect("the message comes");
+                    let compared = self.compare(&promised, &received, "the message");
+                    compared.unwrap_or_else(|why| panic!("{line}: {why} in {received}"));
                 }
                 ">" => {
                     let message = serde_json::from_str(message).expect("JSON");

@@ -80,15 +80,15 @@ async fn an_admin_reassigns_badges_and_reads_those_of_others() {
     })
     .await;
     assert_basic(&badge, &pair.listener);
-    let given = pair
+    let assignment = pair
         .app
         .post("/badges/assign")
         .as_user(&admin)
         .answer()
         .await;
-    assert_eq!(given.status, 200, "{given:?}");
-    let count = |field: &str| given.body[field].as_i64().expect("a count");
-    assert!(count("basic_assigned") >= 1, "{given:?}");
+    assert_eq!(assignment.status, 200, "{assignment:?}");
+    let count = |field: &str| assignment.body[field].as_i64().expect("a count");
+    assert!(count("basic_assigned") >= 1, "{assignment:?}");
     assert_eq!(
         count("total_listeners"),
         ["basic", "bronze", "silver", "gold"]
@@ -97,7 +97,7 @@ async fn an_admin_reassigns_badges_and_reads_those_of_others() {
             .sum::<i64>()
     );
     assert_eq!(count("errors"), 0);
-    assert_fields(&given.body, &["message", "date"]);
+    assert_fields(&assignment.body, &["message", "date"]);
 
     let statistics = get(&pair.app, &pair.caller, "/badges/statistics").await;
     assert_eq!(statistics.status, 200, "{statistics:?}");

@@ -18,8 +18,11 @@ async fn block(app: &TestApp, person: &AppUser, body: Value) -> ApiAnswer {
 }
 
 async fn unblock(app: &TestApp, person: &AppUser, blocked_id: i64) -> ApiAnswer {
-    let ask = app.delete("/block").as_user(person);
-    ask.json(&json!({"blocked_id": blocked_id})).answer().await
+    let request = app.delete("/block").as_user(person);
+    request
+        .json(&json!({"blocked_id": blocked_id}))
+        .answer()
+        .await
 }
 
 async fn check(app: &TestApp, person: &AppUser, user_id: i64) -> ApiAnswer {
@@ -200,13 +203,13 @@ async fn invalid_requests_are_refused_and_a_token_is_required() {
     assert_problem(&neither, 422, "invalid_body");
     let in_query = app.delete(&format!("/block?blocked_id={id}")).as_user(&one);
     assert_block(&in_query.answer().await, id, "unblock", false);
-    for ask in [
+    for request in [
         app.post("/block"),
         app.delete("/block"),
         app.get("/blocked"),
         app.get("/block/check/1"),
     ] {
-        assert_problem(&ask.answer().await, 401, "missing_token");
+        assert_problem(&request.answer().await, 401, "missing_token");
     }
 }
 

@@ -15,8 +15,9 @@ async fn admin(app: &TestApp) -> AppUser {
 }
 
 async fn end_with_key(pair: &CallPair, person: &AppUser, body: &Value) -> ApiAnswer {
-    let ask = pair.app.post("/calls/end").as_user(person);
-    ask.header("idempotency-key", "end-1")
+    let request = pair.app.post("/calls/end").as_user(person);
+    request
+        .header("idempotency-key", "end-1")
         .json(body)
         .answer()
         .await

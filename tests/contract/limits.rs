@@ -13,8 +13,8 @@ use crate::assert_problem;
 const FEED_LIMIT: u64 = 100;
 
 async fn feed(app: &ApiClient, token: &str) -> ApiAnswer {
-    let ask = app.get("/feed/listeners?per_page=1").bearer(token);
-    ask.answer().await
+    let request = app.get("/feed/listeners?per_page=1").bearer(token);
+    request.answer().await
 }
 
 fn number(answer: &ApiAnswer, header: &str) -> u64 {
@@ -119,13 +119,13 @@ async fn every_endpoint_is_counted_in_the_class_that_the_document_names() {
     for operation in ApiDocument::read(&gateway.app).await.list_operations() {
         let method = operation.method.parse().expect("a method");
         // Requests without a token have no effect, except in classes that count users.
-        let ask = gateway.app.request(method, &operation.fill_path("1"));
+        let request = gateway.app.request(method, &operation.fill_path("1"));
         let limit = &operation.content["x-rate-limit"];
-        let ask = match limit["counted_by"].as_str() {
-            Some("user") => ask.as_user(&person),
-            _ => ask,
+        let request = match limit["counted_by"].as_str() {
+            Some("user") => request.as_user(&person),
+            _ => request,
         };
-        let answer = ask.answer().await;
+        let answer = request.answer().await;
         let expected = LIMITS.iter().find(|(class, _)| limit["class"] == *class);
         assert_eq!(
             answer.header("ratelimit-limit"),

@@ -248,7 +248,7 @@ async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
     for way in ["logout", "logout_all", "end", "delete"] {
         let (body, first) = register_new_user(&app).await;
         let token = first.body["access_token"].as_str().expect("a token");
-        let ask = match way {
+        let request = match way {
             "delete" => app.delete("/users/me"),
             "end" => {
                 let listed = app.get("/auth/sessions").bearer(token).answer().await;
@@ -258,7 +258,7 @@ async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
             }
             path => app.post(&format!("/auth/{path}")),
         };
-        let ended = ask.bearer(token).answer().await;
+        let ended = request.bearer(token).answer().await;
         assert_eq!(ended.status, 200, "{way}: {ended:?}");
         for _ in 0..3 {
             let refused = post(&app, "/auth/register", body.clone()).await;

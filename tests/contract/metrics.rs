@@ -30,14 +30,14 @@ fn documented(heading: &str) -> Metrics {
         .skip_while(|line| !line.starts_with(heading))
         .skip(2)
         .take_while(|line| line.starts_with('|'));
-    let in_code = |cell: &str| -> Vec<String> {
+    let code_spans = |cell: &str| -> Vec<String> {
         let words = cell.split('`').skip(1).step_by(2);
         words.map(str::to_owned).collect()
     };
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').collect();
-        let name = in_code(cells[1]).remove(0);
-        (name, in_code(cells[2]).into_iter().collect())
+        let name = code_spans(cells[1]).remove(0);
+        (name, code_spans(cells[2]).into_iter().collect())
     })
     .filter(|(name, _)| !name.starts_with(OF_PROCESSES))
     .collect()

@@ -131,14 +131,14 @@ async fn only_admins_give_coins_away() {
     assert_eq!((gift.status, &gift.body["new_balance"]), (200, &json!(50)));
     let user_id = pair.listener.user_id;
     let gift = json!({"coins": 20, "tx_type": "referral_bonus", "user_id": user_id});
-    let ask = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
-    let first = ask
+    let request = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
+    let first = request
         .header("idempotency-key", "gift")
         .json(&gift)
         .answer()
         .await;
-    let ask = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
-    let again = ask
+    let request = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
+    let again = request
         .header("idempotency-key", "gift")
         .json(&gift)
         .answer()

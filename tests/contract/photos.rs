@@ -11,9 +11,9 @@ use crate::verification_reviews::sign_up_admin;
 
 /// Uploads a file with a ticket for this type, and returns the id of the upload.
 async fn upload(app: &TestApp, person: &AppUser, content_type: &str, file: Vec<u8>) -> Value {
-    let ask = app.post("/users/me/photo-ticket").as_user(person);
+    let request = app.post("/users/me/photo-ticket").as_user(person);
     let body = json!({"length_bytes": file.len(), "content_type": content_type});
-    let ticket = ask.json(&body).answer().await;
+    let ticket = request.json(&body).answer().await;
     assert_eq!(ticket.status, 200, "{ticket:?}");
     assert_eq!(ticket.body["method"], "PUT");
     let url = ticket.body["upload_url"].as_str().expect("an address");
@@ -24,8 +24,11 @@ async fn upload(app: &TestApp, person: &AppUser, content_type: &str, file: Vec<u
 }
 
 async fn submit(app: &TestApp, person: &AppUser, upload_id: &Value) -> ApiAnswer {
-    let ask = app.post("/users/me/photo").as_user(person);
-    ask.json(&json!({"upload_id": upload_id})).answer().await
+    let request = app.post("/users/me/photo").as_user(person);
+    request
+        .json(&json!({"upload_id": upload_id}))
+        .answer()
+        .await
 }
 
 /// Uploads and submits a file, and returns the id of the photo.
@@ -38,9 +41,9 @@ async fn submit_photo(app: &TestApp, person: &AppUser, file: Vec<u8>) -> Value {
 }
 
 async fn review(app: &TestApp, admin: &AppUser, photo_id: &Value, action: &str) -> ApiAnswer {
-    let ask = app.post("/admin/photos/review").as_user(admin);
+    let request = app.post("/admin/photos/review").as_user(admin);
     let body = json!({"photo_id": photo_id, "action": action, "reviewer_notes": "seen"});
-    ask.json(&body).answer().await
+    request.json(&body).answer().await
 }
 
 /// Approves a photo and returns its public address.
@@ -136,7 +139,7 @@ async fn files_that_are_no_photos_are_refused() {
     let person = app.sign_up(UserRole::User).await;
     let jpeg = encode(300, 300, ImageFormat::Jpeg);
     let png = encode(300, 300, ImageFormat::Png);
-    let noise = |head: &[u8]| [head, &[0x5A; 10_000]].concat();
+    let followed_by_noise = |head: &[u8]| [head, &[0x5A; 10_000]].concat();
     for (what, content_type, file, code) in [
         (
             "a JPEG sent as PNG",
@@ -147,13 +150,13 @@ async fn files_that_are_no_photos_are_refused() {
         (
             "a page",
             "image/jpeg",
-            noise(b"<!DOCTYPE html>"),
+            followed_by_noise(b"<!DOCTYPE html>"),
             "unsupported_photo",
         ),
         (
             "a drawing",
             "image/png",
-            noise(b"<svg xmlns="),
+            followed_by_noise(b"<svg xmlns="),
             "unsupported_photo",
         ),
         (
@@ -171,7 +174,7 @@ async fn files_that_are_no_photos_are_refused() {
         (
             "noise",
             "image/webp",
-            noise(b"RIFF\x24\0\0\0WEBPVP8 "),
+            followed_by_noise(b"RIFF\x24\0\0\0WEBPVP8 "),
             "damaged_photo",
         ),
         (
@@ -207,9 +210,9 @@ async fn a_ticket_is_for_one_user_one_type_and_a_bounded_length() {
         (1_000, "image/svg+xml", "invalid_content_type"),
         (1_000, "audio/wav", "invalid_content_type"),
     ] {
-        let ask = app.post("/users/me/photo-ticket").as_user(&person);
+        let request = app.post("/users/me/photo-ticket").as_user(&person);
         let body = json!({"length_bytes": length_bytes, "content_type": content_type});
-        assert_problem(&ask.json(&body).answer().await, 400, code);
+        assert_problem(&request.json(&body).answer().await, 400, code);
     }
     let file = encode(300, 300, ImageFormat::Png);
     let upload_id = upload(&app, &person, "image/png", file).await;

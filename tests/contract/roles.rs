@@ -30,8 +30,8 @@ async fn granting_and_revoking_the_admin_role_is_audited() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let pending = || {
-        let ask = app.get("/admin/verification/pending");
-        ask.as_user(&person).answer()
+        let request = app.get("/admin/verification/pending");
+        request.as_user(&person).answer()
     };
     assert_problem(&pending().await, 403, "admin_only");
 
@@ -45,10 +45,10 @@ async fn granting_and_revoking_the_admin_role_is_audited() {
     assert_problem(&pending().await, 403, "admin_only");
     assert_eq!(roles(&app, &person).await, json!(["user"]));
 
-    let by = |action: &str, detail: &str| (action.to_owned(), Some(detail.to_owned()));
+    let audited = |action: &str, detail: &str| (action.to_owned(), Some(detail.to_owned()));
     let expected = [
-        by("role_granted", "admin by ravi"),
-        by("role_revoked", "admin by asha"),
+        audited("role_granted", "admin by ravi"),
+        audited("role_revoked", "admin by asha"),
     ];
     wait_for("both to be audited", || async {
         (list_audited_actions(&person).await == expected).then_some(())

@@ -39,9 +39,9 @@ async fn upload_sample(app: &TestApp, listener: &AppUser) -> Value {
 }
 
 async fn revoke(app: &TestApp, admin: &AppUser, listener: &AppUser) -> ApiAnswer {
-    let ask = app.post("/admin/verification/revoke").as_user(admin);
+    let request = app.post("/admin/verification/revoke").as_user(admin);
     let body = json!({"user_id": listener.user_id, "reason": "complaints"});
-    ask.json(&body).answer().await
+    request.json(&body).answer().await
 }
 
 async fn await_verified_in_feed(
@@ -158,12 +158,12 @@ async fn a_submission_and_its_review_are_published_as_events() {
         200
     );
 
-    let ours = |kind: &Kind| match kind {
+    let is_about_listener = |kind: &Kind| match kind {
         Kind::VerificationSubmitted(event) => event.user_id == listener.user_id,
         Kind::VerificationReviewed(event) => event.user_id == listener.user_id,
         _ => false,
     };
-    let submitted = events.receive_matching(ours).await;
+    let submitted = events.receive_matching(is_about_listener).await;
     assert_eq!(
         submitted.kind,
         Some(Kind::VerificationSubmitted(VerificationSubmitted {
@@ -171,7 +171,7 @@ async fn a_submission_and_its_review_are_published_as_events() {
             verification_id,
         }))
     );
-    let reviewed = events.receive_matching(ours).await;
+    let reviewed = events.receive_matching(is_about_listener).await;
     assert!(reviewed.version > submitted.version, "{reviewed:?}");
     assert_eq!(
         reviewed.kind,
@@ -214,8 +214,8 @@ async fn a_listener_is_notified_of_a_review_and_a_revocation() {
             "reviewer_notes": "heard",
         })
     );
-    let ask = app.post("/admin/verification/revoke").as_user(&admin);
-    let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
+    let request = app.post("/admin/verification/revoke").as_user(&admin);
+    let revoked = request.json(&json!({"user_id": listener.user_id})).answer();
     assert_eq!(revoked.await.status, 200);
     let message = socket.receive_type("verification_reviewed", WAIT_MAX).await;
     let message = message.expect("a message");
@@ -252,8 +252,8 @@ async fn a_revoked_listener_disappears_from_open_feed_sockets() {
     let subscribed = socket.receive_type("subscribed", WAIT_MAX).await;
     subscribed.expect("an answer");
 
-    let ask = app.post("/admin/verification/revoke").as_user(&admin);
-    let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
+    let request = app.post("/admin/verification/revoke").as_user(&admin);
+    let revoked = request.json(&json!({"user_id": listener.user_id})).answer();
     assert_eq!(revoked.await.status, 200);
     let gone = socket.receive_type("listener_offline", WAIT_MAX).await;
     let gone = gone.expect("a message");

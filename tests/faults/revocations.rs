@@ -104,25 +104,30 @@ async fn flushing_redis_makes_no_revoked_token_valid() {
 async fn without_auth_redis_decides_and_without_both_every_token_is_refused() {
     let _stack = lock_stack().await;
     let app = connect_app().await;
-    let (here, gone) = (
+    let (kept_user, deleted_user) = (
         app.sign_up(UserRole::User).await,
         app.sign_up(UserRole::User).await,
     );
-    log_out(&app, &gone).await;
+    log_out(&app, &deleted_user).await;
     run_dev(&["kill", "auth"]).await;
     run_dev(&["kill", "redis"]).await;
     wait_for("what is known of auth to grow old", || async {
-        (load_own_profile(&app, &here).await == (503, "redis_unavailable".to_owned())).then_some(())
+        (load_own_profile(&app, &kept_user).await == (503, "redis_unavailable".to_owned()))
+            .then_some(())
     })
     .await;
-    assert_eq!(load_own_profile(&app, &gone).await.0, 401, "from memory");
+    assert_eq!(
+        load_own_profile(&app, &deleted_user).await.0,
+        401,
+        "from memory"
+    );
 
     run_dev(&["start", "redis"]).await;
     wait_for("Redis to be asked in auth's place", || async {
-        (load_own_profile(&app, &here).await.0 == 200).then_some(())
+        (load_own_profile(&app, &kept_user).await.0 == 200).then_some(())
     })
     .await;
-    assert_eq!(load_own_profile(&app, &gone).await.0, 401);
+    assert_eq!(load_own_profile(&app, &deleted_user).await.0, 401);
     run_dev(&["start", "auth"]).await;
 }
 

@@ -177,8 +177,8 @@ async fn a_listener_is_not_connected_to_a_caller_whose_phone_has_died() {
     })
     .await;
     let accept = async |pair: &CallPair, call_id| {
-        let ask = gateway.app.post(&format!("/calls/{call_id}/accept"));
-        ask.as_user(&pair.listener).answer().await
+        let request = gateway.app.post(&format!("/calls/{call_id}/accept"));
+        request.as_user(&pair.listener).answer().await
     };
     assert_ring_over(&accept(&dead, dead_id).await, "cancelled");
     let state = dead.wait_until_unanswered(dead_id).await;

@@ -57,11 +57,17 @@ pub(crate) struct LogFinding {
     redacted: String,
 }
 
-/// Searches all logs; returns the report and whether the search passed.
-pub(crate) fn audit_logs(stack: &DevStack) -> Result<(String, bool)> {
+/// The outcome of a search of all logs.
+pub(crate) struct LogAudit {
+    pub(crate) report: String,
+    pub(crate) has_passed: bool,
+}
+
+/// Searches all logs.
+pub(crate) fn audit_logs(stack: &DevStack) -> Result<LogAudit> {
     let (lines, findings) = scan_logs(stack)?;
-    let passed = findings.is_empty() && lines > 0;
-    let verdict = if passed { "ok" } else { "FAILED" };
+    let has_passed = findings.is_empty() && lines > 0;
+    let verdict = if has_passed { "ok" } else { "FAILED" };
     let mut report = vec![format!(
         "\ntest logs::hold_no_secrets_and_are_json ... {verdict}"
     )];
@@ -76,7 +82,10 @@ pub(crate) fn audit_logs(stack: &DevStack) -> Result<(String, bool)> {
     }));
     let found = findings.len();
     report.push(format!("  {lines} lines searched, {found} findings"));
-    Ok((report.join("\n"), passed))
+    Ok(LogAudit {
+        report: report.join("\n"),
+        has_passed,
+    })
 }
 
 /// Returns the number of lines, and the findings.

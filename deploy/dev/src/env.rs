@@ -177,6 +177,8 @@ fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Returns the variables of rings and media in stacks of tests, which wait for their ends, and of benches, which
+/// ring more often than a caller may.
 fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
     if stack.is_throwaway() {
         return vec![

@@ -1,4 +1,4 @@
-//! The request counts of this replica. They refuse a burst before Redis is asked, and decide alone while Redis is
+//! The request counts of this replica. They refuse a burst without a request to Redis, and decide alone while it is
 //! unavailable.
 
 use std::collections::HashMap;

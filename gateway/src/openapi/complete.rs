@@ -210,28 +210,28 @@ fn declared_refusals(operation: &Value) -> RefusalsByStatus {
 }
 
 fn add_common_refusals(path: &str, operation: &Value, refusals: &mut RefusalsByStatus) {
-    let mut add = |status: u16, codes: &[&str]| {
+    let mut add_refusal = |status: u16, codes: &[&str]| {
         let codes = codes.iter().map(ToString::to_string);
         refusals.entry(status).or_default().extend(codes);
     };
     let roles = roles(operation);
     for role in roles.iter().flatten() {
-        add(403, &[&format!("{role}_only")]);
+        add_refusal(403, &[&format!("{role}_only")]);
     }
     if parameters_of(path).next().is_some() {
-        add(404, &["not_found"]);
+        add_refusal(404, &["not_found"]);
     }
     let has_body = operation.get("requestBody").is_some();
     if has_body {
-        add(400, &["unreadable_body", "invalid_text"]);
+        add_refusal(400, &["unreadable_body", "invalid_text"]);
     }
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let queries: Vec<&Value> = parameters.filter(|one| one["in"] == "query").collect();
     if !queries.is_empty() {
-        add(400, &["invalid_query", "invalid_text"]);
+        add_refusal(400, &["invalid_query", "invalid_text"]);
     }
     if queries.iter().any(|parameter| parameter["name"] == "page") {
-        add(400, &["invalid_page", "invalid_per_page"]);
+        add_refusal(400, &["invalid_page", "invalid_per_page"]);
     }
     for (status, _, codes) in SHARED {
         let applies = match status {
@@ -241,7 +241,7 @@ fn add_common_refusals(path: &str, operation: &Value, refusals: &mut RefusalsByS
             _ => true,
         };
         if applies {
-            add(status, codes);
+            add_refusal(status, codes);
         }
     }
 }

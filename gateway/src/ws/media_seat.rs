@@ -37,10 +37,10 @@ pub(super) struct MediaSeat {
     rate: SignalRate,
 }
 
-/// The seat of the other party, as far as this socket has heard of it.
+/// The seat of the other party, as far as messages have told this socket.
 pub(super) struct PeerSeat {
     user_id: i64,
-    /// The greatest epoch heard of; 0 before the other party has joined.
+    /// The greatest known epoch; 0 before the other party has joined.
     epoch: i32,
 }
 
@@ -67,7 +67,7 @@ impl PeerSeat {
     }
 }
 
-/// Messages for the sockets of a user, from before the join on, so that none is missed.
+/// Messages for the sockets of a user. The subscription precedes the join, so no message is missed.
 pub(super) async fn subscribe_seat(nats: &Client, user_id: i64) -> Option<Subscriber> {
     let subscribing = nats.subscribe(seat_subject(user_id));
     timeout(NATS_TIMEOUT, subscribing).await.ok()?.ok()
@@ -153,7 +153,7 @@ impl MediaSeat {
     }
 }
 
-/// Waits for the next message for a seat; for ever without one.
+/// Waits for the next message for a seat; without a seat it never returns.
 pub(super) async fn receive_for_seat(seat: &mut Option<MediaSeat>, nats: &Client) -> Kind {
     match seat {
         Some(seat) => seat.receive(nats).await,

@@ -50,6 +50,13 @@ pub(super) struct PublicStatusChannel {
     pub(super) updates: watch::Sender<()>,
 }
 
+/// The messages that a channel has at one moment.
+pub(super) struct SocketChannelExtent {
+    pub(super) newest_seq: u64,
+    /// Whether the channel still has all messages after the position of the reader.
+    pub(super) is_complete: bool,
+}
+
 /// Counts the heartbeats that were sent to everyone in the current second.
 struct HeartbeatBroadcastBudget {
     since: Instant,
@@ -114,21 +121,34 @@ impl EventStreamState {
         }
     }
 
-    /// Returns the newest number of a channel, and whether the channel still has all messages after `since`.
-    pub(super) fn newest_seq(&self, channel: SocketChannel, since: Option<u64>) -> (u64, bool) {
+    /// Returns the newest number of a channel.
+    pub(super) fn newest_seq(&self, channel: SocketChannel) -> u64 {
+        self.channel_extent(channel, None).newest_seq
+    }
+
+    /// Returns what a channel has for a reader that continues after `since`.
+    pub(super) fn channel_extent(
+        &self,
+        channel: SocketChannel,
+        since: Option<u64>,
+    ) -> SocketChannelExtent {
         let position = self.position();
         if channel.is_public() {
             let log = &self.statuses(channel).log;
             let mut log = log.write().unwrap_or_else(PoisonError::into_inner);
             log.advance_to(position);
-            let is_complete = since.is_some_and(|since| log.is_complete_since(since));
-            (log.newest(), is_complete)
+            SocketChannelExtent {
+                newest_seq: log.newest(),
+                is_complete: since.is_some_and(|since| log.is_complete_since(since)),
+            }
         } else {
             let log = self.user_messages(channel);
             let mut log = log.write().unwrap_or_else(PoisonError::into_inner);
             log.advance_to(position);
-            let is_complete = since.is_some_and(|since| log.is_complete_since(since));
-            (log.newest(), is_complete)
+            SocketChannelExtent {
+                newest_seq: log.newest(),
+                is_complete: since.is_some_and(|since| log.is_complete_since(since)),
+            }
         }
     }
 

@@ -327,14 +327,14 @@ mod tests {
 
     #[test]
     fn both_users_are_notified_of_a_favourite_unless_it_has_no_name() {
-        let of_name = |username: &str| {
+        let messages_for_name = |username: &str| {
             messages_of(Kind::FavoriteAdded(FavoriteAdded {
                 user_id: 1,
                 listener_id: 2,
                 username: username.to_owned(),
             }))
         };
-        let messages = of_name("asha");
+        let messages = messages_for_name("asha");
         assert_eq!(
             (messages[0].0, messages[0].1),
             (SocketChannel::Notifications, 1)
@@ -349,7 +349,7 @@ mod tests {
         let data = json!({"user_id": 1, "username": "asha", "action": "added", "listener_id": 2,
                           "is_favorited": true});
         assert_eq!(messages[1].2["data"], data);
-        let blocked = of_name("");
+        let blocked = messages_for_name("");
         assert_eq!((blocked.len(), blocked[0].1), (1, 1));
     }
 }

@@ -198,7 +198,7 @@ impl SessionService {
         store::sessions::revoke(&self.redis, &revocation, now).await
     }
 
-    /// Ends the session that asks, with every token of it and the refresh tokens of all other sessions of
+    /// Ends the requesting session, with every token of it and the refresh tokens of all other sessions of
     /// its user, and has them offline. A gateway that does not name the session yet has only the access
     /// token revoked that asked.
     ///
@@ -224,7 +224,7 @@ impl SessionService {
     }
 
     /// Ends an account for good: its sessions, its tokens, and the issue of any. Answers when every gateway
-    /// refuses them. Each step may happen twice, so whoever gets no answer asks again.
+    /// refuses them. Each step may happen twice, so a client that gets no answer repeats the request.
     pub async fn end_account(&self, user_id: i64) -> Result<(), AuthError> {
         let now = self.clock.now();
         let lifetimes = self.issuer.lifetimes();

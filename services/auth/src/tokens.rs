@@ -169,8 +169,8 @@ mod tests {
         assert!(!issuer.use_ring(ring(1, &[2])), "only published");
         assert!(issuer.use_ring(ring(2, &[1])));
         let new = issue(&issuer);
-        let kid = |token: &str| decode_header(token).expect("a JWT").kid;
-        assert_ne!(kid(&old), kid(&new));
+        let key_id_of = |token: &str| decode_header(token).expect("a JWT").kid;
+        assert_ne!(key_id_of(&old), key_id_of(&new));
         assert!(check(&issuer, &old).is_some() && check(&issuer, &new).is_some());
         issuer.use_ring(ring(2, &[]));
         assert!(check(&issuer, &old).is_none() && check(&issuer, &new).is_some());

@@ -107,7 +107,7 @@ async fn a_client_leaves_a_process_that_is_not_the_one_it_wants() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_names_no_single_process_is_refused() {
+async fn a_certificate_must_name_exactly_one_process() {
     let authority = TestAuthority::default();
     let wallet = serve_wallet(&authority.issue(Workload::Wallet)).await;
     let (gateway, calls) = (Workload::Gateway.spiffe_id(), Workload::Calls.spiffe_id());

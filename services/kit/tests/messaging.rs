@@ -68,7 +68,7 @@ impl Bench {
             stopping.clone(),
         );
         tokio::spawn(run);
-        // Above any real id, so that a service that hears it finds nobody.
+        // Above any real id, so that a service that gets the event finds no such user.
         let user_id = (1_i64 << 40) + i64::from(uuid::Uuid::new_v4().as_fields().0);
         let stop = stopping.clone().drop_guard();
         Self {
@@ -144,7 +144,7 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
         .expect("readable")
 }
 
-/// Writes a row for each event of its user, and then refuses it if so told.
+/// Writes a row for each event of its user, and then refuses the event if the test says so.
 struct Recorder {
     user_id: i64,
     refuses: bool,
@@ -172,7 +172,7 @@ impl EventHandler for Recorder {
 }
 
 #[tokio::test]
-async fn an_event_that_means_nothing_here_leaves_no_trace() {
+async fn an_event_that_is_irrelevant_to_the_service_leaves_no_trace() {
     let bench = Bench::set_up().await;
     bench.consume(Recorder {
         user_id: bench.user_id,

@@ -177,8 +177,8 @@ async fn a_nats_server_that_took_the_place_of_a_silent_one_is_found() {
     let jetstream = messaging::open_jetstream(nats.expect("a valid URL"));
     succeeds_within(RECOVERY_MAX, || ensure_stream(&jetstream)).await;
     proxy.silence();
-    let asked = ends_within(deadlines::NATS_REQUEST, ensure_stream(&jetstream)).await;
-    assert!(asked.is_err(), "the server is silent");
+    let outcome = ends_within(deadlines::NATS_REQUEST, ensure_stream(&jetstream)).await;
+    assert!(outcome.is_err(), "the server is silent");
     proxy.replace();
     succeeds_within(DETECTION_MAX, || ensure_stream(&jetstream)).await;
 }

@@ -98,7 +98,7 @@ impl BatchHandler for HeartbeatBatchHandler {
         Ok(answers)
     }
 
-    /// All heartbeats share one statement, which no single one makes fail.
+    /// All heartbeats share one statement, so an error concerns all of them.
     fn fails_whole_batch(_error: &PresenceError) -> bool {
         true
     }

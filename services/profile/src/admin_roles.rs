@@ -23,7 +23,7 @@ pub async fn grant_admin(
     Ok(user)
 }
 
-/// Revokes the role admin. The gateway asks for roles at each request, so that the next one is refused.
+/// Revokes the role admin. The gateway loads roles for each request, so the next one is refused.
 pub async fn revoke_admin(
     db: &DatabasePool,
     phone: &str,

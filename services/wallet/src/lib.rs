@@ -97,7 +97,7 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seals bank details anew that another key than the configured one sealed.
+/// Seals bank details again that another key than the configured one sealed.
 pub async fn rotate_bank_details(
     service: &ServiceConfig,
     config: &WalletConfig,

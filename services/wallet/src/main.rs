@@ -22,7 +22,7 @@ enum WalletCommand {
     /// Compares journal, transfers, wallets and histories, with what the provider reported as well, and
     /// walks the chains; fails and names what differs.
     Verify,
-    /// Seals bank details anew that a retired key sealed; safe beside a live service.
+    /// Seals bank details again that a retired key sealed; safe beside a live service.
     RotateBankDetails,
     /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
     ExportPayouts,

@@ -1,4 +1,4 @@
-//! The meter follows the media: it runs from when both are connected until nothing is heard any more.
+//! The meter follows the media: it runs from the moment at which both are connected until no sound arrives any more.
 
 use serde_json::{Value, json};
 use talktime_tests::{assert_books_are_right, wait_for};

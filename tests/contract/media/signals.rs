@@ -34,25 +34,25 @@ async fn signals_reach_the_other_party_without_addresses_of_devices() {
     let call_id = call.call_id;
     let sdp = format!("v=0\r\nc=IN IP4 192.168.1.7\r\na=mid:0\r\na={HOST}\r\na={RELAY}\r\n");
     signal(&mut call.caller_socket, call_id, caller, offer(&sdp)).await;
-    let heard = next_of(&mut call.listener_socket, "signal", call_id).await;
-    assert_eq!(heard["from_epoch"], caller, "{heard}");
-    assert_eq!(heard["description"]["type"], "offer", "{heard}");
+    let received = next_of(&mut call.listener_socket, "signal", call_id).await;
+    assert_eq!(received["from_epoch"], caller, "{received}");
+    assert_eq!(received["description"]["type"], "offer", "{received}");
     assert_eq!(
-        heard["description"]["sdp"],
+        received["description"]["sdp"],
         "v=0\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=candidate:1 1 udp 41885439 203.0.113.9 50000 \
          typ relay raddr 0.0.0.0 rport 0\r\n",
-        "{heard}"
+        "{received}"
     );
-    assert_eq!(heard.get("candidates"), None, "{heard}");
+    assert_eq!(received.get("candidates"), None, "{received}");
 
     // A candidate of the device is not even announced.
     let host_only = json!({"candidates": [candidate(HOST)]});
     signal(&mut call.listener_socket, call_id, listener, host_only).await;
     let both = json!({"candidates": [candidate(HOST), candidate(RELAY), candidate("")]});
     signal(&mut call.listener_socket, call_id, listener, both).await;
-    let heard = next_of(&mut call.caller_socket, "signal", call_id).await;
-    let candidates = heard["candidates"].as_array().expect("candidates");
-    assert_eq!(candidates.len(), 2, "{heard}");
+    let received = next_of(&mut call.caller_socket, "signal", call_id).await;
+    let candidates = received["candidates"].as_array().expect("candidates");
+    assert_eq!(candidates.len(), 2, "{received}");
     assert_eq!(
         candidates[0]["candidate"],
         "candidate:1 1 udp 41885439 203.0.113.9 50000 typ relay raddr 0.0.0.0 rport 0"

@@ -10,11 +10,14 @@ use crate::sockets::open;
 
 /// The next message of this type about this call.
 async fn next_of(socket: &mut AppSocket, r#type: &str, call_id: i64) -> Value {
-    let fits = |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
-    let heard = socket.receive_matching(r#type, WAIT_MAX, fits).await;
-    let mut heard = heard.expect("a message about the call");
+    let is_about_call =
+        |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
+    let received = socket
+        .receive_matching(r#type, WAIT_MAX, is_about_call)
+        .await;
+    let mut received = received.expect("a message about the call");
     assert_fields(
-        &heard["data"],
+        &received["data"],
         &[
             "call_id",
             "call_uuid",
@@ -24,7 +27,7 @@ async fn next_of(socket: &mut AppSocket, r#type: &str, call_id: i64) -> Value {
             "status",
         ],
     );
-    heard["data"].take()
+    received["data"].take()
 }
 
 async fn open_both(ringing: &RingingPair) -> (AppSocket, AppSocket) {

@@ -120,7 +120,7 @@ async fn notifications_go_only_to_the_user_concerned() {
     let favorite = json!({"listener_id": id});
     let block = json!({"blocked_id": id});
     let app = &pair.app;
-    for (ask, r#type, of_whom) in [
+    for (request, r#type, user_field) in [
         (
             app.post("/favorites/add").json(&favorite),
             "favorites_changed",
@@ -142,15 +142,15 @@ async fn notifications_go_only_to_the_user_concerned() {
             "blocked_id",
         ),
     ] {
-        assert_eq!(ask.as_user(caller).answer().await.status, 200);
-        let heard = receive_about(&mut own, r#type, caller.user_id).await;
-        assert_eq!(heard["data"][of_whom], id, "{heard}");
+        assert_eq!(request.as_user(caller).answer().await.status, 200);
+        let message = receive_about(&mut own, r#type, caller.user_id).await;
+        assert_eq!(message["data"][user_field], id, "{message}");
     }
     // The listener is notified of the list, and never of the block.
     for (r#type, action) in [("favorite_added", "added"), ("favorite_removed", "removed")] {
-        let heard = receive_about(&mut others, r#type, caller.user_id).await;
-        assert_eq!(heard["data"]["username"], caller.username, "{heard}");
-        assert_eq!(heard["data"]["action"], action, "{heard}");
+        let message = receive_about(&mut others, r#type, caller.user_id).await;
+        assert_eq!(message["data"]["username"], caller.username, "{message}");
+        assert_eq!(message["data"]["action"], action, "{message}");
     }
     assert_quiet(&mut others).await;
 }

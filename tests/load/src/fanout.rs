@@ -78,11 +78,11 @@ pub(crate) async fn run_bench(
     );
 
     let audience = SocketAudience::start(0, sockets);
-    let burst = |number: u64| number / u64::from(options.burst.max(1));
+    let burst_of = |number: u64| number / u64::from(options.burst.max(1));
     let figures = audience
         .measure(&presence, options.burst, duration, move |number| {
             // All changes of a burst are due at the beginning of their second.
-            Duration::from_secs(burst(number))
+            Duration::from_secs(burst_of(number))
         })
         .await?;
     let title = format!(
@@ -259,7 +259,7 @@ impl SocketAudience {
     }
 
     async fn wait_until_received(&self, total: u64) -> anyhow::Result<()> {
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         loop {
             let missing = self
                 .entries(total)
@@ -269,7 +269,7 @@ impl SocketAudience {
                 return Ok(());
             }
             ensure!(
-                asked.elapsed() < SETTLE_WITHIN,
+                requested_at.elapsed() < SETTLE_WITHIN,
                 "{missing} of {total} changes were not received by all of {} sockets",
                 self.size
             );

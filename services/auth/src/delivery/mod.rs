@@ -119,7 +119,7 @@ mod tests {
             None,
             DeploymentEnvironment::Staging,
         );
-        let said = error.expect_err("nothing is set").to_string();
-        assert!(said.contains("TALKTIME_AUTH__SMS"), "{said}");
+        let message = error.expect_err("nothing is set").to_string();
+        assert!(message.contains("TALKTIME_AUTH__SMS"), "{message}");
     }
 }

@@ -50,7 +50,7 @@ pub struct OtpRules {
     pub wrong_tries_max: u32,
     /// Wrong tries in a day for one phone, over all its passwords; then not even a right one helps.
     pub daily_wrong_tries_max: u32,
-    /// Messages in a shared window to all phones asked for by one client's address.
+    /// Messages in a shared window that one client's address requests for any phones.
     pub address_sends_max: u32,
     /// Messages in a shared window to numbers that differ in their last four digits only.
     pub prefix_sends_max: u32,

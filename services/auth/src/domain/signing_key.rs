@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The time within which all replicas of auth load a new key; a gateway that does not have it asks for it. No
+/// The time within which all replicas of auth load a new key; a gateway that does not have it requests it. No
 /// key signs sooner, even after a leak.
 pub const SPREAD_MIN: TimeDelta = TimeDelta::seconds(5);
 

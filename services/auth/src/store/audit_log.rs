@@ -29,7 +29,7 @@ pub enum AuditAction {
     RoleRevoked,
     /// A one-time password was wrong, used, burnt or too old.
     OtpRefused,
-    /// One-time passwords were asked for, or tried, too often.
+    /// One-time passwords were requested, or tried, too often.
     OtpLimited,
     /// A refresh token of ours held no more.
     RefreshRefused,

@@ -14,7 +14,7 @@ pub fn otp_id(phone: &PhoneNumber) -> String {
     format!("otp_id:{phone}")
 }
 
-/// Wrong tries at the active code; goes with it.
+/// Wrong tries at the active code; deleted together with it.
 pub fn otp_tries(phone: &PhoneNumber) -> String {
     format!("otp_tries:{phone}")
 }
@@ -29,7 +29,7 @@ pub fn otp_daily_tries(phone: &PhoneNumber) -> String {
     format!("otp_wrong:{phone}")
 }
 
-/// Messages of this window that one client's address asked for.
+/// Messages of this window that one client's address requested.
 pub fn otp_address_sends(address: ClientAddress) -> String {
     format!("otp_rl:address:{address}")
 }

@@ -164,8 +164,8 @@ async fn keys_open_under_the_sealing_key_alone() {
         .await
         .expect("loaded");
     let error = rotation(&database, "b", 0).load_ring().await.err();
-    let said = error.expect("another key").to_string();
-    assert!(said.contains("SEALING_KEY"), "{said}");
+    let message = error.expect("another key").to_string();
+    assert!(message.contains("SEALING_KEY"), "{message}");
 }
 
 #[tokio::test]

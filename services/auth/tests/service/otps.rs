@@ -258,10 +258,10 @@ async fn twenty_phones_at_once_from_one_address_stay_within_its_limit() {
     };
     let phones: Vec<PhoneNumber> = (0..AT_ONCE).map(|_| phone()).collect();
     let code = otp("123456");
-    let asked = phones
+    let requests = phones
         .iter()
         .map(|phone| otps::request(&redis, phone, from, &code, &rules));
-    let sent = join_all(asked).await.into_iter().flatten();
+    let sent = join_all(requests).await.into_iter().flatten();
     assert_eq!(sent.count(), 7);
     assert_eq!(
         shared_limit(&redis, &phone(), from, &rules).await,
@@ -332,17 +332,17 @@ async fn wrong_tries_of_a_day_are_bounded_over_all_codes() {
         daily_wrong_tries_max: 3,
         ..rules()
     };
-    let guess = async |guess: &str| {
-        let id = otps::check_guess(&redis, &phone, guess, &rules, Uuid::new_v4()).await?;
+    let verify_guess = async |verify_guess: &str| {
+        let id = otps::check_guess(&redis, &phone, verify_guess, &rules, Uuid::new_v4()).await?;
         Ok::<_, AuthError>(id.is_some())
     };
     // Without a code there is nothing to guess.
-    assert!(!guess("000000").await.expect("redis"));
+    assert!(!verify_guess("000000").await.expect("redis"));
     for _ in 0..3 {
         request(&redis, &phone, "123456").await.expect("sent");
-        assert!(!guess("000000").await.expect("redis"));
+        assert!(!verify_guess("000000").await.expect("redis"));
     }
-    let refused = guess("123456").await;
+    let refused = verify_guess("123456").await;
     let Err(AuthError::OtpTriesLimited { retry_after }) = refused else {
         panic!("{refused:?}");
     };

@@ -97,14 +97,14 @@ async fn a_long_list_comes_in_pages() {
 async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     let database = TestDatabase::new(SCHEMA).await;
     let lifetimes = TokenLifetimes::default();
-    let heard = AuthEventHandler::new(redis(), lifetimes, Clock::manual(now()));
+    let handler = AuthEventHandler::new(redis(), lifetimes, Clock::manual(now()));
     let user_id = crate::support::session().user_id;
     let event = Event {
         kind: Some(Kind::UserDeleted(UserDeleted { user_id })),
         ..Event::default()
     };
     let mut tx = database.app.begin().await.expect("begun");
-    heard.handle(&mut tx, event).await.expect("handled");
+    handler.handle(&mut tx, event).await.expect("handled");
     tx.commit().await.expect("committed");
 
     let page = list(&database, None, 0).await;

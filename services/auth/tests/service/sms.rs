@@ -74,8 +74,8 @@ async fn take(
         authorization: headers["authorization"].to_str().expect("text").to_owned(),
         form: form.into_owned().collect(),
     });
-    let does = provider.next.lock().expect("whole").pop();
-    match does.unwrap_or(ProviderReaction::Answers(200)) {
+    let reaction = provider.next.lock().expect("whole").pop();
+    match reaction.unwrap_or(ProviderReaction::Answers(200)) {
         ProviderReaction::Answers(status @ 200..=299) => (
             StatusCode::from_u16(status).expect("a status"),
             r#"{"SMSMessage": {"Sid": "s1", "Status": "queued"}}"#,
@@ -131,12 +131,12 @@ async fn a_message_has_the_fields_that_operators_require() {
         .await
         .expect("sent");
 
-    let asked = provider.asked();
-    let [asked] = asked.as_slice() else {
-        panic!("{asked:?}");
+    let requests = provider.asked();
+    let [requests] = requests.as_slice() else {
+        panic!("{requests:?}");
     };
-    assert_eq!(asked.account_sid, "talktime1");
-    assert_eq!(asked.authorization, "Basic a2V5OnRva2Vu", "key:token");
+    assert_eq!(requests.account_sid, "talktime1");
+    assert_eq!(requests.authorization, "Basic a2V5OnRva2Vu", "key:token");
     let expected = [
         ("From", "TLKTIM"),
         ("To", message.phone.as_str()),
@@ -147,7 +147,7 @@ async fn a_message_has_the_fields_that_operators_require() {
         ("Priority", "high"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(asked.form, HashMap::from(expected));
+    assert_eq!(requests.form, HashMap::from(expected));
 }
 
 #[tokio::test]
@@ -156,9 +156,9 @@ async fn an_app_hash_is_the_last_line_of_the_message() {
     let mut config = config(&url);
     config.app_hash = Some("FA+9qCX9VSu".to_owned());
     delivery(config).deliver(&message()).await.expect("sent");
-    let asked = provider.asked();
+    let requests = provider.asked();
     assert_eq!(
-        asked[0].form["Body"],
+        requests[0].form["Body"],
         "012345 is your Talktime code & nobody else's.\nFA+9qCX9VSu"
     );
 }
@@ -224,7 +224,7 @@ async fn a_failure_tells_whether_the_message_may_have_been_sent() {
 }
 
 #[tokio::test]
-async fn a_failing_provider_is_not_asked_until_the_pause_is_over() {
+async fn a_failing_provider_gets_no_request_until_the_pause_is_over() {
     let (provider, url) = SmsProvider::start(&[ProviderReaction::Answers(503); 6]).await;
     let delivery = delivery(config(&url));
     for _ in 0..3 {
@@ -282,7 +282,7 @@ fn invalid_settings_of_text_messages_are_refused() {
             Some(config),
             DeploymentEnvironment::Production,
         );
-        let said = refused.expect_err(variable).to_string();
-        assert!(said.contains(variable), "{said}");
+        let message = refused.expect_err(variable).to_string();
+        assert!(message.contains(variable), "{message}");
     }
 }

@@ -23,7 +23,7 @@ const PART_MIN: f64 = 1.0 / 6.0;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MediaQuality {
     Good,
-    /// Next to nothing was heard.
+    /// Almost no sound arrived.
     Dead,
     /// Too little is known, or the reports contradict each other.
     Unknown,
@@ -196,7 +196,7 @@ mod tests {
 
     /// A minute that the relay and both apps have reported completely, with these packets a second in each direction.
     fn minute(to_caller: i64, to_listener: i64) -> MinuteEvidence {
-        let side = |sent: i64, received: i64| SideMinute {
+        let side_minute = |sent: i64, received: i64| SideMinute {
             relay_in_packets: Some(sent * 60),
             relay_out_packets: Some(received * 60),
             relay_secs: 60.0,
@@ -207,8 +207,8 @@ mod tests {
         MinuteEvidence {
             secs: 60.0,
             minute_secs: 60.0,
-            caller: side(to_listener, to_caller),
-            listener: side(to_caller, to_listener),
+            caller: side_minute(to_listener, to_caller),
+            listener: side_minute(to_caller, to_listener),
             is_relay_lost: false,
         }
     }

@@ -76,7 +76,7 @@ pub enum CallEndCause {
     },
     /// Nothing has reached the caller for too long, in a call that the platform carries.
     MediaLost {
-        /// Last moment at which the caller heard something.
+        /// Last moment at which sound reached the caller.
         last_good: DateTime<Utc>,
     },
     /// Neither party has shown a sign of life for too long.

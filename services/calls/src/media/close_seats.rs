@@ -45,8 +45,8 @@ impl CallService {
             self.seat_messages.publish_cut(&realm, usernames).await?;
         }
         for call in calls {
-            let closed = |user_id| (user_id, Kind::Closed(SeatsClosed {}));
-            let messages = call.parties().map(closed).to_vec();
+            let seats_closed = |user_id| (user_id, Kind::Closed(SeatsClosed {}));
+            let messages = call.parties().map(seats_closed).to_vec();
             self.seat_messages.publish(call.call_id, messages).await;
         }
         let mut tx = self.db.begin().await?;

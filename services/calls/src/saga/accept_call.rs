@@ -9,10 +9,12 @@ use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint};
 use tracing::Instrument;
 
+use super::presence_updates::BusyCall;
 use super::requests::{AcceptRingRequest, CallStartRequest, StartedCall};
 use super::steps::go_live::PaidCallStart;
+use super::undo_call::PresenceUndo;
 use crate::domain::CallError;
-use crate::domain::call::{Call, CallMedia, CallPhase};
+use crate::domain::call::{Call, CallMedia, CallPhase, PlannedParties};
 use crate::domain::ending::EndingParty;
 use crate::domain::ringing::{self, RingEndCause};
 use crate::domain::steps::{self, PaidMinute};
@@ -70,7 +72,7 @@ impl CallService {
     /// Ends the ring of a caller who has shown no sign of life, or has been blocked, since it began. Peers
     /// that do not answer prevent nothing.
     async fn end_if_caller_is_gone(&self, call: &Call) -> Result<(), CallError> {
-        let parties = (call.user_id, call.listener_id);
+        let parties = PlannedParties::of(call);
         let caller = self.steps.check_caller.submit(parties).await?;
         if caller.is_blocked {
             let by = EndingParty::Server;
@@ -111,7 +113,10 @@ impl CallService {
     ) -> Result<Option<Call>, CallError> {
         let start = CallStartRequest::of_ring(paid);
         let started = StartedCall::new(paid, &start, minute.balance_coins);
-        let busy = [(paid.clone(), Some(started.wait_minutes(&start)))];
+        let busy = [BusyCall {
+            call: paid.clone(),
+            wait_minutes: Some(started.wait_minutes(&start)),
+        }];
         let task = PaidCallStart {
             call_id: paid.call_id,
             start,
@@ -184,7 +189,8 @@ impl CallService {
             return Err(error);
         }
         let ending = ringing::ending_after_error(&error);
-        match self.undo_call_as(call, true, ending).await {
+        let presence = PresenceUndo::MarkFree;
+        match self.undo_call_as(call, presence, ending).await {
             Ok(Some(live)) => return Ok(live),
             Ok(None) => {}
             Err(error) => {

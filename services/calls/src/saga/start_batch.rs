@@ -12,7 +12,7 @@ use talktime_kit::batch::{self, BatchHandler, BatchItem};
 use talktime_kit::failpoint;
 use tokio_util::sync::CancellationToken;
 
-use super::presence_updates::CallPresenceNotifier;
+use super::presence_updates::{BusyCall, CallPresenceNotifier};
 use super::requests::{CallStartRequest, StartedCall};
 use super::steps::charge::ChargeBatchHandler;
 use super::steps::check::{CallParties, CheckBatchHandler, PlannedCall};
@@ -102,6 +102,12 @@ struct StartInProgress<'a, T> {
     state: T,
 }
 
+/// A reserved call whose first minute is paid.
+struct ChargedCall {
+    call: Call,
+    minute: PaidMinute,
+}
+
 /// All starts of a batch, in the order of their submission.
 type StartBatchState<'a, T> = Vec<StartStepResult<StartInProgress<'a, T>>>;
 
@@ -170,7 +176,7 @@ impl StartBatchHandler {
     async fn charge<'a>(
         &self,
         reserved: StartBatchState<'a, Call>,
-    ) -> StartBatchState<'a, (Call, PaidMinute)> {
+    ) -> StartBatchState<'a, ChargedCall> {
         let first_minute = |progress: &StartInProgress<Call>| {
             progress
                 .member
@@ -184,7 +190,10 @@ impl StartBatchHandler {
                 Ok(_) if member.task.is_answer_lost() => Err(needs_undo(&state, CallError::Undone)),
                 Ok(minute) => Ok(StartInProgress {
                     member,
-                    state: (state, minute),
+                    state: ChargedCall {
+                        call: state,
+                        minute,
+                    },
                 }),
                 Err(error) => Err(needs_undo(&state, error)),
             }
@@ -196,21 +205,21 @@ impl StartBatchHandler {
     /// answer a round trip. If a call does not go live after all, its undo marks them as free again.
     async fn go_live(
         &self,
-        paid: StartBatchState<'_, (Call, PaidMinute)>,
+        paid: StartBatchState<'_, ChargedCall>,
     ) -> Vec<StartStepResult<(Call, StartedCall)>> {
-        let busy: Vec<(Call, Option<i32>)> = paid.iter().flatten().map(busy_call).collect();
-        let start = |progress: &StartInProgress<(Call, PaidMinute)>| {
+        let busy: Vec<BusyCall> = paid.iter().flatten().map(busy_call).collect();
+        let start = |progress: &StartInProgress<ChargedCall>| {
             progress.member.with_task(PaidCallStart {
-                call_id: progress.state.0.call_id,
+                call_id: progress.state.call.call_id,
                 start: progress.member.task.start.clone(),
-                minute: progress.state.1,
+                minute: progress.state.minute,
                 flows_since: None,
             })
         };
         let live = run_step(&self.go_live, paid, start, |progress, live| match live {
             Ok(Some(live)) => Ok(live),
-            Ok(None) => Err(needs_undo(&progress.state.0, CallError::Undone)),
-            Err(error) => Err(needs_undo(&progress.state.0, error)),
+            Ok(None) => Err(needs_undo(&progress.state.call, CallError::Undone)),
+            Err(error) => Err(needs_undo(&progress.state.call, error)),
         });
         tokio::join!(live, self.presence.mark_busy(&busy)).0
     }
@@ -236,12 +245,15 @@ async fn run_step<W: BatchHandler, S, T>(
     next_states
 }
 
-/// Returns the call with its expected duration in minutes, as others see it.
-fn busy_call(progress: &StartInProgress<'_, (Call, PaidMinute)>) -> (Call, Option<i32>) {
-    let (call, minute) = &progress.state;
+/// Returns the call with its expected duration, as others see it.
+fn busy_call(progress: &StartInProgress<'_, ChargedCall>) -> BusyCall {
+    let ChargedCall { call, minute } = &progress.state;
     let start = &progress.member.task.start;
     let started = StartedCall::new(call, start, minute.balance_coins);
-    (call.clone(), Some(started.wait_minutes(start)))
+    BusyCall {
+        call: call.clone(),
+        wait_minutes: Some(started.wait_minutes(start)),
+    }
 }
 
 fn needs_undo(call: &Call, error: CallError) -> StartHalt {

@@ -6,8 +6,10 @@ use talktime_kit::{Error, grpc, idempotency};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::presence_updates::BusyCall;
 use super::requests::{CallStartRequest, StartedCall};
 use super::start_batch::{CallStartPlan, StartHalt};
+use super::undo_call::PresenceUndo;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::india;
@@ -63,7 +65,11 @@ impl CallService {
                 Ok(started)
             }
             Err(StartHalt::Ringing { call, started }) => {
-                self.presence.mark_busy(&[(*call, None)]).await;
+                let ringing = BusyCall {
+                    call: *call,
+                    wait_minutes: None,
+                };
+                self.presence.mark_busy(&[ringing]).await;
                 Ok(started)
             }
             Err(StartHalt::Replayed(started)) => Ok(started),
@@ -98,8 +104,11 @@ impl CallService {
         start: &CallStartRequest,
         error: &CallError,
     ) -> Option<StartedCall> {
-        let was_paid = !matches!(error, CallError::InsufficientCoins { .. });
-        let live = match self.undo_call(call, was_paid).await {
+        let presence = match error {
+            CallError::InsufficientCoins { .. } => PresenceUndo::Nothing,
+            _ => PresenceUndo::MarkFree,
+        };
+        let live = match self.undo_call(call, presence).await {
             Ok(live) => live?,
             Err(error) => {
                 let (call_id, error) = (call.call_id, Error::from(error));
@@ -126,12 +135,9 @@ impl CallService {
         })
     }
 
-    /// Returns how a call rings, and the coins of its caller, which must pay for the first minutes; `None` for
-    /// a call that begins at once.
-    async fn plan_ring(
-        &self,
-        start: &CallStartRequest,
-    ) -> Result<Option<(NewRing, i64)>, CallError> {
+    /// Returns how a call rings, or `None` for a call that begins at once. The coins of the caller must pay for
+    /// the first minutes.
+    async fn plan_ring(&self, start: &CallStartRequest) -> Result<Option<RingPlan>, CallError> {
         let terms = &self.terms.ringing;
         terms.check_ring(start.ring)?;
         let media = self.terms.media.choose_carrier(start.ring, start.media)?;
@@ -152,7 +158,10 @@ impl CallService {
             reach_secs: terms.reach_secs,
             estimated_minutes: start.estimated_minutes,
         };
-        Ok(Some((ring, available)))
+        Ok(Some(RingPlan {
+            ring,
+            balance_coins: available,
+        }))
     }
 
     async fn plan_start(
@@ -160,7 +169,7 @@ impl CallService {
         start: &CallStartRequest,
         client_gone: CancellationToken,
     ) -> Result<CallStartPlan, CallError> {
-        let ring = self.plan_ring(start).await?;
+        let ring_plan = self.plan_ring(start).await?;
         let key = start
             .idempotency
             .as_ref()
@@ -179,13 +188,21 @@ impl CallService {
                 caller_username: String::new(),
                 listener_username: String::new(),
                 idempotency_key: key.map(str::to_owned),
-                ring: ring.map(|(ring, _)| ring),
+                ring: ring_plan.map(|plan| plan.ring),
             },
-            balance_coins: ring.map_or(0, |(_, balance_coins)| balance_coins),
+            balance_coins: ring_plan.map_or(0, |plan| plan.balance_coins),
             deadline: grpc::time_left().map(|left| Instant::now() + left),
             client_gone,
         })
     }
+}
+
+/// A ring that its caller can afford.
+#[derive(Clone, Copy)]
+struct RingPlan {
+    ring: NewRing,
+    /// Coins of the caller.
+    balance_coins: i64,
 }
 
 fn validate_request(start: &CallStartRequest) -> Result<(), CallError> {

@@ -200,7 +200,7 @@ fn a_seat_belongs_to_one_session_until_another_takes_it_over() {
 }
 
 #[test]
-fn there_are_seats_only_in_calls_of_the_platform_that_are_accepted_and_not_over() {
+fn only_accepted_and_live_calls_of_the_platform_have_seats() {
     let role = |call: &Call, user_id| require_role(call, user_id).map_err(code);
     let live = live_call(10);
     assert_eq!(role(&live, 1), Ok(SeatRole::Caller));

@@ -129,13 +129,13 @@ async fn calls_that_are_over_or_unknown_have_ended() {
     let settled = insert_call(pool, "settled").await;
     let undoing = insert_call(pool, "undoing").await;
     let unknown = 999_999;
-    let asked: Vec<i64> = live
+    let requested: Vec<i64> = live
         .iter()
         .copied()
         .chain([settled, undoing, unknown])
         .collect();
     let connection = &mut database.connect().await;
-    let ended = relay_allocations::list_ended_calls(connection, &asked).await;
+    let ended = relay_allocations::list_ended_calls(connection, &requested).await;
     let ended = ended.expect("read");
     let mut ids: Vec<i64> = ended.keys().copied().collect();
     ids.sort_unstable();

@@ -73,7 +73,7 @@ async fn a_session_that_joins_again_goes_on_with_its_connection_and_another_does
 }
 
 #[tokio::test]
-async fn what_a_relay_counts_belongs_to_the_present_seat_of_the_side() {
+async fn counts_of_a_relay_belong_to_the_present_seat_of_the_side() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut tx = database.app.begin().await.expect("begun");
     join(&mut tx, 1, "phone", false).await;

@@ -115,7 +115,7 @@ impl PgConnection {
         Ok(())
     }
 
-    /// Reads outstanding answers and asks whether the server is there.
+    /// Reads outstanding answers and pings the server.
     pub(super) async fn ping(&mut self, bound: Duration) -> sqlx::Result<()> {
         self.pending.begin()?;
         let deadline = tokio::time::Instant::now() + bound;

@@ -36,7 +36,7 @@ impl Sex {
     }
 }
 
-/// The right of a user to do something. A registration gets the one role that it asks for (seed,
+/// The right of a user to do something. A registration gets the one role that it requests (seed,
 /// `POST /auth/register`); what every user may do needs no role.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum UserRole {

@@ -18,7 +18,7 @@ fn online(user_id: i64, accepting_calls: bool) -> Kind {
     })
 }
 
-async fn prefer(
+async fn update_preferences(
     profile: &TestProfile,
     user_id: i64,
     audio_enabled: Option<bool>,
@@ -105,7 +105,7 @@ async fn preferences_are_kept_and_checked_before_calls() {
         })
     };
     assert_eq!(read().await, preferences(true, true));
-    let no_video = prefer(&profile, asha, None, Some(false)).await;
+    let no_video = update_preferences(&profile, asha, None, Some(false)).await;
     assert_eq!(no_video, preferences(true, false));
     assert_eq!(read().await, preferences(true, false));
 
@@ -123,11 +123,11 @@ async fn preferences_are_kept_and_checked_before_calls() {
         (Some(true), Some(false))
     );
 
-    let neither = prefer(&profile, asha, Some(false), None).await;
+    let neither = update_preferences(&profile, asha, Some(false), None).await;
     let invalid = refusal(Code::InvalidArgument, "invalid_preferences");
     assert_eq!(neither.expect_err("no type is left"), invalid);
     assert_eq!(read().await, preferences(true, false));
-    let nobody = prefer(&profile, UNKNOWN_USER, Some(true), None).await;
+    let nobody = update_preferences(&profile, UNKNOWN_USER, Some(true), None).await;
     let not_found = refusal(Code::NotFound, "user_not_found");
     assert_eq!(nobody.expect_err("there is no such user"), not_found);
 }
@@ -140,7 +140,8 @@ async fn the_feed_finds_listeners_by_the_type_of_call_that_they_take() {
         [("only_audio", true, false), ("only_video", false, true)]
     {
         let user_id = profile.register(name, "listener").await.user_id;
-        let changed = prefer(&profile, user_id, Some(audio_enabled), Some(video_enabled)).await;
+        let changed =
+            update_preferences(&profile, user_id, Some(audio_enabled), Some(video_enabled)).await;
         changed.expect("changed");
     }
     for (call_type, expected) in [("audio", "only_audio"), ("video", "only_video")] {
@@ -196,7 +197,7 @@ async fn everybody_may_see_names_pictures_and_ratings() {
 async fn preferences_stay_when_somebody_is_a_listener_again() {
     let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
-    prefer(&profile, asha, Some(false), None)
+    update_preferences(&profile, asha, Some(false), None)
         .await
         .expect("changed");
     for active in [false, true] {

@@ -49,9 +49,9 @@ async fn a_user_may_call_a_listener() {
     assert!(back.listener_exists && !back.is_listener);
     let unknown = check(&profile, ravi, UNKNOWN_USER).await;
     assert!(!unknown.listener_exists && !unknown.is_listener);
-    let asked = [(ravi, UNKNOWN_USER), (asha, ravi), (ravi, asha)];
+    let pairs = [(ravi, UNKNOWN_USER), (asha, ravi), (ravi, asha)];
     assert_eq!(
-        check_all(&profile, &asked).await,
+        check_all(&profile, &pairs).await,
         [unknown, back, permitted]
     );
 }

@@ -75,10 +75,10 @@ async fn a_rebuild_repairs_every_difference_from_the_sources() {
     let mut ids: Vec<i64> = page.listeners.iter().map(|l| l.user_id).collect();
     ids.sort_unstable();
     assert_eq!(ids, [asha, meena]);
-    let is_as_new = |l: &talktime_proto::profile::v1::Listener| {
+    let is_unused_listener = |l: &talktime_proto::profile::v1::Listener| {
         !l.is_online && l.call_count == 0 && !l.is_verified && l.answer_percent.is_none()
     };
-    assert!(page.listeners.iter().all(is_as_new));
+    assert!(page.listeners.iter().all(is_unused_listener));
     assert_eq!(check.rebuild().await.expect("rebuilt"), clean);
 }
 

@@ -159,13 +159,13 @@ impl CapturedPayment {
                 coins,
             };
         }
-        let share = |whole: i64| {
-            let gone = i128::from(whole) * i128::from(worth - left) / i128::from(worth);
-            i64::try_from(gone).unwrap_or(whole)
+        let returned_share = |whole: i64| {
+            let returned = i128::from(whole) * i128::from(worth - left) / i128::from(worth);
+            i64::try_from(returned).unwrap_or(whole)
         };
         ReversedAmounts {
-            paise: share(price_paise),
-            coins: share(coins),
+            paise: returned_share(price_paise),
+            coins: returned_share(coins),
         }
     }
 

@@ -19,7 +19,7 @@ pub fn parse_status(name: &str) -> Result<WithdrawalStatus, WalletError> {
 /// Prices and limits that the operator of the platform sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WithdrawalLimits {
-    /// The least that may be asked for, in paise.
+    /// The least that may be withdrawn at once, in paise.
     pub minimum_paise: i64,
     /// The most that one listener may ask for in 24 hours, in paise.
     pub daily_paise: Option<i64>,
@@ -36,7 +36,7 @@ pub struct WithdrawalBudget {
     /// Money that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
     /// Money requested in the last 24 hours and not rejected, in paise.
-    pub asked_today_paise: i64,
+    pub requested_today_paise: i64,
 }
 
 impl WithdrawalLimits {
@@ -59,7 +59,7 @@ impl WithdrawalLimits {
                 minimum_paise: self.minimum_paise,
             });
         }
-        let today = budget.asked_today_paise.saturating_add(amount_paise);
+        let today = budget.requested_today_paise.saturating_add(amount_paise);
         match self.daily_paise {
             Some(daily_paise) if today > daily_paise => {
                 Err(WalletError::AboveDailyLimit { daily_paise })
@@ -313,7 +313,7 @@ mod tests {
     fn sums_are_bounded() {
         let budget = WithdrawalBudget {
             withdrawable_paise: 4_000,
-            asked_today_paise: 2_000,
+            requested_today_paise: 2_000,
         };
         assert!(LIMITS.check_request(100, budget).is_ok());
         assert!(LIMITS.check_request(3_000, budget).is_ok());

@@ -109,9 +109,9 @@ impl WalletService for WalletGrpcApi {
         _request: Request<pb::GetRateCardRequest>,
     ) -> Result<Response<pb::GetRateCardResponse>, Status> {
         let steps = self.ledger.rate_card().steps().into_iter();
-        let steps = steps.map(|(amount_paise, coins)| pb::RateCardStep {
-            amount_paise,
-            coins,
+        let steps = steps.map(|step| pb::RateCardStep {
+            amount_paise: step.amount_paise,
+            coins: step.coins,
         });
         Ok(Response::new(pb::GetRateCardResponse {
             steps: steps.collect(),

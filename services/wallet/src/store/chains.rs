@@ -90,9 +90,9 @@ pub async fn find_broken_chains(
             head = ChainHead::default();
         }
         let next = head.append_link(&stored.link());
-        let fits = (next.length, next.hash) == (stored.chain_position, stored.chain_hash);
+        let is_intact = (next.length, next.hash) == (stored.chain_position, stored.chain_hash);
         let is_first = broken.last().is_none_or(|last| last.owner_id != owner_id);
-        if !fits && is_first && broken.len() < BROKEN_MAX {
+        if !is_intact && is_first && broken.len() < BROKEN_MAX {
             broken.push(BrokenWalletChain {
                 owner_id,
                 transfer_id: stored.transfer_id.clone(),

@@ -19,7 +19,7 @@ pub struct LockedWallet {
     pub debt_coins: i64,
     /// Rupees that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
-    /// Rupees asked for and not yet paid out, in paise.
+    /// Rupees of withdrawals that are not paid out yet, in paise.
     pub pending_paise: i64,
     /// Version of the last event.
     pub version: i64,

@@ -153,7 +153,7 @@ impl TestBooks {
             .expect("readable")
     }
 
-    /// Does what no service may, and answers what is then found.
+    /// Executes a statement that no service may, and returns the differences that are then found.
     pub(crate) async fn tamper(&self, statement: &'static str) -> Vec<String> {
         let changed = sqlx::query(statement)
             .execute(&self.database.superuser)

@@ -46,7 +46,7 @@ async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
 }
 
 #[tokio::test]
-async fn of_two_prices_for_the_same_minute_one_is_charged() {
+async fn one_of_two_prices_for_the_same_minute_is_charged() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let charges = (0..40).map(|n| {

@@ -203,8 +203,11 @@ async fn an_order_without_a_notification_is_reconciled() {
     let again = books.ledger.reconcile_orders().await;
     assert_eq!(again.expect("not due again yet"), 0);
     books.clock.advance(TimeDelta::minutes(2));
-    let asked = join_all((0..5).map(|_| books.ledger.reconcile_orders())).await;
-    let credited: usize = asked.into_iter().map(|asked| asked.expect("asked")).sum();
+    let outcomes = join_all((0..5).map(|_| books.ledger.reconcile_orders())).await;
+    let credited: usize = outcomes
+        .into_iter()
+        .map(|outcome| outcome.expect("reconciled"))
+        .sum();
     assert_eq!(credited, 1, "one replica asks");
     assert_eq!(books.load_coins(CALLER).await, 300);
     let page = talktime_kit::paging::ListPageRequest::new(1, 20).expect("a page");
@@ -222,19 +225,19 @@ async fn an_order_without_a_notification_is_reconciled() {
 }
 
 #[tokio::test]
-async fn an_unavailable_provider_is_asked_again_later() {
+async fn an_unavailable_provider_is_queried_again_later() {
     let (books, stand_in, order_id) = ordered().await;
     stand_in.pay(&order_id);
     stand_in.set_down(true);
     books.clock.advance(TimeDelta::minutes(1));
-    let asked = books.ledger.reconcile_orders().await;
-    assert_eq!(asked.expect("nothing is answered"), 0);
+    let outcome = books.ledger.reconcile_orders().await;
+    assert_eq!(outcome.expect("nothing is answered"), 0);
     let order = books.ledger.open_order(CALLER, 15_000, "other").await;
     assert!(order.is_err());
     stand_in.set_down(false);
     books.clock.advance(TimeDelta::minutes(2));
-    let asked = books.ledger.reconcile_orders().await;
-    assert_eq!(asked.expect("back again"), 1);
+    let outcome = books.ledger.reconcile_orders().await;
+    assert_eq!(outcome.expect("back again"), 1);
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ fn with_code<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> Oper
     })
 }
 
-/// One worker with people of its own, and what it thinks of the world.
+/// One worker with people of its own, and its model of their wallets.
 struct ModelWorker {
     number: i64,
     ledger: WalletLedger,
@@ -58,7 +58,7 @@ struct ModelWorker {
 }
 
 impl ModelWorker {
-    /// Asks once, or twice at once, or breaks off and asks again: the answer is the same.
+    /// Sends a request once, twice at once, or again after a cancellation: the answer is the same.
     async fn run_operation<T: std::fmt::Debug + PartialEq>(
         &mut self,
         operation: impl AsyncFn() -> OperationResult<T>,
@@ -67,7 +67,7 @@ impl ModelWorker {
             0..5 => operation().await,
             5..8 => {
                 let (one, other) = tokio::join!(operation(), operation());
-                assert_eq!(one, other, "the same asked twice at once");
+                assert_eq!(one, other, "the same request twice at once");
                 one
             }
             _ => {

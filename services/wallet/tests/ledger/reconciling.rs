@@ -25,7 +25,7 @@ async fn status(books: &TestBooks, order_id: &str) -> (String, bool) {
     .expect("readable")
 }
 
-/// Six orders that are paid, of which nobody has reported anything.
+/// Six paid orders whose payments nobody has reported.
 async fn six_paid() -> (TestBooks, StandIn, Vec<String>) {
     let (books, stand_in, first) = ordered().await;
     let mut order_ids = vec![first];
@@ -58,14 +58,18 @@ async fn an_order_that_is_only_answered_with_errors_is_given_up() {
     for _ in 0..200 {
         reconcile_after(&books, TimeDelta::minutes(15)).await;
     }
-    assert!(stand_in.asked() > 10);
+    assert!(stand_in.request_count() > 10);
     assert_eq!(
         status(&books, &order_id).await,
         ("expired".to_owned(), false)
     );
-    let asked = stand_in.asked();
+    let requests = stand_in.request_count();
     reconcile_after(&books, TimeDelta::days(2)).await;
-    assert_eq!(stand_in.asked(), asked, "nobody asks any more");
+    assert_eq!(
+        stand_in.request_count(),
+        requests,
+        "no request is sent any more"
+    );
     // A payment that is reported all the same is credited.
     let payment = stand_in.pay(&order_id);
     notify(&books, &captured(&payment), "event_1")
@@ -154,20 +158,20 @@ async fn a_refund_that_nobody_reported_is_found() {
 }
 
 #[tokio::test]
-async fn a_credited_order_is_asked_about_for_half_a_year_and_seldom() {
+async fn a_credited_order_is_checked_seldom_and_for_half_a_year() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     prove(&books, &proof(&order_id, &payment))
         .await
         .expect("paid");
-    let asked = stand_in.asked();
+    let requests = stand_in.request_count();
     for _ in 0..400 {
         reconcile_after(&books, TimeDelta::days(1)).await;
     }
     assert!(
-        (1..=10).contains(&(stand_in.asked() - asked)),
+        (1..=10).contains(&(stand_in.request_count() - requests)),
         "{}",
-        stand_in.asked()
+        stand_in.request_count()
     );
     assert_eq!(status(&books, &order_id).await, ("paid".to_owned(), false));
 }

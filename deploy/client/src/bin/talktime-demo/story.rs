@@ -184,11 +184,11 @@ async fn ring_phone(setup: &mut DemoSetup) -> Result<i64> {
         .await?
         .into_body()?;
     let call_id = integer_field(&ring, "call_id")?;
-    let is_it = |message: &Value| {
+    let is_ring_of_call = |message: &Value| {
         message["type"] == "call_ringing" && message["data"]["call_id"] == call_id
     };
     phone
-        .receive_matching("ring", VISIBLE_WITHIN, is_it)
+        .receive_matching("ring", VISIBLE_WITHIN, is_ring_of_call)
         .await?;
     app.acknowledge_ring(listener, call_id).await?.into_body()?;
     let result = format!(
@@ -346,14 +346,14 @@ async fn expect_status(socket: &mut AppSocket, user: &AppUser, is_busy: bool) ->
     } else {
         "free status"
     };
-    let is_it = |message: &Value| {
+    let is_expected_status = |message: &Value| {
         let data = &message["data"];
         message["type"] == "status_change"
             && data["user_id"] == user.user_id
             && data["is_busy"] == is_busy
     };
     socket
-        .receive_matching(description, VISIBLE_WITHIN, is_it)
+        .receive_matching(description, VISIBLE_WITHIN, is_expected_status)
         .await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The check step: asks profile and presence whether the two people of a planned call may talk.
+//! The check step: checks with profile and presence whether the two people of a planned call may talk.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use talktime_proto::presence::v1::Status;
 use talktime_proto::profile::v1::CallCheck;
 
 use crate::domain::CallError;
-use crate::domain::call::CallType;
+use crate::domain::call::{CallType, PlannedParties};
 use crate::peers::PeerClients;
 use crate::saga::batching::with_peer_deadline;
 
@@ -54,18 +54,19 @@ pub(crate) async fn check_planned(
     peers: &PeerClients,
     planned: &[PlannedCall],
 ) -> Result<Vec<Result<CallParties, CallError>>, Error> {
-    let pairs = planned
-        .iter()
-        .map(|call| (call.caller_id, call.listener_id));
-    let pairs: Vec<(i64, i64)> = pairs.collect();
+    let pairs = planned.iter().map(|call| PlannedParties {
+        caller_id: call.caller_id,
+        listener_id: call.listener_id,
+    });
+    let pairs: Vec<PlannedParties> = pairs.collect();
     let listeners = planned.iter().map(|call| call.listener_id).collect();
-    let asked = async {
+    let answers = async {
         tokio::join!(
             peers.check_calls(&pairs),
             peers.load_statuses_by_user(listeners)
         )
     };
-    let (checks, statuses) = with_peer_deadline(asked).await;
+    let (checks, statuses) = with_peer_deadline(answers).await;
     let statuses = statuses.map_err(Arc::new);
     let checked = planned.iter().zip(checks?);
     Ok(checked

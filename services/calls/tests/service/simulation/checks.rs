@@ -42,10 +42,10 @@ pub(super) fn assert_invariants(world: &SimulatedWorld) {
 
 /// Asserts that no minute is charged before it begins by the clock of the database. Only a clock that was
 /// replaced may have been ahead.
-pub(super) fn assert_not_charged_early(world: &SimulatedWorld, ask: &WalletRequest) {
+pub(super) fn assert_not_charged_early(world: &SimulatedWorld, request: &WalletRequest) {
     let WalletRequest::Charge {
         call_id, minute, ..
-    } = *ask
+    } = *request
     else {
         return;
     };

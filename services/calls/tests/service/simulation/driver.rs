@@ -179,14 +179,14 @@ pub(super) async fn settle(world: &SimulatedWorld, call: &Call) -> Result<(), Un
         Some(minutes) => minutes,
         None => decide_minutes(world, call).await?,
     };
-    let ask = WalletRequest::Settle {
+    let request = WalletRequest::Settle {
         returns: world.minute_returns(call.call_id),
         call_id: call.call_id,
         listener_id: call.listener_id,
         minutes,
         paise_per_minute: call.listener_paise_per_minute,
     };
-    let WalletAnswer::Settled(settled) = world.ask_wallet(ask).await? else {
+    let WalletAnswer::Settled(settled) = world.ask_wallet(request).await? else {
         unreachable!("a settlement is answered by one");
     };
     let receipt = CallReceipt {
@@ -230,13 +230,13 @@ pub(super) async fn charge(
     call: &Call,
     minute: i32,
 ) -> Result<MinuteChargeOutcome, UnknownOutcome> {
-    let ask = WalletRequest::Charge {
+    let request = WalletRequest::Charge {
         call_id: call.call_id,
         minute,
         user_id: call.user_id,
         coins: call.coins_per_minute,
     };
-    match world.ask_wallet(ask).await? {
+    match world.ask_wallet(request).await? {
         WalletAnswer::Charge(charge) => Ok(charge),
         WalletAnswer::Voided | WalletAnswer::Settled(_) => {
             unreachable!("a charge is answered by one")

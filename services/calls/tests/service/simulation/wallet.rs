@@ -68,8 +68,8 @@ impl WalletModel {
         self.issued_coins += coins;
     }
 
-    pub(super) fn answer(&mut self, ask: WalletRequest) -> WalletAnswer {
-        match ask {
+    pub(super) fn answer(&mut self, request: WalletRequest) -> WalletAnswer {
+        match request {
             WalletRequest::Charge {
                 call_id,
                 minute,

@@ -262,7 +262,7 @@ fn the_busy_flag_of_a_user_expires_after_the_announced_wait_or_the_grace() {
 
 #[test]
 fn calls_stay_paused_whatever_else_changes() {
-    let pause = |accepting_calls| {
+    let set_accepting = |accepting_calls| {
         StatusChange::Settings(StatusSettingsChange {
             accepting_calls: Some(accepting_calls),
             ..StatusSettingsChange::default()
@@ -270,7 +270,7 @@ fn calls_stay_paused_whatever_else_changes() {
     };
     let mut status = offline_user();
     status.apply(&session(true, 1), noon());
-    assert_eq!(status.apply(&pause(false), noon()), VISIBLE);
+    assert_eq!(status.apply(&set_accepting(false), noon()), VISIBLE);
     for change in [
         session(false, 2),
         session(true, 3),
@@ -285,13 +285,13 @@ fn calls_stay_paused_whatever_else_changes() {
         status.apply(&change, seconds_later(600));
         assert!(!status.accepting_calls, "{change:?}");
     }
-    assert_eq!(status.apply(&pause(true), noon()), VISIBLE);
+    assert_eq!(status.apply(&set_accepting(true), noon()), VISIBLE);
     assert!(status.accepting_calls);
 }
 
 #[test]
 fn a_pause_of_calls_holds_unless_the_user_has_chosen_since() {
-    let pause = |seconds| StatusChange::CallsPaused {
+    let pause_for = |seconds| StatusChange::CallsPaused {
         happened_at: seconds_later(seconds),
     };
     let accept = StatusChange::Settings(StatusSettingsChange {
@@ -300,11 +300,11 @@ fn a_pause_of_calls_holds_unless_the_user_has_chosen_since() {
         ..StatusSettingsChange::default()
     });
     let mut status = offline_user();
-    assert_eq!(status.apply(&pause(4), seconds_later(4)), VISIBLE);
+    assert_eq!(status.apply(&pause_for(4), seconds_later(4)), VISIBLE);
     assert_eq!(status.apply(&accept, seconds_later(6)), VISIBLE);
-    let late = status.apply(&pause(4), seconds_later(7));
+    let late = status.apply(&pause_for(4), seconds_later(7));
     assert_eq!(late, StatusChangeEffect::Unchanged);
-    assert_eq!(status.apply(&pause(6), seconds_later(8)), VISIBLE);
+    assert_eq!(status.apply(&pause_for(6), seconds_later(8)), VISIBLE);
     assert!(!status.accepting_calls);
 }
 

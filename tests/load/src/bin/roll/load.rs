@@ -168,8 +168,8 @@ async fn prepare_pair(balancer: &Arc<GatewayBalancer>) -> anyhow::Result<CallPai
     let body = json!({"amount_rupees": RECHARGE_RUPEES, "payment_method": "upi"});
     balancer
         .request_ok(|app| {
-            let ask = app.post("/calls/recharge").as_user(&caller);
-            ask.header("idempotency-key", &key).json(&body)
+            let request = app.post("/calls/recharge").as_user(&caller);
+            request.header("idempotency-key", &key).json(&body)
         })
         .await?;
     Ok(CallPair { caller, listener })
@@ -214,8 +214,8 @@ async fn start_call(balancer: &GatewayBalancer, pair: &CallPair) -> anyhow::Resu
     let body = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
     let started = balancer
         .request_ok(|app| {
-            let ask = app.post("/calls/start").as_user(&pair.caller);
-            ask.header("idempotency-key", &key).json(&body)
+            let request = app.post("/calls/start").as_user(&pair.caller);
+            request.header("idempotency-key", &key).json(&body)
         })
         .await?;
     started["call_id"].as_i64().context("a call id")
