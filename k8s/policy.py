@@ -1,4 +1,4 @@
-"""What must hold of an overlay beyond its schemas. Each check yields sentences about what does not."""
+"""Checks an overlay beyond its schemas. Each check yields a sentence for each violation."""
 
 import re
 import subprocess
@@ -63,7 +63,7 @@ def problems(repository, overlay, documents):
 
 
 def headings(page):
-    """What links into a page end in: its headings in small letters with hyphens."""
+    """The anchors of a page: its headings in small letters with hyphens."""
     titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
@@ -85,7 +85,7 @@ class Overlay:
         return next((d for d in self.of(kind) if d["metadata"]["name"] == name), None)
 
     def _secrets(self):
-        """The names of all Secrets that will be there, and their keys where they can be known."""
+        """The names of all Secrets that will exist, and their keys where they are known."""
         secrets = {}
         for secret in self.of("ExternalSecret"):
             spec = secret["spec"]
@@ -120,7 +120,7 @@ class Overlay:
         return self.named("Deployment", f"talktime-{process}")
 
     def containers(self):
-        """Restricted, bounded, and probed where they serve."""
+        """Containers are restricted, have limits, and have probes where they serve."""
         for workload, pod in self.pods():
             owner = f"{workload['kind']} {workload['metadata']['name']}"
             spec = pod["spec"]
@@ -164,7 +164,7 @@ class Overlay:
                     yield f"has no {probe}"
 
     def deployments(self):
-        """Each scaled, and given the time that its drain takes."""
+        """Every Deployment has an autoscaler, and a grace period longer than its drain."""
         running = {d["metadata"]["labels"][NAME] for d in self.of("Deployment")}
         if running != set(PROCESSES):
             yield f"Deployments of {sorted(running)}, and not of all processes"
@@ -184,7 +184,7 @@ class Overlay:
                     yield f"{name}: its {probe} asks {asked}"
 
     def disruptions(self):
-        """Whatever has replicas has one budget of disruptions."""
+        """Every workload with replicas has one disruption budget."""
         budgets = [b["spec"]["selector"] for b in self.of("PodDisruptionBudget")]
         for workload in self.of("Deployment", "StatefulSet"):
             labels = workload["spec"]["template"]["metadata"]["labels"]
@@ -193,7 +193,7 @@ class Overlay:
                 yield f"{workload['metadata']['name']}: has not one disruption budget"
 
     def services(self):
-        """Each leads to pods that serve, on ports that they have."""
+        """Every Service leads to pods that serve, on ports that they have."""
         for service in self.of("Service"):
             name = service["metadata"]["name"]
             selector = {"matchLabels": service["spec"]["selector"]}
@@ -210,7 +210,7 @@ class Overlay:
                         yield f"Service {name}: no port {port['targetPort']}"
 
     def references(self):
-        """Every ConfigMap and Secret that a pod names is there."""
+        """Every ConfigMap and Secret that a pod names exists."""
         for workload, pod in self.pods():
             owner = f"{workload['kind']} {workload['metadata']['name']}"
             for volume in pod["spec"].get("volumes", []):
@@ -235,7 +235,7 @@ class Overlay:
                         yield f"{owner}: there is no {key['key']} in a Secret {key['name']}"
 
     def values(self, container):
-        """What a process is told: values from ConfigMaps, and None for what comes from a Secret."""
+        """The variables of a container: values from ConfigMaps, and None for those from a Secret."""
         told = {}
         for source in container["envFrom"]:
             if "configMapRef" in source:
@@ -274,7 +274,7 @@ class Overlay:
                 yield from (f"{owner}: {p}" for p in self._folders(container, settings, told))
 
     def relays(self):
-        """The agent beside each relay is told its settings, and speaks to the relay of its own pod."""
+        """The agent of each relay has all its settings, and connects to the relay of its own pod."""
         relay = self.named("DaemonSet", "turn")
         if not relay:
             return
@@ -344,7 +344,7 @@ class Overlay:
         )
 
     def _edge(self, client, server, port, is_needed):
-        """An edge is open at both of its ends if it is needed, and at neither if not."""
+        """Network policies open a needed edge at both of its ends, and any other at neither."""
         ends = {
             "egress": self._policy_allows("egress", "to", client, server, port),
             "ingress": self._policy_allows("ingress", "from", server, client, port),
@@ -356,7 +356,7 @@ class Overlay:
                 yield f"network policies: {who}: {end} is {what}"
 
     def edges(self):
-        """Who may reach whom is who needs whom, by the configuration that each process has."""
+        """Network policies let a process reach exactly the peers and stores that its configuration names."""
         closed = [
             p for p in self.of("NetworkPolicy")
             if p["spec"]["podSelector"] == {} and set(p["spec"]["policyTypes"]) == {"Ingress", "Egress"}
@@ -407,7 +407,7 @@ class Overlay:
             yield f"{process}: its certificate is not mounted at {folder}"
 
     def world(self):
-        """Who reaches what is outside the cluster is who is told to, and nobody else."""
+        """Exactly the processes whose settings name an outside address may leave the cluster."""
         for process in PROCESSES:
             deployment = self.server(process)
             told = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
@@ -422,7 +422,7 @@ class Overlay:
                 yield f"network policies: {process} to the world is {'open' if is_open else 'closed'}"
 
     def proxies(self):
-        """Behind a route the gateway knows its clients by what the proxies say."""
+        """A gateway behind a route takes the addresses of its clients from the trusted proxies."""
         told = self.values(self.server("gateway")["spec"]["template"]["spec"]["containers"][0])
         if self.of("HTTPRoute") and not told.get("HTTP__TRUSTED_PROXIES"):
             yield "talktime-gateway: takes the proxies before it for its clients"
@@ -442,7 +442,7 @@ class Overlay:
                 yield f"replicas may hold {held} connections, and Postgres takes {taken}"
 
     def runbooks(self):
-        """Every alert says what to do: under a heading of a page that is there."""
+        """Every alert links to an existing heading of a runbook."""
         for rules in self.of("PrometheusRule"):
             for rule in (r for group in rules["spec"]["groups"] for r in group["rules"]):
                 if "alert" in rule:

@@ -62,7 +62,7 @@ METADATA = {
 
 
 def fetch():
-    """Brings the source of the crates, and builds nothing."""
+    """Downloads the source of the crates, without building it."""
     shutil.rmtree(SOURCES, ignore_errors=True)
     SOURCES.mkdir(parents=True)
     wanted = "".join(f'{name} = "={version}"\n' for name, version in CRATES.values())

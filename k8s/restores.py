@@ -1,4 +1,4 @@
-"""What must hold of the overlays for restores: the drill writes nowhere, and the Job `restored` covers every service."""
+"""Checks the overlays for restores: the drill writes nowhere, and the Job `restored` covers every service."""
 
 import json
 
@@ -51,12 +51,12 @@ def namespace_of(document):
 
 
 def hosts(documents):
-    """The names under which the world reaches an overlay."""
+    """The host names of an overlay outside the cluster."""
     return {h for d in documents if d["kind"] == "HTTPRoute" for h in d["spec"].get("hostnames", [])}
 
 
 def job_problems(overlay):
-    """Where there is a Job `restored`: one container a service, in order, with the settings of its migration."""
+    """A Job `restored` has one container for each service, in order, with the settings of its migration."""
     job = overlay.named("Job", "restored")
     if not job:
         return

@@ -1,4 +1,4 @@
-"""What runbooks name is there: objects, labels, commands, settings, and what logs are searched for."""
+"""Checks that the objects, labels, commands, settings and log messages that runbooks name exist."""
 
 import re
 from functools import cache
@@ -25,7 +25,7 @@ def logged(repository):
 
 
 def problems(repository, overlay):
-    """Everything that a runbook names and that is not there."""
+    """Everything that a runbook names and that does not exist."""
     for page in sorted((repository / "docs/runbooks").glob("*.md")):
         text = page.read_text()
         for block in BLOCK.findall(text):

@@ -1,4 +1,4 @@
-"""What the schemas of Kubernetes and of the operators say against an object."""
+"""Validates objects against the schemas of Kubernetes and of the operators."""
 
 import jsonschema
 import kubernetes_validate
@@ -9,7 +9,7 @@ KUBERNETES = "1.37"
 
 
 def invalid(document):
-    """What is wrong with an object: fields that nobody knows, too."""
+    """Yields the errors of an object, unknown fields included."""
     if document["apiVersion"].partition("/")[0] in resources.CRATES:
         return of_operator(document)
     return of_kubernetes(document)

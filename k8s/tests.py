@@ -1,4 +1,4 @@
-"""That the checks notice: each breaks one thing in production's overlay, and wants it named."""
+"""Tests of the checks: each breaks one thing in production's overlay, and expects a problem that names it."""
 
 import copy
 import unittest
@@ -27,7 +27,7 @@ def of(kind):
 
 
 def at(document, path):
-    """What holds the last step of a path, and that step."""
+    """Returns the object that contains the last step of a path, and that step."""
     *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
     for step in way:
         document = document[step]
@@ -96,7 +96,7 @@ def without(documents, kind, name):
 
 
 def told(documents, process):
-    """The settings that are a process's own."""
+    """Returns the settings that only this process has."""
     return named(documents, "ConfigMap", f"config-{process}-")["data"]
 
 

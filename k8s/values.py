@@ -1,4 +1,4 @@
-"""Values that every schema accepts and that are wrong all the same. Each check yields sentences about them."""
+"""Finds wrong values that every schema accepts. Each check yields a sentence for each."""
 
 import re
 
@@ -21,7 +21,7 @@ def in_bytes(quantity):
 
 
 def probes(overlay):
-    """Each asks a port that its container has."""
+    """Every probe uses a port that its container has."""
     for workload, pod in overlay.pods():
         for container in pod["spec"]["containers"]:
             known = ports_of(container)
@@ -50,7 +50,7 @@ def scalers(overlay):
 
 
 def budgets(overlay):
-    """None keeps every node from being drained."""
+    """No disruption budget prevents the drain of a node."""
     for budget in overlay.of("PodDisruptionBudget"):
         if str(budget["spec"].get("maxUnavailable", 1)) in ("0", "0%"):
             yield f"{budget['metadata']['name']}: no pod of it may ever be disrupted"
@@ -66,7 +66,7 @@ def schedules(overlay):
 
 
 def standbys(overlay):
-    """Fewer standbys confirm a commit than there are, or no commit would survive the loss of one."""
+    """Commits wait for fewer standbys than there are, since otherwise the loss of one would stop all commits."""
     for cluster in overlay.of("Cluster"):
         spec = cluster["spec"]
         confirming = spec["postgresql"].get("synchronous", {}).get("number", 0)
@@ -87,7 +87,7 @@ def redis_memory(overlay):
 
 
 def nats_routes(overlay):
-    """Routes lead to the servers that there are: pods of a StatefulSet by the name of its headless Service."""
+    """Routes lead to the existing servers: pods of a StatefulSet by the name of its headless Service."""
     for server in overlay.of("StatefulSet"):
         name, spec = server["metadata"]["name"], server["spec"]
         hosts = {f"{name}-{n}.{spec['serviceName']}" for n in range(spec["replicas"])}
@@ -126,7 +126,7 @@ def may_observe(overlay, labels, port):
 
 
 def properties(overlay):
-    """What is read from the secret store is in the lists of what it must hold."""
+    """Every entry that is read from the secret store is documented."""
     listed = {}
     for file in sorted((overlay.repository / "k8s/components").glob("*/kustomization.yaml")):
         listed |= documented_secrets(file)

@@ -1,4 +1,4 @@
-"""What must hold of the image and of the ports in compose.yaml. Each check yields sentences about what does not."""
+"""Checks the image and the ports in compose.yaml. Each check yields a sentence for each violation."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""That the checks of the image and of ports notice: each breaks one thing, and wants it named."""
+"""Tests of the checks of the image and of ports: each breaks one thing, and expects a problem that names it."""
 
 import copy
 import tomllib

@@ -55,7 +55,7 @@ def names_in(expression):
 
 
 def expressions_of_rules(text):
-    """What stands after `expr:`, on its line or folded below it."""
+    """The text after `expr:`, on its line or folded below it."""
     text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
     yield from re.findall(r"expr: (?!>-)([^\n]*?)\}?$", text, re.MULTILINE)
     for indent, folded in re.findall(r"^( *)(?:- )?expr: >-\n((?:\1 +.*\n)+)", text, re.MULTILINE):
@@ -63,7 +63,7 @@ def expressions_of_rules(text):
 
 
 def asked(rules):
-    """The metrics that rules, dashboards and pages ask for."""
+    """The metrics that rules, dashboards and pages use."""
     expressions = [expression for text in rules for expression in expressions_of_rules(text)]
     for file in sorted((HERE / "dashboards").glob("*.json")):
         panels = json.loads(file.read_text())["panels"]
@@ -76,7 +76,7 @@ def asked(rules):
 
 
 def problems(rules, wanted):
-    """What does not fit, as sentences."""
+    """Yields a sentence for each inconsistency."""
     ours, others = documented()
     recorded = {name for text in rules for name in re.findall(r'record: "?([\w:]+)', text)}
     known = [re.compile(re.escape(name).replace(r"\*", ".*")) for name in ours | others]

@@ -122,7 +122,7 @@ async fn send_to_router(
     }
 }
 
-/// A body that never comes.
+/// A body that never arrives.
 fn endless() -> Body {
     Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>())
 }

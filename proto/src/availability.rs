@@ -1,4 +1,4 @@
-//! Whether somebody can be called now, by each message that says how they are.
+//! Whether somebody can be called now, by each message that contains their status.
 
 use crate::{events, presence, profile};
 

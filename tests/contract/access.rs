@@ -51,8 +51,7 @@ impl TestUsers {
         let document = ApiDocument::read(&app).await;
         let user = app.sign_up(UserRole::User).await;
         let listener = app.sign_up(UserRole::Listener).await;
-        let admin = app.sign_up(UserRole::User).await;
-        run_dev(&["grant-admin", &admin.phone]).await;
+        let admin = app.sign_up_admin().await;
         Self {
             app,
             document,

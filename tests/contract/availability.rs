@@ -129,18 +129,18 @@ async fn sockets_show_that_a_listener_takes_no_calls() {
 #[tokio::test]
 async fn a_listener_chooses_the_types_of_calls_to_take() {
     let pair = CallPair::sign_up().await;
-    let read_availability = async |path: &str| {
+    let read_preferences = async |path: &str| {
         let answer = pair.app.get(path).as_user(&pair.listener).answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     };
     let both = json!({"audio_enabled": true, "video_enabled": true});
-    assert_eq!(read_availability("/listeners/me/preferences").await, both);
+    assert_eq!(read_preferences("/listeners/me/preferences").await, both);
     let changed = set_preferences(&pair.app, &pair.listener, json!({"video_enabled": false}));
     let changed = changed.await;
     let no_video = json!({"audio_enabled": true, "video_enabled": false});
     assert_eq!((changed.status, &changed.body), (200, &no_video));
-    assert_eq!(read_availability("/listener/preferences").await, no_video);
+    assert_eq!(read_preferences("/listener/preferences").await, no_video);
 
     assert_problem(&start(&pair, "video").await, 409, "call_type_disabled");
     let listener = find_in_feed(&pair, "&call_type=audio").await;

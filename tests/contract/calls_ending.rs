@@ -2,17 +2,9 @@
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
-use talktime_tests::{
-    CallPair, ExpectAnswer, TestApp, assert_books_are_right, connect_app, run_dev,
-};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, assert_books_are_right, connect_app};
 
 use crate::{assert_fields, assert_problem};
-
-async fn admin(app: &TestApp) -> AppUser {
-    let admin = app.sign_up(UserRole::User).await;
-    run_dev(&["grant-admin", &admin.phone]).await;
-    admin
-}
 
 async fn end_with_key(pair: &CallPair, person: &AppUser, body: &Value) -> ApiAnswer {
     let request = pair.app.post("/calls/end").as_user(person);
@@ -82,7 +74,7 @@ async fn a_party_ends_a_call_in_an_emergency() {
 async fn an_admin_ends_anybodys_call() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    let admin = admin(&pair.app).await;
+    let admin = pair.app.sign_up_admin().await;
     let ended = emergency_end(&pair.app, &admin, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
@@ -99,7 +91,7 @@ async fn only_admins_clean_up() {
     let user = app.sign_up(UserRole::User).await;
     let refused = app.post("/calls/cleanup").as_user(&user).answer().await;
     assert_problem(&refused, 403, "admin_only");
-    let admin = admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let cleaned = app.post("/calls/cleanup").as_user(&admin).answer().await;
     assert_eq!(cleaned.status, 200, "{cleaned:?}");
     assert!(cleaned.body["message"].is_string());

@@ -7,7 +7,6 @@ use talktime_tests::photo::{encode, jpeg_with_exif};
 use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, wait_for};
 
 use crate::assert_problem;
-use crate::verification_reviews::sign_up_admin;
 
 /// Uploads a file with a ticket for this type, and returns the id of the upload.
 async fn upload(app: &TestApp, person: &AppUser, content_type: &str, file: Vec<u8>) -> Value {
@@ -68,7 +67,7 @@ async fn await_profile_image(app: &TestApp, person: &AppUser, expected: Option<&
     .await;
 }
 
-/// Fetches an address without a token: the status, and the image unless it was refused.
+/// Fetches an address without a token; returns the status, the image unless it was refused, and the bytes.
 async fn fetch_image(url: &str) -> (u16, Option<RgbImage>, Vec<u8>) {
     let response = reqwest::get(url).await.expect("answered");
     let status = response.status().as_u16();
@@ -81,7 +80,7 @@ async fn fetch_image(url: &str) -> (u16, Option<RgbImage>, Vec<u8>) {
 async fn an_approved_photo_is_the_image_of_its_user() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let mut socket = app.open_socket("/ws/notifications", &person).await;
     let photo_id = submit_photo(&app, &person, encode(900, 600, ImageFormat::Jpeg)).await;
     let pending = &read_own(&app, &person).await["pending"];
@@ -229,7 +228,7 @@ async fn a_ticket_is_for_one_user_one_type_and_a_bounded_length() {
 async fn a_new_photo_replaces_the_pending_one_and_then_the_approved_one() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let photo = || encode(300, 300, ImageFormat::Jpeg);
     let first = submit_photo(&app, &person, photo()).await;
     let second = submit_photo(&app, &person, photo()).await;
@@ -252,7 +251,7 @@ async fn a_new_photo_replaces_the_pending_one_and_then_the_approved_one() {
 async fn a_rejected_photo_is_shown_to_nobody() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let photo_id = submit_photo(&app, &person, encode(300, 300, ImageFormat::Jpeg)).await;
     let url = approve(&app, &admin, &photo_id).await;
     await_profile_image(&app, &person, Some(&url)).await;
@@ -274,7 +273,7 @@ async fn a_rejected_photo_is_shown_to_nobody() {
 async fn only_admins_see_and_review_pending_photos() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let photo_id = submit_photo(&app, &person, encode(300, 300, ImageFormat::Jpeg)).await;
     let queue = app
         .get("/admin/photos/pending")
@@ -310,7 +309,7 @@ async fn only_admins_see_and_review_pending_photos() {
 #[tokio::test]
 async fn photos_are_deleted_on_request_and_with_the_account() {
     let app = talktime_tests::connect_app().await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     for path in ["/users/me/photo", "/users/me"] {
         let person = app.sign_up(UserRole::User).await;
         let photo_id = submit_photo(&app, &person, encode(300, 300, ImageFormat::Jpeg)).await;

@@ -57,7 +57,7 @@ async fn read_call_events(stream: &Stream, sequence: u64, call_id: i64) -> Vec<&
         let event = Event::decode(message.payload).expect("an event");
         match event.kind {
             Some(Kind::CallStarted(call)) if call.call_id == call_id => {
-                published.push("call_started")
+                published.push("call_started");
             }
             Some(Kind::CallEnded(call)) if call.call_id == call_id => published.push("call_ended"),
             _ => {}

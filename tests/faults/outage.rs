@@ -128,7 +128,7 @@ async fn read_statuses(pair: &CallPair, path: &str) -> (bool, Value) {
     (is_current, answer.body)
 }
 
-/// Endpoints that return statuses without asking presence.
+/// Endpoints that return statuses without a request to presence.
 const WITH_STATUSES: [&str; 4] = [
     "/feed/listeners?online_only=true&sort_by=recent&per_page=100",
     "/feed/stats",

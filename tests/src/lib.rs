@@ -86,6 +86,13 @@ impl TestApp {
         .await
     }
 
+    /// Signs up a user and grants them the role admin.
+    pub async fn sign_up_admin(&self) -> AppUser {
+        let admin = self.sign_up(UserRole::User).await;
+        run_dev(&["grant-admin", &admin.phone]).await;
+        admin
+    }
+
     /// Reads the last code for a phone.
     pub async fn read_otp(&self, phone: &str) -> String {
         self.inbox.read_otp(phone).await.expect("a code was sent")

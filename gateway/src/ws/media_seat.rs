@@ -1,7 +1,7 @@
 //! The seat of a socket in a call that the platform's media carries: what the app sends through it, and what arrives
 //! for it.
 //!
-//! Calls says once, at the join, who the other party is. From then on the gateways of both pass signals on by
+//! The calls service names the other party once, at the join. From then on the gateways of both pass signals on by
 //! themselves, over core NATS: a signal is a request, which the gateway with the seat of the other party answers. The
 //! subject follows from the other party, never from the client, and nothing is stored.
 
@@ -52,7 +52,7 @@ impl PeerSeat {
         }
     }
 
-    /// Takes note of what a message says; returns false if it is about an older seat than the present one. The
+    /// Applies a message about the seat; returns false if it is about an older seat than the present one. The
     /// message about a join that `joined` includes already may arrive after it.
     fn accept(&mut self, kind: &Kind) -> bool {
         match kind {

@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
-    /// The classic: the public key taken for an HMAC secret, or no algorithm at all.
+    /// Known attacks: the public key used as an HMAC secret, or no algorithm at all.
     #[test]
     fn the_algorithm_is_pinned() {
         let issuer = issuer(1);

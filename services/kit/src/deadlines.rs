@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Opening a TCP connection and logging in at Postgres. Logging in takes a busy server seconds, so a shorter
 /// bound would waste what it has done.
 pub const POSTGRES_CONNECT: Duration = Duration::from_secs(5);
-/// The question whether an idle connection still works.
+/// A ping of an idle connection.
 pub const POSTGRES_PING: Duration = Duration::from_millis(500);
 /// `BEGIN`, which has nothing to wait for.
 pub const POSTGRES_BEGIN: Duration = Duration::from_secs(2);

@@ -89,7 +89,7 @@ fn connect(urls: &str) -> PeerChannel {
     gateway.connect(Workload::Wallet, urls).expect("valid")
 }
 
-/// A server, a channel to it, and what stops it.
+/// Starts a server; returns a channel to it, and a guard that stops it when it is dropped.
 async fn serve() -> (PeerChannel, DropGuard) {
     let address = free_address().await;
     let stop = serve_until_dropped(address);
@@ -310,9 +310,9 @@ async fn a_replica_that_drains_or_is_absent_gets_no_request() {
 }
 
 /// A change in the health of a peer is noticed within the number of checks after which it counts as silent.
-async fn wait_until(is_so: impl Fn() -> bool) {
+async fn wait_until(holds: impl Fn() -> bool) {
     let wait = async {
-        while !is_so() {
+        while !holds() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -183,9 +183,9 @@ async fn has_handshake(wallet: SocketAddr, identity: &WorkloadIdentity) -> bool 
     is_answer(check_health(open_channel(wallet, identity, Workload::Wallet)).await)
 }
 
-async fn wait_until(mut is_so: impl AsyncFnMut() -> bool) {
+async fn wait_until(mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so().await {
+    while !holds().await {
         assert!(Instant::now() < deadline, "the state is not reached");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

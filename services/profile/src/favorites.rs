@@ -28,12 +28,12 @@ pub struct FavoriteListenerPage {
 }
 
 impl FavoriteService {
-    /// Operations on a migrated database; `relay` is woken when there are events.
+    /// Creates the operations on a migrated database. They wake `relay` when they have appended events.
     pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 
-    /// Makes a listener a favourite; adding twice is fine.
+    /// Makes a listener a favourite; adding twice is no error.
     pub async fn add_favorite(&self, user_id: i64, listener_id: i64) -> Result<(), ProfileError> {
         if user_id == listener_id {
             return Err(ProfileError::FavoriteOfOneself);
@@ -53,7 +53,7 @@ impl FavoriteService {
         Ok(())
     }
 
-    /// Removes a favourite; removing twice is fine. A favourite who is no longer a listener can be removed too.
+    /// Removes a favourite; removing twice is no error. A favourite who is no longer a listener can be removed too.
     pub async fn remove_favorite(
         &self,
         user_id: i64,

@@ -138,7 +138,7 @@ pub(crate) fn record_ignored_notice(reason: IgnoredPaymentNotice) {
     metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(1);
 }
 
-/// Records an open order that expired because the provider answered every question about it with an error.
+/// Records an open order that expired because the provider answered every lookup of it with an error.
 pub(crate) fn record_expired_order() {
     metrics::counter!(ORDERS_GIVEN_UP).increment(1);
 }

@@ -39,7 +39,7 @@ pub struct OtpMessage {
 /// The reason why a password may not have been delivered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum OtpDeliveryFailure {
-    /// Nothing was sent, and asking again at once would change nothing.
+    /// Nothing was sent, and another attempt at once would fail as well.
     #[error("the provider refused the message")]
     Refused,
     /// Nothing was sent.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct ClientAddress(Option<IpAddr>);
 
 impl ClientAddress {
-    /// The address of a text; those of no address count together.
+    /// Parses an address; all texts that are no address count as one client.
     pub fn parse(text: &str) -> Self {
         let address: Option<IpAddr> = text.parse().ok();
         Self(address.map(|address| match address.to_canonical() {

@@ -30,7 +30,7 @@ pub enum SigningKeyStage {
     Published,
     /// Signs every new token.
     Signing,
-    /// Signs no more; its tokens are still good.
+    /// Signs no new tokens; its tokens are still valid.
     Verifying,
     /// Its tokens are refused.
     Retired,
@@ -53,16 +53,16 @@ pub enum KeyStageRefusal {
     /// No key of this id.
     #[error("there is no such key; `keys list` shows them all")]
     Unknown,
-    /// Only a key that has signed nothing can begin to.
+    /// Only a key that has signed nothing can begin to sign.
     #[error("the key is {0} and cannot begin to sign")]
     CannotSign(SigningKeyStage),
-    /// The key that signs cannot go.
+    /// The signing key cannot be retired.
     #[error("the key is {0} and cannot be retired; let another one sign first")]
     CannotRetire(SigningKeyStage),
     /// Not every replica and gateway has the key yet.
     #[error("not everybody knows the key yet: it may sign from {0}")]
     SignsLater(DateTime<Utc>),
-    /// Somebody may hold a token of the key.
+    /// Tokens of the key may still be valid.
     #[error("tokens of the key may be in use until {0}; retiring it sooner logs their holders out")]
     RetiresLater(DateTime<Utc>),
 }
@@ -102,8 +102,8 @@ impl SigningKey {
         Ok(())
     }
 
-    /// Whether it may be retired, when its last token held for `lifetime`. One that has signed
-    /// nothing may be at any time.
+    /// Whether it may be retired, if its last token was valid for `lifetime`. A key that has signed nothing
+    /// may be retired at any time.
     pub fn check_may_retire(
         &self,
         now: DateTime<Utc>,

@@ -42,12 +42,12 @@ pub fn otp_prefix_sends(phone: &PhoneNumber) -> String {
 /// Messages of this window to everybody.
 pub const OTP_PLATFORM_SENDS: &str = "otp_rl:platform";
 
-/// There while the last resend is recent.
+/// Exists while the last resend is recent.
 pub fn otp_resend(phone: &PhoneNumber) -> String {
     format!("otp_resend:{phone}")
 }
 
-/// There while a refresh token can be used; holds its session's id.
+/// Exists while a refresh token can be used; holds its session's id.
 pub fn refresh_token(user_id: i64, jti: Uuid) -> String {
     format!("{}:{jti}", sessions(user_id))
 }

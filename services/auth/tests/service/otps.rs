@@ -53,7 +53,7 @@ async fn a_code_keeps_its_id_until_its_use_is_forgotten() {
     let second = code_id(&redis, &phone, "123456").await;
     assert!(second.is_some() && second != first);
 
-    // Another code has another id, and none of them outlives its code.
+    // Another code has another id, and no id outlives its code.
     request(&redis, &phone, "654321").await.expect("sent");
     let third = code_id(&redis, &phone, "654321").await;
     assert!(third.is_some() && third != second);

@@ -1,4 +1,4 @@
-//! The list of revoked tokens that gateways ask for.
+//! The list of revoked tokens that gateways request.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     assert_eq!(revoked.expires_at, issued_until + lifetimes.access());
 }
 
-/// Gateways ask four times a second each, whatever the table has grown to.
+/// Each gateway requests the list four times a second, however large the table is.
 #[tokio::test]
 async fn new_revocations_are_found_by_index() {
     let database = TestDatabase::new(SCHEMA).await;

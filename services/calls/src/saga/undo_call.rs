@@ -22,12 +22,12 @@ const UNRECORDED_VOIDS_MAX: u32 = 5;
 /// Delay before the second attempt; it doubles for each later one.
 const UNRECORDED_VOID_BACKOFF: Duration = Duration::from_millis(250);
 
-/// What an undo has to do in presence.
+/// The effect of an undo on presence.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum PresenceUndo {
     /// The parties may be shown as busy, which is possible once the call rang or its first minute was paid.
     MarkFree,
-    /// Presence has not heard of the call.
+    /// Presence was never informed of the call.
     Nothing,
 }
 

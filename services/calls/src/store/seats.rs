@@ -211,7 +211,7 @@ pub async fn record_relay_growth(
 }
 
 /// Lists the next `limit` calls after an id whose seats have not been cut yet: live ones, and ended ones whose relays
-/// must be told.
+/// must be notified.
 pub async fn list_uncut_calls_after(
     connection: &mut PgConnection,
     after: i64,

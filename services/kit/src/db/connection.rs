@@ -125,7 +125,7 @@ impl PgConnection {
         Ok(())
     }
 
-    /// Says goodbye, so that the server gives up the session's locks at once.
+    /// Ends the session, so that the server releases its locks at once.
     ///
     /// # Errors
     /// The connection is broken; the server gives them up when it notices.

@@ -8,7 +8,7 @@ use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::exports::build::DataExportBuilder;
 
-/// Pause between two looks for requested exports.
+/// Pause between two searches for requested exports.
 const BUILD_EVERY: Duration = Duration::from_secs(2);
 const DELETE_EVERY: Duration = Duration::from_mins(10);
 /// Shorter than the lease of an export, so that a turn that is dropped is not the second one for its export.

@@ -285,7 +285,7 @@ async fn mp3_is_accepted_at_any_rate_with_and_without_tags() {
     let mut judged = Vec::new();
     for name in encoder.names() {
         let file = fs::read(encoder.path(&name)).expect("encoded");
-        // A tag with what looks like frames of another length.
+        // A tag whose content looks like frames of another length.
         let picture = [
             &b"ID3\x04\0\0\0\0\x08\0"[..],
             &[0xFF, 0xFB, 0x90, 0x64].repeat(256),
@@ -347,7 +347,7 @@ async fn other_codecs_in_accepted_containers_are_unsupported() {
     for name in encoder.names() {
         judged.push((name.clone(), judge_file(&encoder.path(&name)).await));
     }
-    // Debian's ffmpeg has no encoder for AMR; the sample entry is what tells a player of it.
+    // Debian's ffmpeg has no encoder for AMR; players recognize it by the sample entry.
     let mut amr = Encoder::new(31);
     amr.add("aac.3gp", &[MONO_16K, &["-c:a", "aac"]].concat());
     amr.run();

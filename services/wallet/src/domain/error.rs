@@ -60,7 +60,7 @@ pub enum WalletError {
     /// A notification is not signed by the provider.
     #[error("a message of the provider is not signed by it")]
     ForgedNotice,
-    /// The provider did not do what it was asked.
+    /// The provider did not execute a request.
     #[error("the payment provider did not answer as it should: {0}")]
     ProviderUnavailable(String),
     /// This installation has no such provider.

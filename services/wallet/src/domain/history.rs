@@ -1,4 +1,4 @@
-//! The lines of a history that people ask for.
+//! The types of lines in a history, and the filters of requests.
 
 use talktime_kit::text_enum;
 

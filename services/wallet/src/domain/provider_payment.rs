@@ -101,6 +101,6 @@ pub struct ReportedOrder {
     /// Whether a payment was captured.
     pub is_paid: bool,
     pub created_at: DateTime<Utc>,
-    /// None for an order that was opened before the provider was told its buyer, or by hand.
+    /// None for an order that was opened by hand, or before the provider got the buyers of orders.
     pub buyer: Option<OrderBuyer>,
 }

@@ -21,7 +21,7 @@ pub fn parse_status(name: &str) -> Result<WithdrawalStatus, WalletError> {
 pub struct WithdrawalLimits {
     /// The least that may be withdrawn at once, in paise.
     pub minimum_paise: i64,
-    /// The most that one listener may ask for in 24 hours, in paise.
+    /// The most that one listener may withdraw in 24 hours, in paise.
     pub daily_paise: Option<i64>,
     /// Above this two admins must agree, in paise.
     pub two_admins_above_paise: i64,

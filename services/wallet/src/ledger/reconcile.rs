@@ -1,5 +1,5 @@
-//! Asking the provider about orders: about open ones, since neither the app nor a notification may have
-//! reported their payment, and about credited ones, whose refund may have gone unreported.
+//! Lookups of orders at the provider: of open ones, since neither the app nor a notification may have
+//! reported their payment, and of credited ones, whose refund may have gone unreported.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
@@ -14,7 +14,7 @@ use crate::store::payments::{self, DuePaymentOrder};
 
 /// Orders that one round looks up at the provider, at most.
 const LOOKUPS_PER_ROUND: i64 = 50;
-/// Questions that wait for the provider at the same time.
+/// Lookups that wait for the provider at the same time.
 const CONCURRENT_LOOKUPS: usize = 8;
 /// The time after which an unpaid order expires.
 const EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);

@@ -30,7 +30,7 @@ pub(super) struct OrderReversalPlan<'a> {
     pub(super) reason: PaymentReversalReason,
 }
 
-/// Takes back of a locked order what has not been taken back yet.
+/// Takes back the part of a locked order's reversals that has not been taken back yet.
 pub(super) async fn reverse_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -62,8 +62,8 @@ pub(super) async fn reverse_order(
     Ok(())
 }
 
-/// Takes back what a payment brought whose buyer's account is deleted: of the coins that the account
-/// left behind, and the rest stays as a debt on its closed wallet.
+/// Reverses a payment of a buyer whose account is deleted. Coins that the account left behind are taken back,
+/// and the rest becomes a debt on its closed wallet.
 pub(super) async fn reverse_closed(
     tx: &mut PgConnection,
     now: DateTime<Utc>,

@@ -58,8 +58,8 @@ impl PaymentAuditRow {
     }
 }
 
-/// Payments that brought, or took back, other coins than what the provider reported as paid and
-/// refunded comes to. Reads one row into memory at a time.
+/// Payments that brought, or took back, other amounts of coins than the provider's reports of payments and
+/// refunds imply. Reads one row into memory at a time.
 pub async fn find_misbooked_payments(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut rows = sqlx::query_as::<_, PaymentAuditRow>(
         "WITH returned AS (

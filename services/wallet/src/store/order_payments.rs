@@ -9,7 +9,7 @@ use talktime_kit::db::{PgConnection, expect_rows};
 use crate::domain::order_evaluation::{CapturedPayment, CapturedPaymentOutcome, ReversedAmounts};
 use crate::domain::provider_payment::{PaymentReversal, ReportedPayment};
 
-/// A payment with what became of it.
+/// A payment with its last decision and its effects.
 #[derive(Clone, Debug, FromRow)]
 pub struct PaymentRecord {
     /// The provider's id of it.
@@ -105,7 +105,7 @@ pub async fn upsert(
     Ok(recorded.rows_affected() == 1)
 }
 
-/// Records a reversal of a recorded payment once, and what all of its reversals come to.
+/// Records a reversal of a recorded payment once, and the sum of all its reversals.
 pub async fn insert_reversal(
     tx: &mut PgConnection,
     payment_id: &str,

@@ -294,7 +294,7 @@ pub async fn expire(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<bool>
     Ok(expired.rows_affected() == 1)
 }
 
-/// Asks no more about an order.
+/// Stops the lookups of an order.
 pub async fn stop_lookups(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<()> {
     sqlx::query("UPDATE wallet.payment_orders SET ask_at = NULL WHERE order_id = $1")
         .bind(order_id)
@@ -322,7 +322,7 @@ pub async fn find_known(tx: &mut PgConnection, order_ids: &[&str]) -> sqlx::Resu
 }
 
 /// Makes each order of the provider due at `now` that is not credited and was opened after `since`,
-/// also about those that have expired.
+/// including those that have expired.
 pub async fn reopen_unpaid(
     tx: &mut PgConnection,
     provider: &str,
@@ -380,8 +380,8 @@ pub async fn delete_events(
     Ok(deleted.rows_affected())
 }
 
-/// A page of what a person bought, newest first, and what all of it came to, without what was taken
-/// back.
+/// Lists a page of a person's purchases, newest first, with the totals of all purchases that were not
+/// reversed.
 pub async fn list_purchases(
     connection: &mut PgConnection,
     user_id: i64,

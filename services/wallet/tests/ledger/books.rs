@@ -115,7 +115,7 @@ impl TestBooks {
             .balance_coins
     }
 
-    /// Has the listener earn this many rupees with one call.
+    /// Makes the listener earn this many rupees with one call.
     pub(crate) async fn earn(&self, call_id: i64, rupees: i32) {
         let recharge = RechargeRequest {
             wanted: RequestedCoinPurchase::Coins {

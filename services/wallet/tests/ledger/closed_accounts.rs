@@ -1,4 +1,4 @@
-//! Deleted accounts: what goes back of their payments is booked, what they owe stays owed, and payouts in
+//! Deleted accounts: reversals of their payments are booked, debts stay owed, and payouts in
 //! progress are not lost.
 
 use talktime_kit::Error;

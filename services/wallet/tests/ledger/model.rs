@@ -38,7 +38,7 @@ enum MinuteState {
     Charged { coins: i64, balance_coins: i64 },
     /// It was charged and undone.
     Undone { coins: i64 },
-    /// It was forbidden before it came.
+    /// It was forbidden before it arrived.
     Forbidden,
 }
 
@@ -119,7 +119,7 @@ impl LedgerModel {
         &mut self.people.get_mut(&user_id).expect("one of ours").coins
     }
 
-    /// Adds coins; what there is afterwards.
+    /// Adds coins; returns the coins afterwards.
     pub(crate) fn add_coins(&mut self, user_id: i64, coins: i64) -> i64 {
         let balance = self.coins_of(user_id);
         *balance += coins;
@@ -152,7 +152,7 @@ impl LedgerModel {
         ExpectedCharge::Leaves(balance_coins)
     }
 
-    /// Coins that come back, now or before.
+    /// Returns the coins that the void returns, now or earlier.
     pub(crate) fn void(&mut self, charge: &MinuteCharge) -> i64 {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id).copied() {
@@ -175,7 +175,7 @@ impl LedgerModel {
         matches!(minute, Some(MinuteState::Charged { .. }))
     }
 
-    /// Mostly what was paid without a gap, sometimes one more or none.
+    /// Returns a number of minutes: mostly those that were paid without a gap, sometimes one more or none.
     pub(crate) fn minutes_to_settle(&self, call_id: i64, rng: &mut StdRng) -> i32 {
         let gap = (1..i32::MAX).find(|minute| !self.is_charged(call_id, *minute));
         let paid = gap.expect("somewhere") - 1;

@@ -1,4 +1,4 @@
-//! Payments through both doors, in any order and any number of times; and back again.
+//! Payments by proof and by notification, in any order and any number of times, and their reversals.
 
 use chrono::TimeDelta;
 use futures::future::join_all;

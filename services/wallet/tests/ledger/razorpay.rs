@@ -30,7 +30,7 @@ struct ProviderAccount {
     payments: HashMap<String, Vec<Value>>,
     /// Orders whose requests are all answered with this status.
     broken: HashMap<String, StatusCode>,
-    /// Questions about orders.
+    /// Requests about orders.
     request_count: usize,
     is_down: bool,
 }
@@ -92,12 +92,12 @@ impl StandIn {
         self.account().is_down = is_down;
     }
 
-    /// Has every question about this order answered with this status.
+    /// Makes every request about this order be answered with this status.
     pub(crate) fn break_order(&self, order_id: &str, status: StatusCode) {
         self.account().broken.insert(order_id.to_owned(), status);
     }
 
-    /// Questions about orders so far.
+    /// Returns the number of requests about orders so far.
     pub(crate) fn request_count(&self) -> usize {
         self.account().request_count
     }
@@ -139,7 +139,7 @@ impl StandIn {
         known.clone()
     }
 
-    /// Somebody tries to pay and fails.
+    /// Adds a failed payment of an order.
     pub(crate) fn fail(&self, order_id: &str) {
         let mut account = self.account();
         let payments = account.payments.entry(order_id.to_owned()).or_default();

@@ -1,5 +1,5 @@
-//! Asking the provider about orders: each on its own, every payment for what it is, and credited orders
-//! for refunds that nobody reported.
+//! Lookups of orders at the provider: each order on its own, each payment with its own outcome, and credited
+//! orders for refunds that nobody reported.
 
 use axum::http::StatusCode;
 use chrono::TimeDelta;

@@ -81,7 +81,7 @@ pub(super) fn assert_not_in_the_future(
     );
 }
 
-/// Asserts that a deleted user is on no new call once calls was asked before the deletion. Only after a
+/// Asserts that a deleted user is on no new call once calls was informed before the deletion. Only after a
 /// replacement of the clock may the bar have expired.
 pub(super) fn assert_may_go_live(world: &SimulatedWorld, call: &Call) {
     for party in call.parties() {

@@ -39,7 +39,7 @@ pub(super) async fn start(
     let reserve = |rows: &mut ModelRows, now| {
         let reserved = rows.insert_reserved(now, parties, ring.map(new_ring), LEASE_SECS)?;
         if world.loses_row() {
-            rows.lose(reserved.call_id);
+            rows.lose_reservation(reserved.call_id);
         }
         Some(reserved)
     };

@@ -58,7 +58,7 @@ pub(super) async fn run_person(world: SimulatedWorld, user_id: i64, is_done: Rc<
     is_done.set(is_done.get() + 1);
 }
 
-/// Deletes a user as profile does: it asks calls, unless it is an older release, deletes the user, and
+/// Deletes a user as profile does: it informs calls, unless it is an older release, deletes the user, and
 /// publishes an event that arrives late.
 async fn delete(world: SimulatedWorld, user_id: i64) {
     let runtime = world.runtime.clone();
