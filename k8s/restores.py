@@ -23,11 +23,11 @@ def drill_problems(documents, production):
         for host in hosts(production):
             if host in json.dumps(document):
                 yield f"{owner}: names production's host {host}"
-        yield from (f"{owner}: {problem}" for problem in writes(document))
+        yield from (f"{owner}: {problem}" for problem in drill_violations(document))
 
 
-def writes(document):
-    """The ways in which an object of Postgres writes to a bucket, or deletes from it."""
+def drill_violations(document):
+    """The ways in which an object of Postgres does not fit a drill: it writes to a bucket, or restores nothing."""
     spec = document.get("spec", {})
     if document["kind"] == "Cluster":
         for plugin in spec.get("plugins", []):

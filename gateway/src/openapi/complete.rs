@@ -255,7 +255,7 @@ fn roles(operation: &Value) -> Option<Vec<String>> {
 }
 
 fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
-    let listed: Vec<String> = codes.iter().map(|code| listed(code)).collect();
+    let listed: Vec<String> = codes.iter().map(|code| describe_code(code)).collect();
     let mut refusal = json!({
         "description": listed.join(", "),
         "headers": {"x-request-id": reference("headers", "RequestId")},
@@ -277,7 +277,7 @@ fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
     refusal
 }
 
-fn listed(code: &str) -> String {
+fn describe_code(code: &str) -> String {
     match code {
         rate_limits::CODE => format!("`{code}` ({})", rate_limits::DESCRIPTION),
         _ => format!("`{code}`"),

@@ -188,6 +188,7 @@ impl SignalRate {
         }
     }
 
+    /// Counts a signal; returns false if there were too many in this minute.
     fn admit(&mut self, now: Instant) -> bool {
         if now - self.window_began >= MINUTE {
             self.window_began = now;

@@ -36,7 +36,9 @@ impl UserMessageWriter {
                 expires_at: datetime(call.expires_at.as_ref()),
                 peer: peer.as_ref().map(PeerAnswer::from),
                 ..ring_message(
-                    (call.call_id, call.user_id, call.listener_id),
+                    call.call_id,
+                    call.user_id,
+                    call.listener_id,
                     &call.call_type,
                     "ringing",
                 )
@@ -46,8 +48,14 @@ impl UserMessageWriter {
     }
 
     fn write_reached(&mut self, call: &CallReached) {
-        let ids = (call.call_id, call.user_id, call.listener_id);
-        let message = ring_message(ids, &call.call_type, "ringing");
+        let (call_id, user_id) = (call.call_id, call.user_id);
+        let message = ring_message(
+            call_id,
+            user_id,
+            call.listener_id,
+            &call.call_type,
+            "ringing",
+        );
         self.write(SocketChannel::Calls, call.user_id, "call_reached", message);
     }
 
@@ -61,7 +69,9 @@ impl UserMessageWriter {
                 accepted_at: datetime(call.accepted_at.as_ref()),
                 accepted_session_id,
                 ..ring_message(
-                    (call.call_id, call.user_id, call.listener_id),
+                    call.call_id,
+                    call.user_id,
+                    call.listener_id,
                     &call.call_type,
                     &call.status,
                 )
@@ -78,7 +88,9 @@ impl UserMessageWriter {
                 ended_by: Some(&call.ended_by),
                 rung_seconds: Some(call.rung_seconds),
                 ..ring_message(
-                    (call.call_id, call.user_id, call.listener_id),
+                    call.call_id,
+                    call.user_id,
+                    call.listener_id,
                     &call.call_type,
                     "unanswered",
                 )
@@ -90,7 +102,9 @@ impl UserMessageWriter {
 
 /// Returns the fields that every message about a ring has.
 fn ring_message<'a>(
-    (call_id, user_id, listener_id): (i64, i64, i64),
+    call_id: i64,
+    user_id: i64,
+    listener_id: i64,
     call_type: &'a str,
     status: &'a str,
 ) -> RingMessage<'a> {

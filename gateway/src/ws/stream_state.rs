@@ -201,6 +201,7 @@ impl EventStreamState {
         }
     }
 
+    /// Returns whether one more heartbeat may be sent to everyone in this second, and counts it.
     fn take_heartbeat_for_all(&self) -> bool {
         let budget = self.heartbeat_budget.lock();
         budget.unwrap_or_else(PoisonError::into_inner).take_one()
@@ -246,6 +247,7 @@ impl HeartbeatBroadcastBudget {
         }
     }
 
+    /// Counts a heartbeat; returns false if the budget of this second is spent.
     fn take_one(&mut self) -> bool {
         if self.since.elapsed() >= Duration::from_secs(1) {
             *self = Self::new();

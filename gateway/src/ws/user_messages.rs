@@ -90,21 +90,33 @@ impl UserMessageWriter {
     fn write_call(&mut self, kind: &Kind) {
         match kind {
             Kind::CallStarted(call) => {
-                let ids = (call.call_id, call.user_id, call.listener_id);
-                let coins = (call.coins_spent, call.remaining_coins);
-                let message = CallMessage::ongoing(ids, &call.call_type, 1, coins);
+                let (call_id, user_id) = (call.call_id, call.user_id);
+                let message = CallMessage {
+                    minute: Some(1),
+                    coins_spent: Some(call.coins_spent),
+                    remaining_coins: Some(call.remaining_coins),
+                    ..CallMessage::ongoing(call_id, user_id, call.listener_id, &call.call_type)
+                };
                 self.notify_parties("call_started", message);
             }
             Kind::MinuteBilled(call) => {
-                let ids = (call.call_id, call.user_id, call.listener_id);
-                let coins = (call.coins_spent, call.remaining_coins);
-                let message = CallMessage::ongoing(ids, &call.call_type, call.minute, coins);
+                let (call_id, user_id) = (call.call_id, call.user_id);
+                let message = CallMessage {
+                    minute: Some(call.minute),
+                    coins_spent: Some(call.coins_spent),
+                    remaining_coins: Some(call.remaining_coins),
+                    ..CallMessage::ongoing(call_id, user_id, call.listener_id, &call.call_type)
+                };
                 self.notify_parties("call_billing", message);
             }
             Kind::CallLowBalance(call) => {
-                let ids = (call.call_id, call.user_id, call.listener_id);
-                let coins = (call.coins_spent, call.remaining_coins);
-                let message = CallMessage::ongoing(ids, &call.call_type, call.minute, coins);
+                let (call_id, user_id) = (call.call_id, call.user_id);
+                let message = CallMessage {
+                    minute: Some(call.minute),
+                    coins_spent: Some(call.coins_spent),
+                    remaining_coins: Some(call.remaining_coins),
+                    ..CallMessage::ongoing(call_id, user_id, call.listener_id, &call.call_type)
+                };
                 self.notify_parties("call_low_balance", message);
             }
             Kind::CallEnded(call) => self.write_call_ended(call),

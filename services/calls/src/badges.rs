@@ -48,6 +48,15 @@ pub struct BadgeAssignmentCounts {
     pub counts: [i64; 4],
 }
 
+/// Figures of all badges over a range of days.
+#[derive(Clone, Debug)]
+pub struct BadgeStatistics {
+    pub range: InclusiveDateRange,
+    pub counts: Vec<BadgeRangeFigures>,
+    /// Number of listeners with a badge in the range.
+    pub listeners: i64,
+}
+
 /// A range of days that includes both ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InclusiveDateRange {
@@ -228,12 +237,16 @@ impl BadgeService {
         &self,
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
-    ) -> Result<(InclusiveDateRange, Vec<BadgeRangeFigures>, i64), BadgeError> {
+    ) -> Result<BadgeStatistics, BadgeError> {
         let range = InclusiveDateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
         let counts = badges::count_by_badge(&mut connection, range.first, range.last).await?;
         let listeners = badges::count_listeners(&mut connection, range.first, range.last).await?;
-        Ok((range, counts, listeners))
+        Ok(BadgeStatistics {
+            range,
+            counts,
+            listeners,
+        })
     }
 }
 

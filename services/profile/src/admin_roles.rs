@@ -52,5 +52,5 @@ async fn record_change(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let version = users::increment_version(tx, user_id).await?;
-    append_admin_changed(tx, (user_id, version), is_active, operator, now).await
+    append_admin_changed(tx, user_id, version, is_active, operator, now).await
 }

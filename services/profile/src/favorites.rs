@@ -42,11 +42,10 @@ impl FavoriteService {
         users::lock_for_events(&mut tx, user_id).await?;
         let now = self.clock.now();
         user_roles::require_listener(&mut tx, listener_id).await?;
-        let pair = (user_id, listener_id);
         let is_added = user_favorites::insert(&mut tx, user_id, listener_id, now).await;
         if is_added.map_err(listener_not_found)? {
             let name = user_favorites::find_visible_name(&mut tx, user_id, listener_id).await?;
-            append_favorite_added(&mut tx, pair, name, now).await?;
+            append_favorite_added(&mut tx, user_id, listener_id, name, now).await?;
         }
         tx.commit().await?;
         self.relay.wake();
@@ -64,7 +63,7 @@ impl FavoriteService {
         let now = self.clock.now();
         if user_favorites::delete(&mut tx, user_id, listener_id).await? {
             let name = user_favorites::find_visible_name(&mut tx, user_id, listener_id).await?;
-            append_favorite_removed(&mut tx, (user_id, listener_id), name, now).await?;
+            append_favorite_removed(&mut tx, user_id, listener_id, name, now).await?;
         } else {
             user_roles::require_listener(&mut tx, listener_id).await?;
         }

@@ -332,8 +332,8 @@ async fn wrong_tries_of_a_day_are_bounded_over_all_codes() {
         daily_wrong_tries_max: 3,
         ..rules()
     };
-    let verify_guess = async |verify_guess: &str| {
-        let id = otps::check_guess(&redis, &phone, verify_guess, &rules, Uuid::new_v4()).await?;
+    let verify_guess = async |guess: &str| {
+        let id = otps::check_guess(&redis, &phone, guess, &rules, Uuid::new_v4()).await?;
         Ok::<_, AuthError>(id.is_some())
     };
     // Without a code there is nothing to guess.

@@ -403,13 +403,13 @@ impl CallsService for CallsGrpcApi {
         let request = request.into_inner();
         let first = badges::parse_date(request.first_date).map_err(into_status)?;
         let last = badges::parse_date(request.last_date).map_err(into_status)?;
-        let response = self
+        let listed = self
             .badges
             .list_badges(request.listener_id, first, last)
             .await
             .map_err(into_status)?;
         Ok(Response::new(wire::ListBadgesResponse {
-            badges: response.into_iter().map(badges::badge).collect(),
+            badges: listed.into_iter().map(badges::badge).collect(),
         }))
     }
 

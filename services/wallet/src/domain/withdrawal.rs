@@ -232,7 +232,10 @@ mod tests {
             for to in all {
                 let step = decide(9, to, &undecided(from, 100, &[]));
                 if from == to {
-                    assert_eq!(step.expect("stands"), WithdrawalDecisionOutcome::Unchanged);
+                    assert_eq!(
+                        step.expect("no error"),
+                        WithdrawalDecisionOutcome::Unchanged
+                    );
                 } else if allowed.contains(&(from, to)) {
                     assert_eq!(
                         step.expect("allowed"),

@@ -62,6 +62,7 @@ impl WalletLedger {
         })
     }
 
+    /// Looks up one order; returns whether it was credited. A failure is logged.
     async fn reconcile_or_log(&self, now: DateTime<Utc>, order: &DuePaymentOrder) -> bool {
         let reconciled = match self.provider.list_payments(&order.order_id).await {
             Ok(reported) => self.reconcile_order(now, order, reported).await,
@@ -118,7 +119,7 @@ impl WalletLedger {
 
     /// Counts a failed lookup. An open order is given up after so many that another would not
     /// help: an error that only this order has must end some day. Credited ones are looked up rarely,
-    /// and their lookups end after a fixed time.
+    /// and their lookups end after a fixed time. Returns false, since such an order was not credited.
     async fn count_failed_lookup(
         &self,
         now: DateTime<Utc>,
