@@ -40,8 +40,13 @@ const REPEAT_WORK: PeriodicWork = PeriodicWork {
     first_turn: FirstTurnStart::AfterInterval,
 };
 
-/// The call, and the user who ends it.
-type CallEndKey = (i64, i64);
+/// Identifies an end.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+struct CallEndKey {
+    call_id: i64,
+    /// The user who ends the call.
+    user_id: i64,
+}
 
 /// The ends that are not answered yet; cheap to clone.
 #[derive(Clone)]
@@ -153,7 +158,7 @@ impl PendingCallEnds {
         match answered {
             Ok(answer) => {
                 tracing::info!(
-                    call_id = attempt.key.0,
+                    call_id = attempt.key.call_id,
                     waited_secs = attempt.asked_at.elapsed().as_secs(),
                     "ended a call as of the time at which a user requested it"
                 );
@@ -195,7 +200,10 @@ impl Drop for CallEndAttempt<'_> {
 }
 
 fn key_of(request: &EndCallRequest) -> CallEndKey {
-    (request.call_id, request.user_id)
+    CallEndKey {
+        call_id: request.call_id,
+        user_id: request.user_id,
+    }
 }
 
 /// Returns whether calls has answered, if only with a refusal or a bug, which a repetition does not change.

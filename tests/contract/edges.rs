@@ -40,7 +40,7 @@ async fn an_ambiguous_head_is_refused() {
     let one = "host: talktime.example\r\n";
     let json = "content-type: application/json\r\ncontent-length: 2\r\n";
     let key = "idempotency-key: one\r\n";
-    for (head, body, answer) in [
+    for (head, body, (status, code)) in [
         (format!("{get}{one}{token}"), "", (200, "")),
         (format!("{get}{token}"), "", (400, "invalid_host")),
         (format!("{get}{one}{one}{token}"), "", (400, "invalid_host")),
@@ -73,11 +73,12 @@ async fn an_ambiguous_head_is_refused() {
         ),
     ] {
         let answered = send_raw_head(&app, &head, body).await;
-        assert_eq!(answered, (answer.0, answer.1.to_owned()), "{head}");
+        assert_eq!(answered, (status, code.to_owned()), "{head}");
     }
     // hyper refuses these itself, so the answer has no body.
     let lengths = format!("POST /calls/start HTTP/1.1\r\n{one}{token}{json}content-length: 3\r\n");
-    assert_eq!(send_raw_head(&app, &lengths, "{}").await.0, 400);
+    let (status, _no_code) = send_raw_head(&app, &lengths, "{}").await;
+    assert_eq!(status, 400);
 }
 
 #[tokio::test]

@@ -67,13 +67,25 @@ async fn await_profile_image(app: &TestApp, person: &AppUser, expected: Option<&
     .await;
 }
 
-/// Fetches an address without a token; returns the status, the image unless it was refused, and the bytes.
-async fn fetch_image(url: &str) -> (u16, Option<RgbImage>, Vec<u8>) {
+/// The answer of a public address.
+struct FetchedImage {
+    status: u16,
+    /// The decoded image; none if the address was refused.
+    image: Option<RgbImage>,
+    bytes: Vec<u8>,
+}
+
+/// Fetches an address without a token.
+async fn fetch_image(url: &str) -> FetchedImage {
     let response = reqwest::get(url).await.expect("answered");
     let status = response.status().as_u16();
     let bytes = response.bytes().await.expect("a body").to_vec();
     let image = image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg);
-    (status, image.ok().map(|image| image.to_rgb8()), bytes)
+    FetchedImage {
+        status,
+        image: image.ok().map(|image| image.to_rgb8()),
+        bytes,
+    }
 }
 
 #[tokio::test]
@@ -85,9 +97,9 @@ async fn an_approved_photo_is_the_image_of_its_user() {
     let photo_id = submit_photo(&app, &person, encode(900, 600, ImageFormat::Jpeg)).await;
     let pending = &read_own(&app, &person).await["pending"];
     assert_eq!(pending["photo_id"], photo_id);
-    let (status, image, _) = fetch_image(pending["image_url"].as_str().expect("a url")).await;
-    assert_eq!(status, 200, "the user sees the pending photo");
-    assert_eq!(image.expect("a JPEG").dimensions(), (512, 341));
+    let fetched = fetch_image(pending["image_url"].as_str().expect("a url")).await;
+    assert_eq!(fetched.status, 200, "the user sees the pending photo");
+    assert_eq!(fetched.image.expect("a JPEG").dimensions(), (512, 341));
     await_profile_image(&app, &person, None).await;
 
     let url = approve(&app, &admin, &photo_id).await;
@@ -102,7 +114,7 @@ async fn an_approved_photo_is_the_image_of_its_user() {
     assert_eq!(header("content-type"), "image/jpeg");
     assert_eq!(header("cache-control"), "public, max-age=86400, immutable");
     assert_eq!(header("x-content-type-options"), "nosniff");
-    assert_eq!(fetch_image(&url).await.0, 200);
+    assert_eq!(fetch_image(&url).await.status, 200);
 }
 
 #[tokio::test]
@@ -119,17 +131,18 @@ async fn a_stored_photo_is_upright_and_has_no_metadata() {
     submit_photo(&app, &person, file).await;
     let photos = read_own(&app, &person).await;
     let url = photos["pending"]["image_url"].as_str().expect("a url");
-    let (_, image, bytes) = fetch_image(url).await;
-    let image = image.expect("a JPEG");
+    let fetched = fetch_image(url).await;
+    let image = fetched.image.expect("a JPEG");
     assert_eq!(image.dimensions(), (256, 512));
     let [red, green, _] = image.get_pixel(200, 50).0;
     assert!(red > 200 && green < 60, "the red corner is at the right");
     assert!(
-        !bytes
+        !fetched
+            .bytes
             .windows(secret.len())
             .any(|part| part == secret.as_bytes())
     );
-    assert!(!bytes.windows(4).any(|part| part == b"Exif"));
+    assert!(!fetched.bytes.windows(4).any(|part| part == b"Exif"));
 }
 
 #[tokio::test]
@@ -238,10 +251,14 @@ async fn a_new_photo_replaces_the_pending_one_and_then_the_approved_one() {
     await_profile_image(&app, &person, Some(&second_url)).await;
 
     let third = submit_photo(&app, &person, photo()).await;
-    assert_eq!(fetch_image(&second_url).await.0, 200, "until the approval");
+    assert_eq!(
+        fetch_image(&second_url).await.status,
+        200,
+        "until the approval"
+    );
     let third_url = approve(&app, &admin, &third).await;
     await_profile_image(&app, &person, Some(&third_url)).await;
-    assert_eq!(fetch_image(&second_url).await.0, 404);
+    assert_eq!(fetch_image(&second_url).await.status, 404);
     let photos = read_own(&app, &person).await;
     assert_eq!(photos["approved"]["photo_id"], third);
     assert_eq!(photos["pending"], Value::Null);
@@ -262,7 +279,7 @@ async fn a_rejected_photo_is_shown_to_nobody() {
     assert_eq!(rejected.status, 200, "{rejected:?}");
     assert_eq!(rejected.body["image_url"], Value::Null);
     await_profile_image(&app, &person, None).await;
-    assert_eq!(fetch_image(&url).await.0, 404);
+    assert_eq!(fetch_image(&url).await.status, 404);
     let photos = read_own(&app, &person).await;
     assert_eq!(photos["rejected"]["reviewer_notes"], "seen");
     let again = review(&app, &admin, &photo_id, "reject").await;
@@ -298,8 +315,8 @@ async fn only_admins_see_and_review_pending_photos() {
     }
     let entry = found.expect("the photo is pending");
     assert_eq!(entry["username"], person.username);
-    let (status, _, _) = fetch_image(entry["image_url"].as_str().expect("a url")).await;
-    assert_eq!(status, 200);
+    let fetched = fetch_image(entry["image_url"].as_str().expect("a url")).await;
+    assert_eq!(fetched.status, 200);
     let unknown = review(&app, &admin, &json!(i64::MAX), "approve").await;
     assert_problem(&unknown, 404, "photo_not_found");
     let invalid = review(&app, &admin, &photo_id, "maybe").await;
@@ -318,7 +335,7 @@ async fn photos_are_deleted_on_request_and_with_the_account() {
         let deleted = app.delete(path).as_user(&person).answer().await;
         assert_eq!(deleted.status, 200, "{path}: {deleted:?}");
         wait_for("the photo to be gone", || async {
-            (fetch_image(&url).await.0 == 404).then_some(())
+            (fetch_image(&url).await.status == 404).then_some(())
         })
         .await;
         if path == "/users/me/photo" {

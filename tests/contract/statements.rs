@@ -18,7 +18,7 @@ async fn get_ok(pair: &CallPair, person: &AppUser, path: &str) -> Value {
     answer.body
 }
 
-/// Makes a call; returns its id and the paid minutes.
+/// Makes a call; returns its pair, its id and the paid minutes.
 async fn make_call() -> (CallPair, i64, i64) {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;

@@ -137,19 +137,29 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         }
     }
     for (status, codes) in refusals {
-        let shared = shared_refusals().find(|(of, _, same)| *of == status && *same == codes);
+        let shared =
+            shared_refusals().find(|shared| shared.status == status && shared.codes == codes);
         let answer = match shared {
-            Some((_, name, _)) => reference("responses", name),
+            Some(shared) => reference("responses", shared.name),
             None => refusal(status, &codes),
         };
         answers.insert(status.to_string(), answer);
     }
 }
 
-fn shared_refusals() -> impl Iterator<Item = (u16, &'static str, BTreeSet<String>)> {
-    SHARED.iter().map(|(status, name, codes)| {
-        let codes = codes.iter().map(ToString::to_string);
-        (*status, *name, codes.collect())
+/// A refusal that endpoints refer to, since it has the same codes at most of them.
+struct SharedRefusal {
+    status: u16,
+    /// Name of the component.
+    name: &'static str,
+    codes: BTreeSet<String>,
+}
+
+fn shared_refusals() -> impl Iterator<Item = SharedRefusal> {
+    SHARED.iter().map(|(status, name, codes)| SharedRefusal {
+        status: *status,
+        name,
+        codes: codes.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -121,27 +121,11 @@ fn ring_message<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-    use talktime_proto::events::v1::{CallPeer, Event};
+    use serde_json::json;
+    use talktime_proto::events::v1::CallPeer;
 
-    use super::super::user_messages::user_messages;
+    use super::super::user_messages::tests::messages_of;
     use super::*;
-
-    fn messages_of(kind: Kind) -> Vec<(i64, Value)> {
-        let event = Event {
-            version: 1,
-            happened_at: None,
-            kind: Some(kind),
-        };
-        let messages = user_messages(&event, 7).into_iter();
-        messages
-            .map(|message| {
-                assert_eq!(message.channel, SocketChannel::Calls);
-                let text: Value = serde_json::from_str(&message.text).expect("JSON");
-                (message.user_id, text)
-            })
-            .collect()
-    }
 
     fn peer(user_id: i64, username: &str) -> CallPeer {
         CallPeer {
@@ -173,11 +157,16 @@ mod tests {
             })
         };
         assert_eq!(messages.len(), 2);
-        assert_eq!(messages[0].0, 1);
-        assert_eq!(messages[0].1["type"], "call_ringing");
-        assert_eq!(messages[0].1["data"], expected("outgoing", 2, "asha"));
-        assert_eq!(messages[1].0, 2);
-        assert_eq!(messages[1].1["data"], expected("incoming", 1, "ravi"));
+        assert!(
+            messages
+                .iter()
+                .all(|message| message.channel == SocketChannel::Calls)
+        );
+        assert_eq!(messages[0].user_id, 1);
+        assert_eq!(messages[0].body["type"], "call_ringing");
+        assert_eq!(messages[0].body["data"], expected("outgoing", 2, "asha"));
+        assert_eq!(messages[1].user_id, 2);
+        assert_eq!(messages[1].body["data"], expected("incoming", 1, "ravi"));
     }
 
     #[test]
@@ -190,7 +179,7 @@ mod tests {
             status: "ongoing".to_owned(),
             ..CallAccepted::default()
         }));
-        assert_eq!(messages[0].1["data"].get("accepted_session_id"), None);
-        assert_eq!(messages[1].1["data"]["accepted_session_id"], "s");
+        assert_eq!(messages[0].body["data"].get("accepted_session_id"), None);
+        assert_eq!(messages[1].body["data"]["accepted_session_id"], "s");
     }
 }

@@ -54,25 +54,30 @@ impl MediaCall {
         call
     }
 
-    /// A call in which both have a seat; returns the epochs of both.
+    /// A call in which both have a seat; returns the epochs of caller and listener.
     async fn joined() -> (Self, i64, i64) {
         let mut call = Self::accepted().await;
         let call_id = call.call_id;
         let caller = join(&mut call.caller_socket, call_id).await;
         let listener = join(&mut call.listener_socket, call_id).await;
         let epoch = |joined: &Value| joined["epoch"].as_i64().expect("an epoch");
-        let epochs = (epoch(&caller), epoch(&listener));
-        (call, epochs.0, epochs.1)
+        (call, epoch(&caller), epoch(&listener))
     }
 
-    /// A live call in which both are connected; returns the epochs of both.
+    /// A live call in which both are connected; returns the epochs of caller and listener.
     async fn live() -> (Self, i64, i64) {
-        let (mut call, caller, listener) = Self::joined().await;
+        let (mut call, caller_epoch, listener_epoch) = Self::joined().await;
         let call_id = call.call_id;
-        report(&mut call.caller_socket, call_id, caller, "connected").await;
-        report(&mut call.listener_socket, call_id, listener, "connected").await;
+        report(&mut call.caller_socket, call_id, caller_epoch, "connected").await;
+        report(
+            &mut call.listener_socket,
+            call_id,
+            listener_epoch,
+            "connected",
+        )
+        .await;
         next_of(&mut call.caller_socket, "call_started", call_id).await;
-        (call, caller, listener)
+        (call, caller_epoch, listener_epoch)
     }
 
     async fn accept(&self) -> ApiAnswer {

@@ -44,7 +44,15 @@ enum MinuteState {
 
 struct SettledCall {
     content: String,
-    answer: (i64, i64, i64),
+    answer: ExpectedSettlement,
+}
+
+/// The result of a settlement in the model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct ExpectedSettlement {
+    pub(crate) coins_spent: i64,
+    pub(crate) listener_paise: i64,
+    pub(crate) caller_balance_coins: i64,
 }
 
 /// One worker's people and calls.
@@ -191,7 +199,8 @@ impl LedgerModel {
         call_id: i64,
         listener_id: i64,
         minutes: i32,
-        (returned_minutes, unearned_minutes): (Vec<i32>, Vec<i32>),
+        returned_minutes: Vec<i32>,
+        unearned_minutes: Vec<i32>,
     ) -> CallSettlement {
         CallSettlement {
             returned_minutes,
@@ -205,11 +214,11 @@ impl LedgerModel {
         }
     }
 
-    /// Coins spent, paise earned, the caller's coins afterwards; or why not.
+    /// Settles a call; returns the figures, or the code of the refusal.
     pub(crate) fn settle(
         &mut self,
         settlement: &CallSettlement,
-    ) -> Result<(i64, i64, i64), &'static str> {
+    ) -> Result<ExpectedSettlement, &'static str> {
         let (call_id, caller_id) = (settlement.call_id, settlement.caller_id);
         if let Some(closed) = self.closed.get(&call_id) {
             let is_same = closed.content == settlement.content();
@@ -239,7 +248,11 @@ impl LedgerModel {
             Some(listener) => listener.withdrawable_paise += earned,
             None => self.shared_paise += earned,
         }
-        let answer = (spent, earned, balance);
+        let answer = ExpectedSettlement {
+            coins_spent: spent,
+            listener_paise: earned,
+            caller_balance_coins: balance,
+        };
         let content = settlement.content();
         self.closed.insert(call_id, SettledCall { content, answer });
         Ok(answer)

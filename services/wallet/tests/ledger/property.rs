@@ -20,7 +20,7 @@ use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
 use crate::books::{TestBooks, charge_minutes, settle_call, terms};
-use crate::model::{CALLERS, ExpectedBalance, LedgerModel};
+use crate::model::{CALLERS, ExpectedBalance, ExpectedSettlement, LedgerModel};
 
 const WORKERS: i64 = 8;
 const OPERATIONS_MIN: usize = 10_000;
@@ -207,25 +207,25 @@ impl ModelWorker {
             self.model.listener_id
         };
         let minutes = self.model.minutes_to_settle(call, &mut self.rng);
-        let mut returns = (vec![], vec![]);
+        let (mut returned, mut unearned) = (vec![], vec![]);
         for minute in 1..=minutes {
             if self.rng.random_bool(0.1) {
-                returns.0.push(minute);
+                returned.push(minute);
                 if self.rng.random_bool(0.5) {
-                    returns.1.push(minute);
+                    unearned.push(minute);
                 }
             }
         }
-        let settlement = self.model.settlement(call, listener_id, minutes, returns);
+        let settlement = self
+            .model
+            .settlement(call, listener_id, minutes, returned, unearned);
         let ledger = self.ledger.clone();
         let answer =
             self.run_operation(async || with_code(settle_call(&ledger, &settlement).await));
-        let answer = answer.await.map(|settled| {
-            (
-                settled.coins_spent,
-                settled.listener_paise,
-                settled.caller_balance_coins,
-            )
+        let answer = answer.await.map(|settled| ExpectedSettlement {
+            coins_spent: settled.coins_spent,
+            listener_paise: settled.listener_paise,
+            caller_balance_coins: settled.caller_balance_coins,
         });
         let expected = self.model.settle(&settlement);
         assert_eq!(

@@ -23,14 +23,15 @@ pub(super) async fn start(
     parties: (i64, i64),
     ring: Option<CallMedia>,
 ) -> Result<Option<i64>, UnknownOutcome> {
-    if world.is_deleted(parties.0) || world.is_deleted(parties.1) {
+    let (caller_id, listener_id) = parties;
+    if world.is_deleted(caller_id) || world.is_deleted(listener_id) {
         return Ok(None);
     }
     // The statement reads the barred users as of its beginning. Its own rows become visible later, since it
     // may wait for the lock of a reservation of the same people.
     let is_barred = {
         let rows = world.rows.borrow();
-        rows.is_barred(world.database_now(), [parties.0, parties.1])
+        rows.is_barred(world.database_now(), [caller_id, listener_id])
     };
     if is_barred {
         return Ok(None);

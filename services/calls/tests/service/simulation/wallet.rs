@@ -102,7 +102,8 @@ impl WalletModel {
                 balance_coins: before.balance_coins,
             };
         }
-        if self.settled.contains_key(&id.0) {
+        let (call_id, _minute) = id;
+        if self.settled.contains_key(&call_id) {
             return MinuteChargeOutcome::Voided;
         }
         let available_coins = self.coins.get(&user_id).copied().unwrap_or_default();

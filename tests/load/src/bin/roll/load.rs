@@ -54,15 +54,21 @@ struct CallPair {
     listener: AppUser,
 }
 
+/// A pair on a call that lasts for the whole run.
+struct LongCall {
+    pair: CallPair,
+    call_id: i64,
+}
+
 /// The users before the load starts.
 pub(crate) struct PreparedLoad {
-    long: Vec<(CallPair, i64)>,
+    long: Vec<LongCall>,
     short: Vec<CallPair>,
 }
 
 /// The users under load.
 pub(crate) struct RunningLoad {
-    long: Vec<(CallPair, i64)>,
+    long: Vec<LongCall>,
     tasks: JoinSet<anyhow::Result<CallBooks>>,
 }
 
@@ -89,7 +95,7 @@ impl PreparedLoad {
         let mut long = Vec::new();
         for pair in pairs {
             let call_id = start_call(balancer, &pair).await?;
-            long.push((pair, call_id));
+            long.push(LongCall { pair, call_id });
         }
         Ok(Self { long, short })
     }
@@ -104,7 +110,7 @@ impl PreparedLoad {
     ) -> RunningLoad {
         let mut tasks = JoinSet::new();
         let Self { long, short } = self;
-        for (pair, _) in long.iter().take(options.sockets) {
+        for LongCall { pair, .. } in long.iter().take(options.sockets) {
             let (balancer, tally) = (Arc::clone(balancer), Arc::clone(tally));
             tasks.spawn_local(receive_messages(
                 balancer,
@@ -113,7 +119,7 @@ impl PreparedLoad {
                 stop.clone(),
             ));
         }
-        for (pair, _) in &long {
+        for LongCall { pair, .. } in &long {
             tasks.spawn_local(send_heartbeats(
                 Arc::clone(balancer),
                 pair.listener.clone(),
@@ -147,7 +153,7 @@ impl RunningLoad {
             books.minutes += share.minutes;
             books.minutes_lost += share.minutes_lost;
         }
-        for (pair, call_id) in &self.long {
+        for LongCall { pair, call_id } in &self.long {
             let ongoing =
                 balancer.request_ok(|app| app.get("/calls/ongoing").as_user(&pair.caller));
             if ongoing.await?["call_id"].as_i64() != Some(*call_id) {
