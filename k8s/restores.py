@@ -2,7 +2,7 @@
 
 import json
 
-# Auth is the last one: it deletes the stream in which the others look for what was lost.
+# Auth is the last one: it deletes the stream in which the others search for lost events.
 RESTORED_IN_ORDER = ["profile", "presence", "wallet", "calls", "verification", "auth"]
 KINDS_OF_A_DRILL = {"Namespace", "Cluster", "ObjectStore", "ExternalSecret", "NetworkPolicy"}
 KEYS_OF_A_DRILL = "postgres-backups-read-only"
@@ -13,7 +13,9 @@ def is_drill(overlay):
 
 
 def drill_problems(documents, production):
-    """Everything by which a drill could touch production: it has a database of its own, and only reads backups."""
+    """Yields a sentence for everything by which a drill could touch production: it has only a database of its own, and
+    only reads backups.
+    """
     for document in documents:
         owner = f"{document['kind']} {document['metadata']['name']}"
         if document["kind"] not in KINDS_OF_A_DRILL:
@@ -46,6 +48,7 @@ def drill_violations(document):
 
 
 def namespace_of(document):
+    """Returns the namespace of an object, which for a namespace is itself."""
     metadata = document["metadata"]
     return metadata["name"] if document["kind"] == "Namespace" else metadata.get("namespace")
 

@@ -1,4 +1,4 @@
-"""Finds wrong values that every schema accepts. Each check yields a sentence for each."""
+"""Finds wrong values that every schema accepts. Each check yields a sentence for each wrong value."""
 
 import re
 
@@ -16,6 +16,7 @@ def problems(overlay):
 
 
 def in_bytes(quantity):
+    """Returns a quantity such as `512Mi` or `768mb` in bytes."""
     number, unit = re.fullmatch(r"([\d.]+)\s*([A-Za-z]*)", str(quantity)).groups()
     return float(number) * UNITS[unit]
 
@@ -27,9 +28,9 @@ def probes(overlay):
             known = ports_of(container)
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
                 probe = container.get(kind, {})
-                for how in ("httpGet", "grpc", "tcpSocket"):
-                    if how in probe and probe[how] and probe[how]["port"] not in known:
-                        yield f"{workload['metadata']['name']}: its {kind} asks port {probe[how]['port']}, which it has not"
+                for method in ("httpGet", "grpc", "tcpSocket"):
+                    if method in probe and probe[method] and probe[method]["port"] not in known:
+                        yield f"{workload['metadata']['name']}: its {kind} uses port {probe[method]['port']}, which it does not have"
 
 
 def memory(overlay):
@@ -42,6 +43,7 @@ def memory(overlay):
 
 
 def scalers(overlay):
+    """The minimum of an autoscaler is not above its maximum."""
     for scaler in overlay.of("HorizontalPodAutoscaler"):
         spec = scaler["spec"]
         if not 1 <= spec.get("minReplicas", 1) <= spec["maxReplicas"]:
@@ -53,16 +55,16 @@ def budgets(overlay):
     """No disruption budget prevents the drain of a node."""
     for budget in overlay.of("PodDisruptionBudget"):
         if str(budget["spec"].get("maxUnavailable", 1)) in ("0", "0%"):
-            yield f"{budget['metadata']['name']}: no pod of it may ever be disrupted"
+            yield f"{budget['metadata']['name']}: allows no disruption of any pod"
         if str(budget["spec"].get("minAvailable", "")) == "100%":
-            yield f"{budget['metadata']['name']}: no pod of it may ever be disrupted"
+            yield f"{budget['metadata']['name']}: allows no disruption of any pod"
 
 
 def schedules(overlay):
     """The operator of Postgres wants seconds first; with five fields, hours would be read as minutes."""
     for backup in overlay.of("ScheduledBackup"):
         if len(backup["spec"]["schedule"].split()) != 6:
-            yield f"{backup['metadata']['name']}: {backup['spec']['schedule']} has not six fields"
+            yield f"{backup['metadata']['name']}: {backup['spec']['schedule']} does not have six fields"
 
 
 def standbys(overlay):
@@ -81,9 +83,9 @@ def redis_memory(overlay):
         container = server["spec"]["template"]["spec"]["containers"][0]
         for script in scripts if container["name"] == "redis" else []:
             limit = container["resources"]["limits"]["memory"]
-            for most in re.findall(r"^maxmemory (\S+)$", script["data"]["start-redis"], re.MULTILINE):
-                if in_bytes(most) > 0.8 * in_bytes(limit):
-                    yield f"{server['metadata']['name']}: may hold {most} in a container of {limit}"
+            for maxmemory in re.findall(r"^maxmemory (\S+)$", script["data"]["start-redis"], re.MULTILINE):
+                if in_bytes(maxmemory) > 0.8 * in_bytes(limit):
+                    yield f"{server['metadata']['name']}: may hold {maxmemory} in a container of {limit}"
 
 
 def nats_routes(overlay):
@@ -116,6 +118,7 @@ def scrapes(overlay):
 
 
 def may_observe(overlay, labels, port):
+    """Whether network policies let Prometheus reach this port of pods with these labels."""
     return any(
         matches(policy["spec"]["podSelector"], labels)
         and any(p["port"] == port for p in rule["ports"])
@@ -144,7 +147,7 @@ ROLES = ["auth", "profile", "presence", "wallet", "calls", "verification"]
 
 
 def documented_secrets(file):
-    """The entries of the secret store, and the text about each."""
+    """Returns the text about each entry of the secret store, by the name of the entry."""
     found, last = {}, None
     for line in file.read_text().splitlines():
         entry = re.match(r"#   (\S+) +(.*)", line)

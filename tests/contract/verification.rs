@@ -45,13 +45,11 @@ async fn a_sample_of_each_format_is_served_unchanged() {
     }
 }
 
-#[tokio::test]
-async fn files_that_are_no_samples_are_refused() {
-    let app = talktime_tests::connect_app().await;
-    let listener = app.sign_up(UserRole::Listener).await;
+/// Returns files that are no samples: a description, the file, and the code of its refusal.
+fn wrong_samples() -> [(&'static str, Vec<u8>, &'static str); 16] {
     let truncated = |file: Vec<u8>| file[..file.len() / 2].to_vec();
     let followed_by_noise = |head: &[u8]| [head, &vec![0x5A; 100_000]].concat();
-    for (what, file, code) in [
+    [
         ("nothing", Vec::new(), "empty_audio"),
         ("a byte", vec![0xFF], "unsupported_audio"),
         (
@@ -100,23 +98,30 @@ async fn files_that_are_no_samples_are_refused() {
         ("29 s of MP3", audio::mp3(28), "invalid_audio_duration"),
         ("301 s", audio::wav(301), "invalid_audio_duration"),
         ("an hour", audio::aac(3_600), "invalid_audio_duration"),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn files_that_are_no_samples_are_refused() {
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    for (description, file, code) in wrong_samples() {
         let refused = upload_file(&app, &listener, &file).await;
         assert_eq!(
             (refused.status, refused.code()),
             (400, code),
-            "{what}: {refused:?}"
+            "{description}: {refused:?}"
         );
     }
     let status = read_status(&app, &listener).await;
     assert_eq!(status["verification_status"], "not_submitted");
     assert_eq!(status["current_verification"], Value::Null);
-    for (what, file) in [("30 s", audio::wav(30)), ("5 min", audio::wav(300))] {
+    for (duration, file) in [("30 s", audio::wav(30)), ("5 min", audio::wav(300))] {
         let listener = app.sign_up(UserRole::Listener).await;
         assert_eq!(
             upload_file(&app, &listener, &file).await.status,
             200,
-            "{what}"
+            "{duration}"
         );
     }
 }

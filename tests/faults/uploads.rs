@@ -302,7 +302,7 @@ async fn fifty_uploads_at_once_are_not_held_in_memory() {
     let mut file = audio::wav(60);
     file.resize(UPLOAD_BYTES, 0);
     let body: &'static [u8] = form("sample.wav", &file, None).leak();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let http = reqwest::Client::builder().timeout(UPLOADS_TIMEOUT);
     let http = http.build().expect("valid settings");
     let url = app.gateway_url().to_owned() + "/verification/upload-audio-file";
@@ -314,7 +314,7 @@ async fn fifty_uploads_at_once_are_not_held_in_memory() {
     for answer in answers {
         assert_eq!(answer.expect("answered").status(), 200);
     }
-    println!("{UPLOADS} uploads at once took {:?}", begun.elapsed());
+    println!("{UPLOADS} uploads at once took {:?}", started_at.elapsed());
     for (service, before) in services.into_iter().zip(before) {
         let (before_kib, peak_kib) = (before.current_kib, read_memory(service).await.peak_kib);
         println!("{service}: {before_kib} KiB before, {peak_kib} KiB at the highest");

@@ -122,7 +122,7 @@ async fn call(channel: &PeerChannel, behavior: usize) -> Result<i64, Error> {
         .rejected_spans)
 }
 
-fn in_time(timeout: Duration) -> Instant {
+fn deadline_after(timeout: Duration) -> Instant {
     Instant::now() + timeout
 }
 
@@ -130,8 +130,11 @@ fn in_time(timeout: Duration) -> Instant {
 async fn a_peer_learns_how_long_its_caller_waits() {
     let (channel, _stop) = serve().await;
     call(&channel, ANSWERS).await.expect("connected");
-    let left_ms =
-        grpc::with_deadline(in_time(Duration::from_millis(700)), call(&channel, ANSWERS)).await;
+    let left_ms = grpc::with_deadline(
+        deadline_after(Duration::from_millis(700)),
+        call(&channel, ANSWERS),
+    )
+    .await;
     let left_ms = left_ms.expect("answered");
     assert!((1..=700).contains(&left_ms), "{left_ms}");
 }
@@ -141,8 +144,10 @@ async fn a_peer_that_hangs_costs_no_more_than_the_deadline() {
     let (channel, _stop) = serve().await;
     call(&channel, ANSWERS).await.expect("connected");
     let started = Instant::now();
-    let hanging_call =
-        grpc::with_deadline(in_time(Duration::from_millis(300)), call(&channel, HANGS));
+    let hanging_call = grpc::with_deadline(
+        deadline_after(Duration::from_millis(300)),
+        call(&channel, HANGS),
+    );
     let error = hanging_call.await.expect_err("no answer ever comes");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     assert!(error.is_outcome_unknown());
@@ -169,7 +174,7 @@ async fn a_request_to_an_absent_peer_fails_at_once() {
 
 /// Calls until the circuit is open, which shows in answers without a delay.
 async fn wait_until_not_called(channel: &PeerChannel) {
-    let deadline = in_time(Duration::from_secs(10));
+    let deadline = deadline_after(Duration::from_secs(10));
     loop {
         let started = Instant::now();
         let error = call(channel, ANSWERS).await.expect_err("nobody listens");
@@ -195,7 +200,7 @@ async fn a_dead_peer_is_left_alone_until_it_is_back() {
     }
     assert!(fastest < Duration::from_millis(1), "{fastest:?}");
     let _stop = serve_until_dropped(address);
-    let deadline = in_time(Duration::from_secs(10));
+    let deadline = deadline_after(Duration::from_secs(10));
     while call(&channel, ANSWERS).await.is_err() {
         assert!(
             Instant::now() < deadline,
@@ -212,8 +217,10 @@ async fn a_peer_that_hangs_is_left_alone_too() {
     let mut waits = Vec::new();
     for _ in 0..6 {
         let started = Instant::now();
-        let hanging_call =
-            grpc::with_deadline(in_time(Duration::from_millis(300)), call(&channel, HANGS));
+        let hanging_call = grpc::with_deadline(
+            deadline_after(Duration::from_millis(300)),
+            call(&channel, HANGS),
+        );
         hanging_call.await.expect_err("no answer ever comes");
         waits.push(started.elapsed());
     }
@@ -235,7 +242,7 @@ async fn a_peer_that_took_the_place_of_a_silent_one_is_found() {
         .expect_err("the peer is silent");
     assert!(error.is_outcome_unknown(), "{error}");
     proxy.replace();
-    let deadline = in_time(Duration::from_secs(10));
+    let deadline = deadline_after(Duration::from_secs(10));
     while call(&channel, ANSWERS).await.is_err() {
         assert!(Instant::now() < deadline, "its connections stay in use");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -316,9 +316,9 @@ async fn log_in(phone: &mut LoginPhoneClient) -> anyhow::Result<String> {
 async fn measure_mean(
     mut send: impl AsyncFnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<Duration> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     for _ in 0..SINGLE_ASKS {
         send().await?;
     }
-    Ok(begun.elapsed() / SINGLE_ASKS)
+    Ok(started_at.elapsed() / SINGLE_ASKS)
 }

@@ -80,12 +80,14 @@ impl SigningKey {
 
     /// The instant at which the current stage began.
     pub fn stage_since(&self) -> DateTime<Utc> {
-        let later = [self.retired_at, self.signs_until, self.signs_from];
-        let latest = later.into_iter().flatten().next();
-        latest.unwrap_or(self.published_at)
+        self.retired_at
+            .or(self.signs_until)
+            .or(self.signs_from)
+            .unwrap_or(self.published_at)
     }
 
-    /// Whether it may begin to sign, `known_after` its publication.
+    /// Refuses a key that may not begin to sign yet. Every process knows it when `known_after` has passed since
+    /// its publication.
     pub fn check_may_sign(
         &self,
         now: DateTime<Utc>,
@@ -102,8 +104,8 @@ impl SigningKey {
         Ok(())
     }
 
-    /// Whether it may be retired, if its last token was valid for `lifetime`. A key that has signed nothing
-    /// may be retired at any time.
+    /// Refuses a key that may not be retired yet, if its last token was valid for `lifetime`. A key that has
+    /// signed nothing may be retired at any time.
     pub fn check_may_retire(
         &self,
         now: DateTime<Utc>,

@@ -20,7 +20,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
 }
 
-fn of_user(user_id: i64, lifetime_secs: i64) -> TokenRevocation {
+fn user_revocation(user_id: i64, lifetime_secs: i64) -> TokenRevocation {
     TokenRevocation::for_user(user_id, now(), now() + TimeDelta::seconds(lifetime_secs))
 }
 
@@ -48,7 +48,7 @@ fn users(page: &TokenRevocationPage) -> Vec<i64> {
 async fn expired_revocations_are_neither_listed_nor_stored() {
     let database = TestDatabase::new(SCHEMA).await;
     for (user_id, lifetime_secs) in [(1, 0), (2, 1)] {
-        insert(&database, &of_user(user_id, lifetime_secs)).await;
+        insert(&database, &user_revocation(user_id, lifetime_secs)).await;
     }
     assert_eq!(users(&list(&database, None, 0).await), [2]);
     let purge = |later| revocations::purge(&database.app, now() + TimeDelta::seconds(later));
@@ -61,9 +61,9 @@ async fn expired_revocations_are_neither_listed_nor_stored() {
 async fn a_revocation_committed_late_is_in_the_next_answer() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut slow = database.app.begin().await.expect("begun");
-    let revoked = revocations::insert(&mut slow, &of_user(1, 60)).await;
+    let revoked = revocations::insert(&mut slow, &user_revocation(1, 60)).await;
     revoked.expect("kept");
-    insert(&database, &of_user(2, 60)).await;
+    insert(&database, &user_revocation(2, 60)).await;
     let first = list(&database, None, 0).await;
     assert_eq!(users(&first), [2]);
     slow.commit().await.expect("committed");

@@ -293,11 +293,11 @@ pub fn evaluate_silence(
 
 /// Returns the next step of the settlement of an ended call of which `paid` minutes are known to be paid.
 pub fn next_settlement_step(call: &Call, paid: i32) -> SettlementStep {
-    let begun = call.duration_minutes.unwrap_or(1);
-    if paid < begun {
+    let minutes_begun = call.duration_minutes.unwrap_or(1);
+    if paid < minutes_begun {
         SettlementStep::Charge(paid + 1)
     } else {
-        SettlementStep::Close(begun)
+        SettlementStep::Close(minutes_begun)
     }
 }
 

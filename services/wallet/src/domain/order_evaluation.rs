@@ -125,7 +125,7 @@ impl CapturedPayment {
         order: &PaymentOrder,
         is_paid_otherwise: bool,
     ) -> (CapturedPaymentOutcome, i64) {
-        if self.returned() > 0 && self.left() == 0 {
+        if self.returned() > 0 && self.kept() == 0 {
             return (CapturedPaymentOutcome::Returned, 0);
         }
         if self.currency != CURRENCY {
@@ -152,15 +152,15 @@ impl CapturedPayment {
             return ReversedAmounts::default();
         }
         let worth = self.amount.min(price_paise);
-        let left = self.left().min(worth);
-        if left <= 0 {
+        let kept = self.kept().min(worth);
+        if kept <= 0 {
             return ReversedAmounts {
                 paise: price_paise,
                 coins,
             };
         }
         let returned_share = |whole: i64| {
-            let returned = i128::from(whole) * i128::from(worth - left) / i128::from(worth);
+            let returned = i128::from(whole) * i128::from(worth - kept) / i128::from(worth);
             i64::try_from(returned).unwrap_or(whole)
         };
         ReversedAmounts {
@@ -174,8 +174,8 @@ impl CapturedPayment {
         self.refunded.saturating_add(self.charged_back)
     }
 
-    /// The sum that is left.
-    fn left(&self) -> i64 {
+    /// The sum that has not gone back.
+    fn kept(&self) -> i64 {
         self.amount.saturating_sub(self.returned()).max(0)
     }
 }

@@ -214,11 +214,11 @@ fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
         let grace = world.limits.cancel_grace.num_seconds();
         assert!(seconds <= grace, "call {id} of {seconds} s costs nothing");
     } else {
-        let begun = seconds.div_euclid(MINUTE_SECS.into())
+        let minutes_begun = seconds.div_euclid(MINUTE_SECS.into())
             + i64::from(seconds.rem_euclid(MINUTE_SECS.into()) > 0);
         assert_eq!(
             i64::from(minutes),
-            begun.max(1),
+            minutes_begun.max(1),
             "minutes of call {id}, {seconds} s"
         );
     }

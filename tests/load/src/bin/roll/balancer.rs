@@ -72,7 +72,7 @@ impl GatewayBalancer {
         &self,
         build_request: impl Fn(&ApiClient) -> ApiRequest,
     ) -> anyhow::Result<ApiAnswer> {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         for attempt in 0..TRIES_MAX {
             match build_request(self.app()).send().await {
                 Ok(answer) if answer.status == SERVICE_UNAVAILABLE => {
@@ -80,7 +80,7 @@ impl GatewayBalancer {
                 }
                 Ok(answer) if answer.status == CONFLICT && attempt > 0 => {}
                 Ok(answer) => {
-                    self.tally.record_answer(attempt, begun.elapsed());
+                    self.tally.record_answer(attempt, started_at.elapsed());
                     return Ok(answer);
                 }
                 Err(error) => {
