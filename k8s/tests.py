@@ -203,10 +203,10 @@ class Policy(unittest.TestCase):
     ]
 
     def test_each_violation_is_named(self):
-        for broken, sentence in self.BROKEN:
+        for violate, sentence in self.BROKEN:
             with self.subTest(sentence):
                 documents = copy.deepcopy(overlay())
-                broken(documents)
+                violate(documents)
                 self.assertIn(sentence, " ".join(policy.problems(K8S.parent, OVERLAY, documents)))
 
     def test_an_edge_that_no_process_needs_is_named(self):
@@ -281,10 +281,10 @@ class Values(unittest.TestCase):
     ]
 
     def test_a_wrong_value_that_schemas_accept_is_named(self):
-        for broken, sentence in self.BROKEN:
+        for violate, sentence in self.BROKEN:
             with self.subTest(sentence):
                 documents = copy.deepcopy(overlay())
-                broken(documents)
+                violate(documents)
                 found = values.problems(policy.Overlay(K8S.parent, OVERLAY, documents))
                 self.assertIn(sentence, " ".join(found))
 
@@ -349,19 +349,19 @@ class Restores(unittest.TestCase):
     ]
 
     def test_what_lets_a_drill_touch_production_is_named(self):
-        for broken, sentence in self.DRILL:
+        for violate, sentence in self.DRILL:
             with self.subTest(sentence):
                 documents = render(K8S / "overlays/drill")
                 self.assertEqual([*restores.drill_problems(documents, overlay())], [])
-                broken(documents)
+                violate(documents)
                 self.assertIn(sentence, " ".join(restores.drill_problems(documents, overlay())))
 
     def test_what_is_broken_in_the_restored_production_is_named(self):
         restored = K8S / "overlays/prod-restored"
-        for broken, sentence in self.RESTORED:
+        for violate, sentence in self.RESTORED:
             with self.subTest(sentence):
                 documents = render(restored)
-                broken(documents)
+                violate(documents)
                 found = policy.Overlay(K8S.parent, restored, documents)
                 self.assertIn(sentence, " ".join(restores.job_problems(found)))
 

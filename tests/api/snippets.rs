@@ -121,14 +121,14 @@ impl DocPage {
             let checked = self.check(&answer, promised);
             let is_read = request.starts_with("GET ");
             if checked.is_ok() || !is_read || Instant::now() > deadline {
-                return checked.map_err(|why| format!("{why}, and got {answer:?}"));
+                return checked.map_err(|problem| format!("{problem}, and got {answer:?}"));
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    fn check(&mut self, answer: &ApiAnswer, promised: &str) -> Result<(), String> {
-        let (head, body) = promised.split_once("\n\n").unwrap_or((promised, ""));
+    fn check(&mut self, answer: &ApiAnswer, documented: &str) -> Result<(), String> {
+        let (head, body) = documented.split_once("\n\n").unwrap_or((documented, ""));
         let mut lines = head.lines();
         let (_, status) = first_line(lines.next());
         if status.split(' ').next() != Some(answer.status.to_string().as_str()) {
@@ -141,8 +141,8 @@ impl DocPage {
                 return Err(format!("promised {name}: {value}"));
             }
         }
-        let promised = serde_json::from_str(body).map_err(|error| error.to_string())?;
-        self.compare(&promised, &answer.body, "the body")
+        let documented = serde_json::from_str(body).map_err(|error| error.to_string())?;
+        self.compare(&documented, &answer.body, "the body")
     }
 
     fn compare(&mut self, promised: &Value, sent: &Value, place: &str) -> Result<(), String> {
@@ -182,13 +182,13 @@ impl DocPage {
             let (direction, message) = line.split_once(' ').expect("a direction");
             match direction {
                 "<" => {
-                    let promised: Value = serde_json::from_str(message).expect("JSON");
+                    let documented: Value = serde_json::from_str(message).expect("JSON");
                     let received = socket.receive_matching(message, WAIT_MAX, |received| {
-                        received["type"] == promised["type"]
+                        received["type"] == documented["type"]
                     });
-                    let received = received.await.expect("the message comes");
-                    let compared = self.compare(&promised, &received, "the message");
-                    compared.unwrap_or_else(|why| panic!("{line}: {why} in {received}"));
+                    let received = received.await.expect("the message arrives");
+                    let compared = self.compare(&documented, &received, "the message");
+                    compared.unwrap_or_else(|problem| panic!("{line}: {problem} in {received}"));
                 }
                 ">" => {
                     let message = serde_json::from_str(message).expect("JSON");
@@ -230,7 +230,7 @@ async fn run(file: &str) {
                     .take()
                     .unwrap_or_else(|| panic!("{place}: to what?"));
                 let checked = page.run_socket_lines(&request, &snippet.text).await;
-                checked.unwrap_or_else(|why| panic!("{place}: {why}"));
+                checked.unwrap_or_else(|problem| panic!("{place}: {problem}"));
             }
             "http" => request = Some(snippet.text),
             "websocket" => page.run_snippet(&snippet.text).await,

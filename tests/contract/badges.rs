@@ -132,8 +132,8 @@ async fn only_admins_assign_badges_and_only_for_past_days() {
         .await;
         assert_problem(&refused, 400, "invalid_target_date");
     }
-    let nobody = get(&pair.app, &admin, "/badges/999999999").await;
-    assert_problem(&nobody, 404, "badge_not_found");
+    let unknown = get(&pair.app, &admin, "/badges/999999999").await;
+    assert_problem(&unknown, 404, "badge_not_found");
 }
 
 #[tokio::test]

@@ -159,11 +159,11 @@ async fn a_block_holds_at_once_and_in_both_directions() {
 async fn only_other_existing_users_can_be_blocked() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    for nobody in [NOBODY, 0, -1] {
+    for unknown_id in [NOBODY, 0, -1] {
         for answer in [
-            block(&app, &person, json!({"blocked_id": nobody})).await,
-            unblock(&app, &person, nobody).await,
-            check(&app, &person, nobody).await,
+            block(&app, &person, json!({"blocked_id": unknown_id})).await,
+            unblock(&app, &person, unknown_id).await,
+            check(&app, &person, unknown_id).await,
         ] {
             assert_problem(&answer, 404, "user_not_found");
         }

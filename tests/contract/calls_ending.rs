@@ -24,20 +24,20 @@ async fn emergency_end(app: &TestApp, person: &AppUser, call_id: i64) -> ApiAnsw
 async fn a_repeated_end_returns_the_same_receipt() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    let wish = json!({"call_id": call_id, "reason": "completed"});
-    let first = end_with_key(&pair, &pair.caller, &wish).await;
+    let body = json!({"call_id": call_id, "reason": "completed"});
+    let first = end_with_key(&pair, &pair.caller, &body).await;
     assert_eq!(first.status, 200, "{first:?}");
     let bought = json!({"amount_rupees": 150, "payment_method": "upi"});
     let recharged = pair.app.post("/calls/recharge").as_user(&pair.caller);
     assert_eq!(recharged.json(&bought).answer().await.status, 200);
 
-    let again = end_with_key(&pair, &pair.caller, &wish).await;
+    let again = end_with_key(&pair, &pair.caller, &body).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
     let other = json!({"call_id": call_id, "reason": "dropped"});
     let reused = end_with_key(&pair, &pair.caller, &other).await;
     assert_problem(&reused, 422, "idempotency_key_reused");
     // The key belongs to the caller; the same key of the listener has ended nothing.
-    let listeners = end_with_key(&pair, &pair.listener, &wish).await;
+    let listeners = end_with_key(&pair, &pair.listener, &body).await;
     assert_problem(&listeners, 404, "call_not_found");
     let without_key = pair.end_call(&pair.caller, call_id).await;
     assert_problem(&without_key, 404, "call_not_found");

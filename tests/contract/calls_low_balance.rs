@@ -22,9 +22,9 @@ async fn low_coins_are_announced_once_and_a_recharge_extends_the_call() {
     let pair = CallPair::sign_up().await;
     let mut events = EventLog::subscribe("events.calls.>").await;
     // The coins suffice for five video minutes.
-    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+    let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let start = pair.app.post("/calls/start").as_user(&pair.caller);
-    let started = start.json(&wish).answer().await;
+    let started = start.json(&body).answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     let call_id = started.body["call_id"].as_i64().expect("an id");
 
@@ -81,16 +81,16 @@ async fn receive_about_call(socket: &mut AppSocket, r#type: &'static str, call_i
     let is_warning =
         move |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
     let message = socket.receive_matching(r#type, WAIT_MAX, is_warning).await;
-    message.expect("it is told")["data"].clone()
+    message.expect("a message")["data"].clone()
 }
 
 #[tokio::test]
 async fn both_parties_are_notified_when_coins_run_out() {
     let pair = CallPair::sign_up().await;
     let video = async || {
-        let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+        let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
         let start = pair.app.post("/calls/start").as_user(&pair.caller);
-        let started = start.json(&wish).answer().await;
+        let started = start.json(&body).answer().await;
         assert_eq!(started.status, 200, "{started:?}");
         started.body["call_id"].as_i64().expect("an id")
     };

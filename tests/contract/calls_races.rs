@@ -11,10 +11,10 @@ use talktime_tests::{
 const AT_ONCE: usize = 20;
 
 async fn start(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
-    let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
+    let body = json!({"listener_id": listener.user_id, "call_type": "audio"});
     app.post("/calls/start")
         .as_user(caller)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await
 }
@@ -74,11 +74,11 @@ async fn one_of_twenty_concurrent_starts_of_one_caller_succeeds() {
 
 /// Starts a call with the key `start-1`, which different users may use.
 async fn start_with_key(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
-    let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
+    let body = json!({"listener_id": listener.user_id, "call_type": "audio"});
     let request = app.post("/calls/start").as_user(caller);
     request
         .header("idempotency-key", "start-1")
-        .json(&wish)
+        .json(&body)
         .answer()
         .await
 }
@@ -168,7 +168,7 @@ async fn concurrent_ends_and_bill_minute_requests_settle_once() {
         format!("/calls/emergency-end/{call_id}"),
     );
     let (pair, bill, emergency) = (&pair, bill.as_str(), emergency.as_str());
-    let asks = (0..AT_ONCE).map(|n| async move {
+    let requests = (0..AT_ONCE).map(|n| async move {
         let person = if n % 2 == 0 {
             &pair.caller
         } else {
@@ -180,7 +180,7 @@ async fn concurrent_ends_and_bill_minute_requests_settle_once() {
             _ => pair.end_call(person, call_id).await,
         }
     });
-    for answer in join_all(asks).await {
+    for answer in join_all(requests).await {
         assert!([200, 404].contains(&answer.status), "{answer:?}");
     }
     let receipt = wait_for("the receipt", || async {
@@ -218,7 +218,7 @@ async fn delete_row_of_start(caller_id: i64) {
         let lost = sqlx::query("DELETE FROM calls.user_calls WHERE user_id = $1")
             .bind(caller_id)
             .execute(&calls);
-        (lost.await.expect("asked").rows_affected() == 1).then_some(())
+        (lost.await.expect("answered").rows_affected() == 1).then_some(())
     })
     .await;
 }

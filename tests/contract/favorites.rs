@@ -96,11 +96,11 @@ async fn only_another_listener_can_be_a_favourite() {
         listener,
     } = CallPair::sign_up_without_coins().await;
     let user = app.sign_up(UserRole::User).await;
-    for nobody in [NOBODY, 0, -1, user.user_id] {
+    for wrong_id in [NOBODY, 0, -1, user.user_id] {
         for answer in [
-            add(&app, &caller, nobody).await,
-            remove(&app, &caller, nobody).await,
-            check(&app, &caller, nobody).await,
+            add(&app, &caller, wrong_id).await,
+            remove(&app, &caller, wrong_id).await,
+            check(&app, &caller, wrong_id).await,
         ] {
             assert_problem(&answer, 404, "listener_not_found");
         }

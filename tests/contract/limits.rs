@@ -25,15 +25,18 @@ fn number(answer: &ApiAnswer, header: &str) -> u64 {
 #[tokio::test]
 async fn the_feed_accepts_a_hundred_requests_a_minute_from_each_user() {
     let app = connect_app().await;
-    let keen = app.sign_up(UserRole::User).await;
-    for asked in 1..=FEED_LIMIT {
-        let answer = feed(&app, &keen.access_token).await;
-        assert_eq!(answer.status, 200, "request {asked}: {answer:?}");
+    let person = app.sign_up(UserRole::User).await;
+    for request_number in 1..=FEED_LIMIT {
+        let answer = feed(&app, &person.access_token).await;
+        assert_eq!(answer.status, 200, "request {request_number}: {answer:?}");
         assert_eq!(number(&answer, "ratelimit-limit"), FEED_LIMIT);
-        assert_eq!(number(&answer, "ratelimit-remaining"), FEED_LIMIT - asked);
+        assert_eq!(
+            number(&answer, "ratelimit-remaining"),
+            FEED_LIMIT - request_number
+        );
         assert!((1..=60).contains(&number(&answer, "ratelimit-reset")));
     }
-    let refused = feed(&app, &keen.access_token).await;
+    let refused = feed(&app, &person.access_token).await;
     assert_problem(&refused, 429, "rate_limited");
     assert_eq!(number(&refused, "ratelimit-remaining"), 0);
     assert!((1..=60).contains(&number(&refused, "retry-after")));
@@ -41,7 +44,7 @@ async fn the_feed_accepts_a_hundred_requests_a_minute_from_each_user() {
     let other = app.sign_up(UserRole::User).await;
     let answer = feed(&app, &other.access_token).await;
     assert_eq!(answer.status, 200, "everybody has a count of their own");
-    let elsewhere = app.get("/users/me").as_user(&keen).answer().await;
+    let elsewhere = app.get("/users/me").as_user(&person).answer().await;
     assert_eq!(elsewhere.status, 200, "the feed's limit is the feed's");
     assert_eq!(elsewhere.header("ratelimit-limit"), None);
 }
@@ -50,8 +53,8 @@ async fn the_feed_accepts_a_hundred_requests_a_minute_from_each_user() {
 async fn a_burst_passes_no_more_than_the_limit() {
     let app = connect_app().await;
     for burst in [150, 400, 800] {
-        let keen = app.sign_up(UserRole::User).await;
-        let answers = (0..burst).map(|_| feed(&app, &keen.access_token));
+        let person = app.sign_up(UserRole::User).await;
+        let answers = (0..burst).map(|_| feed(&app, &person.access_token));
         let answers = join_all(answers).await;
         let count = |status| {
             answers
@@ -73,13 +76,16 @@ async fn each_gateway_counts_alone_without_redis() {
     // No server listens on this port.
     let nowhere = ("TALKTIME_GATEWAY__REDIS__URL", "redis://127.0.0.1:1");
     let gateway = start_gateway(&[nowhere]).await;
-    let keen = app.sign_up(UserRole::User).await;
-    for asked in 1..=FEED_LIMIT {
-        let answer = feed(&gateway.app, &keen.access_token).await;
-        assert_eq!(answer.status, 200, "request {asked}: {answer:?}");
-        assert_eq!(number(&answer, "ratelimit-remaining"), FEED_LIMIT - asked);
+    let person = app.sign_up(UserRole::User).await;
+    for request_number in 1..=FEED_LIMIT {
+        let answer = feed(&gateway.app, &person.access_token).await;
+        assert_eq!(answer.status, 200, "request {request_number}: {answer:?}");
+        assert_eq!(
+            number(&answer, "ratelimit-remaining"),
+            FEED_LIMIT - request_number
+        );
     }
-    let refused = feed(&gateway.app, &keen.access_token).await;
+    let refused = feed(&gateway.app, &person.access_token).await;
     assert_problem(&refused, 429, "rate_limited");
     let uncounted = gateway
         .read_metric("http_requests_uncounted_total", "feed")

@@ -145,8 +145,8 @@ async fn only_admins_give_coins_away() {
         .await;
     assert_eq!((first.status, &first.body), (200, &again.body));
     assert_eq!(pair.load_balance(&pair.listener).await["balance_coins"], 20);
-    let nobody = json!({"coins": 20, "tx_type": "bonus", "user_id": 999_999_999});
-    assert_problem(&add_coins(&pair, nobody).await, 404, "no_such_user");
+    let unknown = json!({"coins": 20, "tx_type": "bonus", "user_id": 999_999_999});
+    assert_problem(&add_coins(&pair, unknown).await, 404, "no_such_user");
     assert_books_are_right().await;
 }
 

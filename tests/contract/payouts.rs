@@ -190,7 +190,7 @@ async fn the_owner_of_a_withdrawal_is_notified_on_their_sockets() {
         }
         let update = own.receive_type("withdrawal_updated", WAIT_MAX).await;
         assert_eq!(
-            update.expect("told")["data"],
+            update.expect("a message")["data"],
             json!({
                 "user_id": pair.listener.user_id,
                 "withdrawal_id": id,

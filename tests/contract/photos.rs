@@ -152,7 +152,7 @@ async fn files_that_are_no_photos_are_refused() {
     let jpeg = encode(300, 300, ImageFormat::Jpeg);
     let png = encode(300, 300, ImageFormat::Png);
     let followed_by_noise = |head: &[u8]| [head, &[0x5A; 10_000]].concat();
-    for (what, content_type, file, code) in [
+    for (description, content_type, file, code) in [
         (
             "a JPEG sent as PNG",
             "image/png",
@@ -201,7 +201,7 @@ async fn files_that_are_no_photos_are_refused() {
         assert_eq!(
             (refused.status, refused.code()),
             (400, code),
-            "{what}: {refused:?}"
+            "{description}: {refused:?}"
         );
     }
     let photos = read_own(&app, &person).await;

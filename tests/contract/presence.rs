@@ -109,13 +109,13 @@ async fn the_presence_of_others_is_public_to_members() {
         "unknown ids are left out: {many:?}"
     );
 
-    let nobody = pair
+    let unknown = pair
         .app
         .get("/users/999999999/presence")
         .as_user(&pair.caller)
         .answer()
         .await;
-    assert_eq!(nobody.status, 404, "{nobody:?}");
+    assert_eq!(unknown.status, 404, "{unknown:?}");
     let ids: Vec<String> = (1..=51).map(|n| n.to_string()).collect();
     let too_many = format!("/users/presence?user_ids={}", ids.join(","));
     assert_eq!(
@@ -142,12 +142,12 @@ async fn the_presence_of_others_is_public_to_members() {
 async fn nobody_clears_the_busy_flag_of_a_live_call() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    let wish = json!({"is_busy": false});
+    let body = json!({"is_busy": false});
     let status = pair
         .app
         .put("/users/me/status")
         .as_user(&pair.listener)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await;
     assert_eq!(status.body["is_busy"], true, "{status:?}");

@@ -35,7 +35,7 @@ async fn list_payments(
     State(payments): State<Payments>,
     Path(order_id): Path<String>,
 ) -> Json<Value> {
-    let payments = payments.lock().expect("nobody panicked");
+    let payments = payments.lock().expect("not poisoned");
     let items = payments.get(&order_id).cloned().unwrap_or_default();
     Json(json!({"entity": "collection", "count": items.len(), "items": items}))
 }
@@ -150,7 +150,7 @@ async fn a_payment_is_credited_once_the_provider_has_captured_it() {
     let order_id = order(&gateway.app, &payer).await;
     let report = |status| {
         let reported = vec![payment(&order_id, 15_000, status)];
-        let mut payments = payments.lock().expect("nobody panicked");
+        let mut payments = payments.lock().expect("not poisoned");
         payments.insert(order_id.clone(), reported);
     };
     report("authorized");
@@ -252,7 +252,7 @@ async fn a_refund_is_sent_to_the_socket_of_the_buyer() {
     let refunded = json!({"payment": payment, "refund": refund});
     notify(&gateway.app, "refund.processed", refunded).await;
     let reversed = own.receive_type("payment_reversed", WAIT_MAX).await;
-    let reversed = reversed.expect("told");
+    let reversed = reversed.expect("a message");
     let expected = json!({
         "user_id": payer.user_id, "order_id": order_id, "reason": "refund",
         "coins_taken": 300, "debt_coins": 0, "balance_coins": 0

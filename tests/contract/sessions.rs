@@ -105,8 +105,8 @@ async fn a_session_can_be_ended_from_another_device() {
     assert_logged_in(&app, &here).await;
     let again = end_session().as_user(&here).answer().await;
     assert_problem(&again, 404, "session_not_found");
-    for nonsense in ["nonsense", "%ff", "7"] {
-        let path = format!("/auth/sessions/{nonsense}");
+    for invalid_id in ["nonsense", "%ff", "7"] {
+        let path = format!("/auth/sessions/{invalid_id}");
         let refused = app.delete(&path).as_user(&here).answer().await;
         assert_problem(&refused, 404, "session_not_found");
     }
@@ -128,7 +128,7 @@ async fn a_user_who_ends_their_last_session_is_offline() {
     let end_current = async |person: &AppUser| {
         let listed = list_sessions(&app, person).await;
         let current = listed.iter().find(|session| session["is_current"] == true);
-        let id = &current.expect("the one that asks")["session_id"];
+        let id = &current.expect("the requester")["session_id"];
         let path = format!("/auth/sessions/{}", id.as_str().expect("an id"));
         let ended = app.delete(&path).as_user(person).answer().await;
         assert_eq!(ended.status, 200, "{ended:?}");

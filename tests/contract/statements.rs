@@ -184,8 +184,8 @@ async fn only_listeners_see_earnings_and_pages_are_bounded() {
         assert_problem(&per_page, 400, "invalid_per_page");
         let words = get(&pair, person, &format!("{path}?page=one")).await;
         assert_problem(&words, 400, "invalid_query");
-        let nobody = pair.app.get(path).answer().await;
-        assert_eq!(nobody.status, 401, "{nobody:?}");
+        let anonymous = pair.app.get(path).answer().await;
+        assert_eq!(anonymous.status, 401, "{anonymous:?}");
     }
 }
 

@@ -87,11 +87,11 @@ async fn a_name_that_is_taken_is_a_conflict() {
         app.sign_up(UserRole::User).await,
         app.sign_up(UserRole::User).await,
     );
-    let wish = json!({"username": first.username.to_uppercase()});
+    let body = json!({"username": first.username.to_uppercase()});
     let answer = app
         .put("/users/me")
         .as_user(&second)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await;
     assert_problem(&answer, 409, "username_taken");

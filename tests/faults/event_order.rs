@@ -34,10 +34,7 @@ async fn send_signal(pid: &str, signal: &str) {
 async fn stream() -> Stream {
     let nats = async_nats::connect(read_variable("NATS_URL")).await;
     let jetstream = jetstream::new(nats.expect("NATS is up"));
-    jetstream
-        .get_stream(STREAM_NAME)
-        .await
-        .expect("it is there")
+    jetstream.get_stream(STREAM_NAME).await.expect("it exists")
 }
 
 async fn last_sequence(stream: &Stream) -> u64 {

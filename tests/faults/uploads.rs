@@ -41,8 +41,11 @@ async fn count_differences() -> Option<String> {
 }
 
 async fn assert_no_record_without_object() {
-    if let Some(said) = count_differences().await {
-        assert!(said.contains("records_without_object: 0"), "{said}");
+    if let Some(differences) = count_differences().await {
+        assert!(
+            differences.contains("records_without_object: 0"),
+            "{differences}"
+        );
     }
 }
 

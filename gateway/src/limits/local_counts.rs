@@ -123,7 +123,7 @@ mod tests {
         for key in 0..2 * COUNTS_MAX {
             counts.add(&key.to_string(), now);
         }
-        let kept = counts.0.lock().expect("unpoisoned").len();
+        let kept = counts.0.lock().expect("not poisoned").len();
         assert!(kept <= COUNTS_MAX, "{kept}");
     }
 }

@@ -117,9 +117,9 @@ impl MediaSeat {
             kind: Some(Kind::Signal(signal)),
         };
         let subject = seat_subject(self.peer.user_id);
-        let asking = nats.request(subject, message.encode_to_vec().into());
+        let request = nats.request(subject, message.encode_to_vec().into());
         // An error is a party without a seat anywhere, or NATS that does not answer.
-        match timeout(SIGNAL_TIMEOUT, asking).await {
+        match timeout(SIGNAL_TIMEOUT, request).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(PEER_AWAY),
         }

@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn messages(stream: &EventStreamState, channel: SocketChannel, since: u64) -> Vec<Value> {
-        let log = stream.statuses(channel).log.read().expect("unpoisoned");
+        let log = stream.statuses(channel).log.read().expect("not poisoned");
         let batch = log
             .read(since, 100, StatusChangeFormat::StatusChange, |_| true)
             .expect("the log is complete");

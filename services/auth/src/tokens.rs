@@ -39,12 +39,11 @@ impl TokenIssuer {
     /// Signs and checks with these keys from now on; returns whether the signing key has changed.
     pub fn use_ring(&self, ring: TokenKeyRing) -> bool {
         let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        let before = current
+        let has_changed = current
             .as_ref()
-            .map(|ring| ring.signing_key_id().to_owned());
-        let is_other = before.as_deref() != Some(ring.signing_key_id());
+            .is_none_or(|previous| previous.signing_key_id() != ring.signing_key_id());
         *current = Some(Arc::new(ring));
-        is_other
+        has_changed
     }
 
     /// Returns the current keys, or the error `keys_unavailable` before they are loaded.

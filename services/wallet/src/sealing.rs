@@ -164,9 +164,9 @@ mod tests {
             new.open(7, "ifsc_code", &sealed).expect("opened"),
             "HDFC0ABC123"
         );
-        let anew = new.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
-        assert!(anew.starts_with("2:"));
-        assert!(old.open(7, "ifsc_code", &anew).is_err());
+        let resealed = new.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
+        assert!(resealed.starts_with("2:"));
+        assert!(old.open(7, "ifsc_code", &resealed).is_err());
     }
 
     #[test]

@@ -53,11 +53,11 @@ async fn a_call_that_never_connects_costs_nothing() {
         .as_i64()
         .expect("an epoch");
     report(&mut call.caller_socket, call_id, epoch, "connected").await;
-    let over = next_of(&mut call.caller_socket, "call_unanswered", call_id).await;
+    let unanswered = next_of(&mut call.caller_socket, "call_unanswered", call_id).await;
     assert_eq!(
-        (&over["outcome"], &over["reason"]),
+        (&unanswered["outcome"], &unanswered["reason"]),
         (&json!("failed"), &json!("no_media")),
-        "{over}"
+        "{unanswered}"
     );
     wait_for("the coins to be back", || async {
         (call.pair.load_coins().await == COINS).then_some(())

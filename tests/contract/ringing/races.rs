@@ -81,7 +81,7 @@ async fn one_of_two_devices_that_accept_at_once_succeeds() {
     let ringing = RingingPair::sign_up().await;
     let tablet = ringing.pair.app.log_in_again(&ringing.pair.listener).await;
     let call_id = ringing.start_ring().await;
-    let accepts = (0..AT_ONCE).map(|index| {
+    let acceptances = (0..AT_ONCE).map(|index| {
         let (gateway, device) = if index % 2 == 0 {
             (&*ringing.pair.app, &ringing.pair.listener)
         } else {
@@ -89,7 +89,7 @@ async fn one_of_two_devices_that_accept_at_once_succeeds() {
         };
         accept(gateway, device, call_id)
     });
-    let answers = join_all(accepts).await;
+    let answers = join_all(acceptances).await;
     let answers_to_device = |parity: usize| {
         let answers = answers.iter().enumerate();
         answers

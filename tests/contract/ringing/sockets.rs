@@ -101,14 +101,18 @@ async fn both_learn_how_a_ring_ended_without_a_call() {
     let rejected = ringing.reject(call_id, &json!({"reason": "busy"})).await;
     assert_eq!(rejected.status, 200, "{rejected:?}");
     for socket in [&mut of_caller, &mut of_listener] {
-        let over = next_of(socket, "call_unanswered", call_id).await;
+        let unanswered = next_of(socket, "call_unanswered", call_id).await;
         assert_eq!(
-            (&over["outcome"], &over["reason"], &over["ended_by"]),
+            (
+                &unanswered["outcome"],
+                &unanswered["reason"],
+                &unanswered["ended_by"]
+            ),
             (&json!("rejected"), &json!("busy"), &json!("listener")),
-            "{over}"
+            "{unanswered}"
         );
-        assert_eq!(over["status"], "unanswered", "{over}");
-        assert!(over["rung_seconds"].is_i64(), "{over}");
+        assert_eq!(unanswered["status"], "unanswered", "{unanswered}");
+        assert!(unanswered["rung_seconds"].is_i64(), "{unanswered}");
     }
 }
 

@@ -77,7 +77,7 @@ async fn blocks_hold_at_once_and_in_both_directions() {
     notified
         .receive_type("user_blocked", WAIT_MAX)
         .await
-        .expect("told");
+        .expect("a message");
     send_marker(&pair.app, &pair.caller, 21).await;
     send_marker(&pair.app, &pair.listener, 22).await;
     send_marker(&pair.app, &bystander, 23).await;
@@ -86,11 +86,11 @@ async fn blocks_hold_at_once_and_in_both_directions() {
         (&mut of_listener, pair.caller.user_id),
     ] {
         let received = socket.receive_matching("of either", WAIT_MAX, |message| {
-            let about = &message["data"]["user_id"];
-            *about == hidden || *about == bystander.user_id
+            let user_id = &message["data"]["user_id"];
+            *user_id == hidden || *user_id == bystander.user_id
         });
         assert_eq!(
-            received.await.expect("heard")["data"]["user_id"],
+            received.await.expect("received")["data"]["user_id"],
             bystander.user_id
         );
     }

@@ -40,7 +40,7 @@ async fn every_gateway_sends_a_change_with_the_same_number() {
         .receive_matching("the change", WAIT_MAX, is_marked)
         .await;
     assert_eq!(
-        heard_here.expect("heard"),
+        heard_here.expect("received"),
         heard_there.expect("heard there")
     );
 }

@@ -141,8 +141,8 @@ async fn one_of_many_concurrent_uses_rotates_and_the_others_end_the_session() {
 
     let rotations = join_all((0..AT_ONCE).map(|_| rotate(&redis, session, first))).await;
 
-    let count_outcomes = |wanted: fn(&TokenRotationOutcome) -> bool| {
-        let got = rotations.iter().filter(|(got, _)| wanted(got));
+    let count_outcomes = |is_counted: fn(&TokenRotationOutcome) -> bool| {
+        let got = rotations.iter().filter(|(got, _)| is_counted(got));
         got.count()
     };
     assert_eq!(

@@ -124,9 +124,10 @@ impl MinuteReturns {
     /// Collects the returned ones of these minutes.
     pub fn of_verdicts(verdicts: &[MinuteVerdict]) -> Self {
         let minutes = |is_wanted: fn(RefundReason) -> bool| {
-            let wanted = verdicts.iter();
-            let wanted = wanted.filter(|verdict| verdict.refund.is_some_and(is_wanted));
-            let mut minutes: Vec<i32> = wanted.map(|verdict| verdict.minute).collect();
+            let refunded = verdicts
+                .iter()
+                .filter(|verdict| verdict.refund.is_some_and(is_wanted));
+            let mut minutes: Vec<i32> = refunded.map(|verdict| verdict.minute).collect();
             minutes.sort_unstable();
             minutes
         };

@@ -123,14 +123,14 @@ mod tests {
         assert_eq!(kept.as_deref(), Some("kind\nand patient"));
         assert_eq!(rate_with_comment(" \n").expect("allowed").comment, None);
         assert!(rate_with_comment(&"ß".repeat(500)).is_ok());
-        for (wrong, why) in [
+        for (wrong, reason) in [
             ("nul\0", "invisible"),
             ("\u{202E}dnik", "direction"),
             (&"x".repeat(501), "at most 500 characters"),
         ] {
             let refused = talktime_kit::Error::from(rate_with_comment(wrong).expect_err("refused"));
             assert_eq!(refused.code(), "invalid_comment");
-            assert!(refused.detail().contains(why), "{}", refused.detail());
+            assert!(refused.detail().contains(reason), "{}", refused.detail());
         }
     }
 

@@ -176,7 +176,10 @@ async fn one_replica_assigns_badges_once() {
     let (database, badges) = listeners_with_talk_time().await;
     let now = at("2026-11-23T18:31:00Z");
     let replicas = join_all((0..6).map(|_| badges.assign_missed_days(now))).await;
-    let assigned_count: usize = replicas.into_iter().map(|days| days.expect("asked")).sum();
+    let assigned_count: usize = replicas
+        .into_iter()
+        .map(|days| days.expect("answered"))
+        .sum();
     assert_eq!(assigned_count, 1);
     // Badges assigned at night stay, even if the talk time of yesterday grows.
     insert_ended_call(
@@ -186,7 +189,7 @@ async fn one_replica_assigns_badges_once() {
         9 * 3_600,
     )
     .await;
-    assert_eq!(badges.assign_missed_days(now).await.expect("asked"), 0);
+    assert_eq!(badges.assign_missed_days(now).await.expect("answered"), 0);
     let standing = badges.load_standing(LISTENERS[0]).await.expect("read");
     assert_eq!(
         (standing.badge.badge, standing.yesterday_secs),

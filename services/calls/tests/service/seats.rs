@@ -61,14 +61,14 @@ async fn a_session_that_joins_again_goes_on_with_its_connection_and_another_does
     assert_eq!((second.epoch, second.state), (2, SeatState::Connected));
     assert_eq!(second.rx_packets, 90);
     let stale = seats::record_report(&mut tx, &first, CONNECTED).await;
-    assert!(stale.expect("asked").is_none(), "the first seat is void");
+    assert!(stale.expect("answered").is_none(), "the first seat is void");
 
     join(&mut tx, 3, "tablet", false).await;
     let third = present(&mut tx).await.caller.expect("a seat");
     assert_eq!((third.state, third.rx_packets), (SeatState::Joined, 0));
-    let left = seats::record_left(&mut tx, &third).await.expect("asked");
+    let left = seats::record_left(&mut tx, &third).await.expect("answered");
     assert!(left.expect("the present seat").left_at.is_some());
-    let again = seats::record_left(&mut tx, &third).await.expect("asked");
+    let again = seats::record_left(&mut tx, &third).await.expect("answered");
     assert!(again.is_none(), "a seat is given up once");
 }
 
@@ -216,11 +216,20 @@ async fn old_seats_go_with_what_was_known_of_their_minutes() {
     let growth = ClientTotals::default();
     let added = media_minutes::add_client_report(&mut tx, &seat, growth, &[share]).await;
     added.expect("added");
-    assert_eq!(seats::delete_old(&mut tx, 1, 10).await.expect("asked"), 0);
-    assert_eq!(seats::delete_old(&mut tx, 0, 10).await.expect("asked"), 0);
+    assert_eq!(
+        seats::delete_old(&mut tx, 1, 10).await.expect("answered"),
+        0
+    );
+    assert_eq!(
+        seats::delete_old(&mut tx, 0, 10).await.expect("answered"),
+        0
+    );
     tx.commit().await.expect("committed");
     let mut tx = database.app.begin().await.expect("begun");
-    assert_eq!(seats::delete_old(&mut tx, 0, 10).await.expect("asked"), 1);
+    assert_eq!(
+        seats::delete_old(&mut tx, 0, 10).await.expect("answered"),
+        1
+    );
     tx.commit().await.expect("committed");
     for table in ["seats", "media_minutes"] {
         assert_eq!(count_rows(&database.app_pool, table).await, 0, "{table}");

@@ -43,10 +43,10 @@ async fn a_heartbeat_moves_last_seen_and_puts_an_offline_user_online() {
 #[tokio::test]
 async fn each_request_of_a_batch_gets_its_own_answer() {
     let presence = Presence::start_with_two_users().await;
-    let askers = [ASHA, NOBODY, RAVI, ASHA, NOBODY];
-    let answers = join_all(askers.map(|user_id| presence.heartbeat(user_id))).await;
-    for (asker, answer) in askers.into_iter().zip(answers) {
-        let unknown = if asker == NOBODY {
+    let user_ids = [ASHA, NOBODY, RAVI, ASHA, NOBODY];
+    let answers = join_all(user_ids.map(|user_id| presence.heartbeat(user_id))).await;
+    for (user_id, answer) in user_ids.into_iter().zip(answers) {
+        let unknown = if user_id == NOBODY {
             vec![NOBODY]
         } else {
             vec![]

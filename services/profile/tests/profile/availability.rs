@@ -127,9 +127,9 @@ async fn preferences_are_kept_and_checked_before_calls() {
     let invalid = refusal(Code::InvalidArgument, "invalid_preferences");
     assert_eq!(neither.expect_err("no type is left"), invalid);
     assert_eq!(read().await, preferences(true, false));
-    let nobody = update_preferences(&profile, UNKNOWN_USER, Some(true), None).await;
+    let unknown = update_preferences(&profile, UNKNOWN_USER, Some(true), None).await;
     let not_found = refusal(Code::NotFound, "user_not_found");
-    assert_eq!(nobody.expect_err("there is no such user"), not_found);
+    assert_eq!(unknown.expect_err("there is no such user"), not_found);
 }
 
 #[tokio::test]

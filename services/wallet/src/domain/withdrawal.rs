@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn notes_are_text_within_bounds() {
         assert_eq!(normalize_notes("looked\nat").expect("text"), "looked\nat");
-        for (wrong, code, why) in [
+        for (wrong, code, reason) in [
             ("x".repeat(501), "out_of_range", "at most 500 characters"),
             ("nul\0".to_owned(), "invalid_text", "invisible"),
             ("\u{202E}on".to_owned(), "invalid_text", "direction"),
         ] {
             let refused = talktime_kit::Error::from(normalize_notes(&wrong).expect_err("refused"));
             assert_eq!(refused.code(), code);
-            assert!(refused.detail().contains(why), "{}", refused.detail());
+            assert!(refused.detail().contains(reason), "{}", refused.detail());
         }
     }
 
@@ -268,12 +268,12 @@ mod tests {
         assert_eq!(second.expect("agreed"), WithdrawalDecisionOutcome::Applied);
         let rejected = decide(8, WithdrawalStatus::Rejected, &large);
         assert_eq!(
-            rejected.expect("one does"),
+            rejected.expect("a decision"),
             WithdrawalDecisionOutcome::Applied
         );
         let small = undecided(WithdrawalStatus::Pending, 1_000, &[]);
         assert_eq!(
-            decide(8, WithdrawalStatus::Paid, &small).expect("one does"),
+            decide(8, WithdrawalStatus::Paid, &small).expect("a decision"),
             WithdrawalDecisionOutcome::Applied
         );
     }

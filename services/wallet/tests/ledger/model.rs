@@ -75,10 +75,10 @@ impl LedgerModel {
         let first_person = 100 * (number + 1);
         let callers: Vec<i64> = (first_person..).take(CALLERS).collect();
         let listener_id = first_person + 50;
-        let everybody = callers.iter().chain([&listener_id]);
+        let user_ids = callers.iter().chain([&listener_id]);
         let first_call = 100_000 * (number + 1);
         Self {
-            people: everybody
+            people: user_ids
                 .map(|user_id| (*user_id, ExpectedBalance::default()))
                 .collect(),
             callers,

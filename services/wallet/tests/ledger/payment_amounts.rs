@@ -199,10 +199,10 @@ async fn one_payment_named_for_two_orders_credits_the_first() {
         .expect("received");
     notify(&books, &captured(&twice), "event_2")
         .await
-        .expect("received, and let be");
+        .expect("received and ignored");
     notify(&books, &refunded(&twice, "rfnd_1", 15_000), "event_3")
         .await
-        .expect("received, and let be");
+        .expect("received and ignored");
     assert_eq!(books.load_coins(CALLER).await, 300);
     books.assert_consistent().await;
 }

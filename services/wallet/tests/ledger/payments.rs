@@ -169,7 +169,7 @@ async fn a_second_payment_of_an_order_is_not_credited() {
     assert_eq!(again.expect_err("paid before"), "order_already_paid");
     notify(&books, &captured(&second), "event_2")
         .await
-        .expect("let pass");
+        .expect("allowed");
     assert_eq!(books.load_coins(CALLER).await, 300);
     books.assert_consistent().await;
 }
@@ -181,10 +181,10 @@ async fn notifications_about_unknown_orders_are_accepted() {
         "order_id": "order_of_nobody", "method": "upi"});
     notify(&books, &captured(&payment), "event_1")
         .await
-        .expect("let pass");
+        .expect("allowed");
     notify(&books, &refunded(&payment, "rfnd_1", 100), "event_2")
         .await
-        .expect("let pass");
+        .expect("allowed");
     notify(&books, &captured(&payment), "")
         .await
         .expect("known by its body");
@@ -244,7 +244,7 @@ async fn an_unavailable_provider_is_queried_again_later() {
 async fn an_order_that_nobody_pays_is_given_up_and_still_credits_a_late_payment() {
     let (books, stand_in, order_id) = ordered().await;
     books.clock.advance(TimeDelta::hours(25));
-    books.ledger.reconcile_orders().await.expect("asked");
+    books.ledger.reconcile_orders().await.expect("answered");
     let status: String = sqlx::query_scalar("SELECT status FROM wallet.payment_orders")
         .fetch_one(&books.database.app_pool)
         .await

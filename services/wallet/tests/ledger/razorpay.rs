@@ -85,7 +85,7 @@ impl StandIn {
     }
 
     fn account(&self) -> MutexGuard<'_, ProviderAccount> {
-        self.account.lock().expect("nobody panicked")
+        self.account.lock().expect("not poisoned")
     }
 
     pub(crate) fn set_down(&self, is_down: bool) {

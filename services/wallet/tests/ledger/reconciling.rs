@@ -12,10 +12,11 @@ use crate::razorpay::StandIn;
 
 pub(crate) async fn reconcile_after(books: &TestBooks, wait: TimeDelta) -> usize {
     books.clock.advance(wait);
-    books.ledger.reconcile_orders().await.expect("asked")
+    books.ledger.reconcile_orders().await.expect("answered")
 }
 
-async fn status(books: &TestBooks, order_id: &str) -> (String, bool) {
+/// Loads the status of an order, and whether the provider will be asked about it again.
+async fn load_order_status(books: &TestBooks, order_id: &str) -> (String, bool) {
     sqlx::query_as(
         "SELECT status, ask_at IS NOT NULL FROM wallet.payment_orders WHERE order_id = $1",
     )
@@ -60,7 +61,7 @@ async fn an_order_that_is_only_answered_with_errors_is_given_up() {
     }
     assert!(stand_in.request_count() > 10);
     assert_eq!(
-        status(&books, &order_id).await,
+        load_order_status(&books, &order_id).await,
         ("expired".to_owned(), false)
     );
     let requests = stand_in.request_count();
@@ -147,7 +148,7 @@ async fn a_refund_that_nobody_reported_is_found() {
     reconcile_after(&books, TimeDelta::days(2)).await;
     assert_eq!(books.load_coins(CALLER).await, 0);
     assert_eq!(
-        status(&books, &order_id).await,
+        load_order_status(&books, &order_id).await,
         ("reversed".to_owned(), false)
     );
     assert_eq!(
@@ -173,7 +174,10 @@ async fn a_credited_order_is_checked_seldom_and_for_half_a_year() {
         "{}",
         stand_in.request_count()
     );
-    assert_eq!(status(&books, &order_id).await, ("paid".to_owned(), false));
+    assert_eq!(
+        load_order_status(&books, &order_id).await,
+        ("paid".to_owned(), false)
+    );
 }
 
 #[tokio::test]
@@ -184,7 +188,7 @@ async fn an_order_waits_for_a_payment_that_is_authorized() {
         reconcile_after(&books, TimeDelta::hours(20)).await;
     }
     assert_eq!(
-        status(&books, &order_id).await,
+        load_order_status(&books, &order_id).await,
         ("created".to_owned(), true)
     );
     stand_in.change(&payment, &json!({"status": "captured"}));
@@ -207,7 +211,7 @@ async fn reconciling_and_notifications_at_once_book_everything_once() {
                     .reconcile_orders()
                     .await
                     .map(|_| ())
-                    .expect("asked"),
+                    .expect("answered"),
                 1 => notify(books, refund, &format!("event_{n}"))
                     .await
                     .expect("received"),

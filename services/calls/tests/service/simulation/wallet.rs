@@ -88,7 +88,7 @@ impl WalletModel {
                 returns,
             } => {
                 let paise = paise_per_minute;
-                WalletAnswer::Settled(self.settle((call_id, listener_id), minutes, paise, returns))
+                WalletAnswer::Settled(self.settle(call_id, listener_id, minutes, paise, returns))
             }
         }
     }
@@ -137,7 +137,8 @@ impl WalletModel {
 
     fn settle(
         &mut self,
-        (call_id, listener_id): (i64, i64),
+        call_id: i64,
+        listener_id: i64,
         minutes: i32,
         paise: i64,
         returns: MinuteReturns,
@@ -156,9 +157,9 @@ impl WalletModel {
                 "minute {minute} of call {call_id} is settled and was never charged"
             );
         }
-        for (id, _) in self.charged_minutes(call_id) {
-            if id > minutes || returns.returned.contains(&id) {
-                self.void((call_id, id));
+        for (minute, _) in self.charged_minutes(call_id) {
+            if minute > minutes || returns.returned.contains(&minute) {
+                self.void((call_id, minute));
             }
         }
         let settled = SettlementFigures {

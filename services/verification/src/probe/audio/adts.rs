@@ -52,8 +52,10 @@ pub(super) fn measure(file: File) -> Result<Duration, AudioProbeError> {
             (None, None) => return Err(AudioProbeError::Damaged),
         };
         position += skipped;
-        let ahead = i64::try_from(skipped).map_err(|_| AudioProbeError::Damaged)?;
-        reader.seek_relative(ahead - i64::try_from(read).map_err(|_| AudioProbeError::Damaged)?)?;
+        let skipped_bytes = i64::try_from(skipped).map_err(|_| AudioProbeError::Damaged)?;
+        reader.seek_relative(
+            skipped_bytes - i64::try_from(read).map_err(|_| AudioProbeError::Damaged)?,
+        )?;
     }
     Ok(duration)
 }

@@ -129,11 +129,11 @@ impl PreparedLoad {
         for pair in short {
             tasks.spawn_local(call_repeatedly(Arc::clone(balancer), pair, stop.clone()));
         }
-        let every = Duration::from_millis(options.login_every_ms);
+        let interval = Duration::from_millis(options.login_every_ms);
         tasks.spawn_local(log_in_repeatedly(
             Arc::clone(balancer),
             Arc::clone(tally),
-            every,
+            interval,
             stop.clone(),
         ));
         RunningLoad { long, tasks }
