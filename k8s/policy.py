@@ -40,25 +40,25 @@ SPARE_CONNECTIONS = 20
 
 def problems(repository, overlay, documents):
     """Returns all problems of an overlay."""
-    found = Overlay(repository, overlay, documents)
+    loaded = Overlay(repository, overlay, documents)
     checks = [
-        found.containers,
-        found.deployments,
-        found.disruptions,
-        found.services,
-        found.references,
-        found.settings,
-        found.relays,
-        found.edges,
-        found.identities,
-        found.world,
-        found.proxies,
-        found.connections,
-        found.runbooks,
+        loaded.containers,
+        loaded.deployments,
+        loaded.disruptions,
+        loaded.services,
+        loaded.references,
+        loaded.settings,
+        loaded.relays,
+        loaded.edges,
+        loaded.identities,
+        loaded.world,
+        loaded.proxies,
+        loaded.connections,
+        loaded.runbooks,
     ]
     return [problem for check in checks for problem in check()] + [
-        *restores.job_problems(found),
-        *values.problems(found),
+        *restores.job_problems(loaded),
+        *values.problems(loaded),
     ]
 
 

@@ -20,7 +20,7 @@ async fn list_audited_actions(person: &AppUser) -> Vec<(String, Option<String>)>
     .expect("readable")
 }
 
-async fn roles(app: &TestApp, person: &AppUser) -> serde_json::Value {
+async fn load_roles(app: &TestApp, person: &AppUser) -> serde_json::Value {
     let me = app.get("/users/me").as_user(person).answer().await;
     me.body["roles"].clone()
 }
@@ -38,12 +38,12 @@ async fn granting_and_revoking_the_admin_role_is_audited() {
     let command = ["run", "profile", "grant-admin", "--operator", "ravi"];
     run_dev(&[&command[..], &[&person.phone]].concat()).await;
     assert_eq!(pending().await.status, 200);
-    assert_eq!(roles(&app, &person).await, json!(["admin", "user"]));
+    assert_eq!(load_roles(&app, &person).await, json!(["admin", "user"]));
 
     let command = ["run", "profile", "revoke-admin", "--operator", "asha"];
     run_dev(&[&command[..], &[&person.phone]].concat()).await;
     assert_problem(&pending().await, 403, "admin_only");
-    assert_eq!(roles(&app, &person).await, json!(["user"]));
+    assert_eq!(load_roles(&app, &person).await, json!(["user"]));
 
     let audited = |action: &str, detail: &str| (action.to_owned(), Some(detail.to_owned()));
     let expected = [
@@ -68,5 +68,5 @@ async fn nobody_gives_themselves_a_role() {
         .answer()
         .await;
     assert_eq!(changed.status, 200, "{changed:?}");
-    assert_eq!(roles(&app, &person).await, json!(["user"]));
+    assert_eq!(load_roles(&app, &person).await, json!(["user"]));
 }

@@ -145,11 +145,11 @@ const WITH_STATUSES: [&str; 4] = [
     "/calls/status",
 ];
 
-async fn wait_until_all_report(pair: &CallPair, expected: bool) {
+async fn wait_until_statuses_are_current(pair: &CallPair, is_current: bool) {
     for path in WITH_STATUSES {
         wait_for(path, || async {
             let answer = read_statuses(pair, path).await;
-            (answer.is_current == expected).then_some(())
+            (answer.is_current == is_current).then_some(())
         })
         .await;
     }
@@ -162,7 +162,7 @@ async fn without_presence_the_last_known_statuses_are_marked_as_such() {
     let favorite = json!({"listener_id": pair.listener.user_id});
     let add = pair.app.post("/favorites/add").as_user(&pair.caller);
     assert_eq!(add.json(&favorite).answer().await.status, 200);
-    wait_until_all_report(&pair, true).await;
+    wait_until_statuses_are_current(&pair, true).await;
     let find_in_feed = || async {
         let feed = read_statuses(&pair, WITH_STATUSES[0]).await.body;
         let listeners = feed["listeners"].as_array()?.iter();
@@ -173,7 +173,7 @@ async fn without_presence_the_last_known_statuses_are_marked_as_such() {
     assert_eq!(before["is_online"], true, "{before}");
 
     run_dev(&["kill", "presence"]).await;
-    wait_until_all_report(&pair, false).await;
+    wait_until_statuses_are_current(&pair, false).await;
     let after = find_in_feed().await.expect("still there, as last known");
     assert_eq!(after, before);
     let favorites = read_statuses(&pair, "/favorites").await.body;
@@ -185,7 +185,7 @@ async fn without_presence_the_last_known_statuses_are_marked_as_such() {
     assert_eq!(own.answer().await.status, 503);
 
     run_dev(&["start", "presence"]).await;
-    wait_until_all_report(&pair, true).await;
+    wait_until_statuses_are_current(&pair, true).await;
 }
 
 #[tokio::test]

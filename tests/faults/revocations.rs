@@ -104,11 +104,11 @@ async fn flushing_redis_makes_no_revoked_token_valid() {
 async fn without_auth_redis_decides_and_without_both_every_token_is_refused() {
     let _stack = lock_stack().await;
     let app = connect_app().await;
-    let (kept_user, deleted_user) = (
+    let (kept_user, logged_out_user) = (
         app.sign_up(UserRole::User).await,
         app.sign_up(UserRole::User).await,
     );
-    log_out(&app, &deleted_user).await;
+    log_out(&app, &logged_out_user).await;
     run_dev(&["kill", "auth"]).await;
     run_dev(&["kill", "redis"]).await;
     wait_for("the last answer of auth to be too old", || async {
@@ -117,7 +117,7 @@ async fn without_auth_redis_decides_and_without_both_every_token_is_refused() {
     })
     .await;
     assert_eq!(
-        load_own_profile(&app, &deleted_user).await.status,
+        load_own_profile(&app, &logged_out_user).await.status,
         401,
         "from memory"
     );
@@ -127,7 +127,7 @@ async fn without_auth_redis_decides_and_without_both_every_token_is_refused() {
         (load_own_profile(&app, &kept_user).await.status == 200).then_some(())
     })
     .await;
-    assert_eq!(load_own_profile(&app, &deleted_user).await.status, 401);
+    assert_eq!(load_own_profile(&app, &logged_out_user).await.status, 401);
     run_dev(&["start", "auth"]).await;
 }
 

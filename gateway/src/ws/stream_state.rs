@@ -271,6 +271,14 @@ mod tests {
         EventStreamState::new("e".to_owned(), stream_seq, CancellationToken::new())
     }
 
+    fn listener_status(user_id: i64, version: i64) -> Event {
+        status(user_id, version, true)
+    }
+
+    fn user_status(user_id: i64, version: i64) -> Event {
+        status(user_id, version, false)
+    }
+
     fn status(user_id: i64, version: i64, is_listener: bool) -> Event {
         let at = timestamp(DateTime::from_timestamp(1_700_000_000, 0).expect("valid"));
         Event {
@@ -312,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_has_the_fields_of_the_contract() {
         let stream = stream(4);
-        push(&stream, 5, &status(2, 1, true));
+        push(&stream, 5, &listener_status(2, 1));
         let expected = json!({
             "type": "status_change",
             "data": {
@@ -339,10 +347,10 @@ mod tests {
     #[tokio::test]
     async fn the_feed_reports_listeners_and_former_listeners_only() {
         let stream = stream(0);
-        push(&stream, 1, &status(1, 1, false));
+        push(&stream, 1, &user_status(1, 1));
         assert!(messages(&stream, SocketChannel::Feed, 0).is_empty());
-        push(&stream, 2, &status(1, 2, true));
-        push(&stream, 3, &status(1, 3, false));
+        push(&stream, 2, &listener_status(1, 2));
+        push(&stream, 3, &user_status(1, 3));
         let in_feed = messages(&stream, SocketChannel::Feed, 0);
         assert_eq!(in_feed[0]["type"], LISTENER_OFFLINE);
     }
@@ -350,20 +358,20 @@ mod tests {
     #[tokio::test]
     async fn an_unverified_listener_leaves_the_feed_until_a_change_after_the_verification() {
         let stream = stream(0);
-        push(&stream, 1, &status(1, 1, true));
+        push(&stream, 1, &listener_status(1, 1));
         stream.unverified.set(1, false);
-        let event = status(1, 1, true);
+        let event = listener_status(1, 1);
         let Some(Kind::StatusChanged(last)) = &event.kind else {
             panic!("a status");
         };
         stream.push_departure(1, &event, last);
-        push(&stream, 2, &status(1, 2, true));
+        push(&stream, 2, &listener_status(1, 2));
         let departure = messages(&stream, SocketChannel::Feed, 0);
         assert_eq!(departure.len(), 1);
         assert_eq!(departure[0]["type"], LISTENER_OFFLINE);
         assert_eq!(departure[0]["seq"], seq_of_event(1) + 1);
         stream.unverified.set(1, true);
-        push(&stream, 3, &status(1, 3, true));
+        push(&stream, 3, &listener_status(1, 3));
         let change = messages(&stream, SocketChannel::Feed, seq_of_event(2));
         assert_eq!(change[0]["type"], "listener_busy");
     }
@@ -371,12 +379,12 @@ mod tests {
     #[tokio::test]
     async fn heartbeats_are_numbered_between_events() {
         let stream = stream(0);
-        push(&stream, 7, &status(1, 1, false));
+        push(&stream, 7, &user_status(1, 1));
         let heartbeats = SignsOfLife {
-            statuses: vec![status(1, 1, false), status(2, 1, false)],
+            statuses: vec![user_status(1, 1), user_status(2, 1)],
         };
         stream.push_heartbeats(&heartbeats);
-        push(&stream, 8, &status(3, 1, false));
+        push(&stream, 8, &user_status(3, 1));
         let seqs: Vec<_> = messages(&stream, SocketChannel::Presence, 0)
             .iter()
             .map(|message| message["seq"].as_u64().expect("a number"))

@@ -161,9 +161,10 @@ async fn broadcast(nats: &async_nats::Client, rows: &[HeartbeatStatusRow]) {
 }
 
 fn live_event(row: &HeartbeatStatusRow) -> Event {
+    let came_online = false;
     Event {
         version: row.version,
         happened_at: Some(timestamp(row.last_seen)),
-        kind: Some(heartbeat_event(row, false)),
+        kind: Some(heartbeat_event(row, came_online)),
     }
 }

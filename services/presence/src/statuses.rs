@@ -140,7 +140,7 @@ impl StatusService {
             not_recorded.extend(round.iter().map(|heartbeat| heartbeat.user_id));
             for row in user_status::record_heartbeats(&mut tx, &round, now).await? {
                 if row.came_online {
-                    let event = heartbeat_event(&row, true);
+                    let event = heartbeat_event(&row, row.came_online);
                     events.push((row.user_id, row.version, event));
                 }
                 recorded.insert(row.user_id, row);

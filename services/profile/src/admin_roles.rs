@@ -17,7 +17,8 @@ pub async fn grant_admin(
     let mut tx = db.begin().await?;
     let user = require_user(&mut tx, phone).await?;
     if user_roles::grant(&mut tx, user.user_id, UserRole::Admin, now).await? {
-        record_change(&mut tx, user.user_id, true, operator, now).await?;
+        let is_active = true;
+        record_change(&mut tx, user.user_id, is_active, operator, now).await?;
     }
     tx.commit().await?;
     Ok(user)
@@ -33,7 +34,8 @@ pub async fn revoke_admin(
     let mut tx = db.begin().await?;
     let user = require_user(&mut tx, phone).await?;
     if user_roles::revoke(&mut tx, user.user_id, UserRole::Admin).await? {
-        record_change(&mut tx, user.user_id, false, operator, now).await?;
+        let is_active = false;
+        record_change(&mut tx, user.user_id, is_active, operator, now).await?;
     }
     tx.commit().await?;
     Ok(user)

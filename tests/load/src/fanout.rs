@@ -171,7 +171,7 @@ impl ChangeLedger {
         self.entries.get(usize::try_from(index).ok()?)
     }
 
-    fn micros(&self, at: Instant) -> u64 {
+    fn micros_since_start(&self, at: Instant) -> u64 {
         u64::try_from((at - self.started_at).as_micros()).unwrap_or(u64::MAX)
     }
 
@@ -186,7 +186,7 @@ impl ChangeLedger {
             return;
         };
         if let Some(entry) = self.entry(user_id, wait_time) {
-            let now = self.micros(Instant::now());
+            let now = self.micros_since_start(Instant::now());
             entry.last_received_at.fetch_max(now, Ordering::Relaxed);
             entry.received.fetch_add(1, Ordering::Relaxed);
         }
@@ -239,7 +239,7 @@ impl SocketAudience {
                 let entry = ledger
                     .entry(user_id, wait_time)
                     .context("a change of this half")?;
-                let committed_at = ledger.micros(committed);
+                let committed_at = ledger.micros_since_start(committed);
                 entry.committed_at.store(committed_at, Ordering::Relaxed);
                 Ok::<_, anyhow::Error>(())
             });
@@ -287,7 +287,8 @@ impl SocketAudience {
             latency.record(received_at.saturating_sub(committed_at))?;
             last = last.max(received_at);
         }
-        let took = last.saturating_sub(self.ledger.micros(started_at)) as f64 / 1_000_000.0;
+        let took =
+            last.saturating_sub(self.ledger.micros_since_start(started_at)) as f64 / 1_000_000.0;
         Ok(DeliveryFigures {
             delivered_a_second: (total * self.size) as f64 / took,
             latency,

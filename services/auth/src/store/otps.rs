@@ -39,8 +39,8 @@ pub enum OtpResendOutcome {
     Fresh,
 }
 
-/// Makes `fresh` the active password, unless the phone has had too many, or its prefix, the client's
-/// address or the whole platform.
+/// Makes `fresh` the active password, unless the phone, its prefix, the client's address or the platform has
+/// reached a limit of messages.
 pub async fn request(
     redis: &Pool,
     phone: &PhoneNumber,

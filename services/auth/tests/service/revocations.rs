@@ -39,7 +39,7 @@ async fn list(
     page.expect("listed")
 }
 
-fn users(page: &TokenRevocationPage) -> Vec<i64> {
+fn user_ids(page: &TokenRevocationPage) -> Vec<i64> {
     let revocations = page.revocations.iter();
     revocations.map(|(_, revoked)| revoked.user_id).collect()
 }
@@ -50,10 +50,10 @@ async fn expired_revocations_are_neither_listed_nor_stored() {
     for (user_id, lifetime_secs) in [(1, 0), (2, 1)] {
         insert(&database, &user_revocation(user_id, lifetime_secs)).await;
     }
-    assert_eq!(users(&list(&database, None, 0).await), [2]);
+    assert_eq!(user_ids(&list(&database, None, 0).await), [2]);
     let purge = |later| revocations::purge(&database.app, now() + TimeDelta::seconds(later));
     assert_eq!(purge(0).await.expect("purged"), 1);
-    assert_eq!(users(&list(&database, None, 0).await), [2]);
+    assert_eq!(user_ids(&list(&database, None, 0).await), [2]);
     assert_eq!(purge(1).await.expect("purged"), 1);
 }
 
@@ -65,13 +65,13 @@ async fn a_revocation_committed_late_is_in_the_next_answer() {
     revoked.expect("kept");
     insert(&database, &user_revocation(2, 60)).await;
     let first = list(&database, None, 0).await;
-    assert_eq!(users(&first), [2]);
+    assert_eq!(user_ids(&first), [2]);
     slow.commit().await.expect("committed");
 
     let next = list(&database, Some(first.as_of), 0).await;
-    assert_eq!(users(&next), [1, 2]);
+    assert_eq!(user_ids(&next), [1, 2]);
     let long_after = first.as_of + TimeDelta::minutes(1);
-    assert!(users(&list(&database, Some(long_after), 0).await).is_empty());
+    assert!(user_ids(&list(&database, Some(long_after), 0).await).is_empty());
 }
 
 #[tokio::test]

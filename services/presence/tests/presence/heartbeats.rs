@@ -17,7 +17,9 @@ use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::timestamp;
 use tonic::{Code, Request};
 
-use crate::{ASHA, NOBODY, Presence, RAVI, answer, refusal, registered, status_of};
+use crate::{
+    ASHA, NOBODY, OFFLINE, ONLINE, Presence, RAVI, answer, refusal, registered, status_of,
+};
 
 #[tokio::test]
 async fn a_heartbeat_moves_last_seen_and_puts_an_offline_user_online() {
@@ -65,7 +67,7 @@ async fn concurrent_heartbeats_and_changes_lose_nothing() {
             let logout_at = presence.now() + TimeDelta::seconds(round);
             let (alive, offline, ()) = tokio::join!(
                 presence.heartbeat(ASHA),
-                presence.set_session(ASHA, false, logout_at),
+                presence.set_session(ASHA, OFFLINE, logout_at),
                 presence.begin_call(round, &[RAVI, ASHA]),
             );
             alive.expect("stored");
@@ -221,7 +223,7 @@ async fn the_event_of_a_logout_ends_its_sessions_like_the_request() {
     // The login of another session has overtaken it.
     presence.advance_clock(10);
     let now = presence.now();
-    presence.set_session(ASHA, true, now).await.expect("in");
+    presence.set_session(ASHA, ONLINE, now).await.expect("in");
     presence
         .handle_event_at(1, now - TimeDelta::seconds(1), logout)
         .await;

@@ -29,6 +29,8 @@ use tonic::{Request, Response, Status};
 const ASHA: i64 = 1;
 const RAVI: i64 = 2;
 const NOBODY: i64 = 404;
+const ONLINE: bool = true;
+const OFFLINE: bool = false;
 
 /// Presence without its network: the gRPC service and the event handler, with their own database and clock.
 struct Presence {

@@ -8,7 +8,7 @@ use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::timestamp;
 use tonic::{Code, Request};
 
-use crate::{ASHA, NOBODY, Presence, RAVI, Refusal, answer, refusal, registered};
+use crate::{ASHA, NOBODY, ONLINE, Presence, RAVI, Refusal, answer, refusal, registered};
 
 async fn update(
     presence: &Presence,
@@ -55,7 +55,7 @@ async fn a_registration_creates_an_offline_status() {
 async fn a_login_may_arrive_before_the_registration() {
     let presence = Presence::start().await;
     let login_at = presence.now();
-    let online = presence.set_session(ASHA, true, login_at).await;
+    let online = presence.set_session(ASHA, ONLINE, login_at).await;
     let online = online.expect("made");
     assert_eq!(
         (online.username.as_str(), online.is_online),
@@ -84,7 +84,7 @@ async fn a_login_that_arrives_after_its_logout_changes_nothing() {
         ..LoggedOut::default()
     };
     presence.handle_event(0, Kind::LoggedOut(logout)).await;
-    let answered = presence.set_session(ASHA, true, login_at).await;
+    let answered = presence.set_session(ASHA, ONLINE, login_at).await;
     assert!(!answered.expect("answered").is_online);
     presence.handle_event_at(0, login_at, logged_in(ASHA)).await;
     let asha = presence.status(ASHA).await.expect("known");
@@ -121,7 +121,7 @@ async fn a_deleted_user_is_not_created_again() {
     let unknown_user = refusal(Code::NotFound, "user_not_found");
     assert_eq!(presence.status(ASHA).await.expect_err("gone"), unknown_user);
     assert_eq!(presence.heartbeat(ASHA).await, Ok(vec![ASHA]));
-    let late = presence.set_session(ASHA, true, presence.now()).await;
+    let late = presence.set_session(ASHA, ONLINE, presence.now()).await;
     assert_eq!(late.expect_err("gone"), unknown_user);
     assert!(presence.status(RAVI).await.expect("known").is_busy);
 }
@@ -166,7 +166,7 @@ async fn calls_stay_paused_until_the_user_takes_them_again() {
     presence.heartbeat(ASHA).await.expect("known");
     presence.begin_call(7, &[ASHA, RAVI]).await;
     presence.end_call(7, &[ASHA, RAVI]).await;
-    let login = presence.set_session(ASHA, true, presence.now()).await;
+    let login = presence.set_session(ASHA, ONLINE, presence.now()).await;
     assert!(!login.expect("logged in").takes_calls());
     presence.advance_clock(3_600);
     presence.sweeper.run_now().await.expect("swept");

@@ -9,7 +9,7 @@ use talktime_profile::jobs::feed_check::FeedConsistencyCheck;
 use talktime_profile::peers::FeedSourceClients;
 use talktime_proto::access::v1::Workload;
 
-use crate::events::status;
+use crate::events::{BUSY, FREE, OFFLINE, ONLINE, status};
 use crate::feed::{first_page, list_page};
 use crate::{TestProfile, require_variable};
 
@@ -87,7 +87,7 @@ async fn a_newer_status_than_that_of_the_source_stays() {
     let profile = TestProfile::start().await;
     profile.execute(RESTART_IDS).await;
     let asha = profile.register("asha", "listener").await.user_id;
-    profile.apply_event(7, status(asha, true, false)).await;
+    profile.apply_event(7, status(asha, ONLINE, FREE)).await;
     // Presence does not know the listener, and its answer is older than the event.
     let checked = profile.feed_check().rebuild().await.expect("rebuilt");
     assert_eq!(checked.statuses, 0);
@@ -108,7 +108,7 @@ async fn only_a_lasting_difference_is_repaired() {
     let comparison = check.run_once(grace);
     let event = async {
         tokio::time::sleep(grace / 2).await;
-        profile.apply_event(1, status(asha, false, true)).await;
+        profile.apply_event(1, status(asha, OFFLINE, BUSY)).await;
     };
     let (checked, ()) = tokio::join!(comparison, event);
     assert_eq!(checked.expect("compared").totals, 0);

@@ -97,7 +97,7 @@ impl ModelWorker {
         self.operations += 1;
         match self.rng.random_range(0..100) {
             0..12 => self.recharge().await,
-            12..16 => self.give().await,
+            12..16 => self.give_bonus().await,
             16..46 => self.charge().await,
             46..62 => self.charge_many().await,
             62..70 => self.void().await,
@@ -109,7 +109,7 @@ impl ModelWorker {
     }
 
     async fn recharge(&mut self) {
-        let (user_id, coins) = (self.caller(), self.rng.random_range(1..400));
+        let (user_id, coins) = (self.pick_caller(), self.rng.random_range(1..400));
         let idempotency = Some(self.key("recharge"));
         let recharge = RechargeRequest {
             user_id,
@@ -129,8 +129,8 @@ impl ModelWorker {
         assert_eq!(balance, self.model.add_coins(user_id, coins));
     }
 
-    async fn give(&mut self) {
-        let (user_id, coins) = (self.caller(), self.rng.random_range(1..50));
+    async fn give_bonus(&mut self) {
+        let (user_id, coins) = (self.pick_caller(), self.rng.random_range(1..50));
         let idempotency = Some(self.key("give"));
         let bonus = CoinBonusGrant {
             user_id,
@@ -305,7 +305,7 @@ impl ModelWorker {
         );
     }
 
-    fn caller(&mut self) -> i64 {
+    fn pick_caller(&mut self) -> i64 {
         self.model.callers[self.rng.random_range(0..CALLERS)]
     }
 

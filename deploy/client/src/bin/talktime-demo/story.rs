@@ -210,9 +210,9 @@ async fn miss_call(setup: &mut DemoSetup) -> Result<i64> {
         socket,
         ..
     } = setup;
-    expect_status(socket, listener, true).await?;
+    expect_busy(socket, listener, true).await?;
     app.cancel_call(caller, call_id).await?.into_body()?;
-    expect_status(socket, listener, false).await?;
+    expect_busy(socket, listener, false).await?;
     let after = load_coins(app, caller).await?;
     ensure_equal("coins after the missed call", after, before)?;
     let missed = app.list_missed_calls(listener).await?.into_body()?;
@@ -252,7 +252,7 @@ async fn accept_call(setup: &mut DemoSetup) -> Result<DemoCall> {
             listener.username
         ),
     );
-    expect_status(socket, listener, true).await?;
+    expect_busy(socket, listener, true).await?;
     print_step(
         "busy",
         &format!("the socket reports {} as busy", listener.username),
@@ -311,7 +311,7 @@ async fn end_call(setup: &mut DemoSetup, call: &DemoCall, minutes_min: i64) -> R
         "receipt",
         &format!("minutes: {minutes}; {spent} coins spent; ₹{earned} for the listener"),
     );
-    expect_status(socket, listener, false).await?;
+    expect_busy(socket, listener, false).await?;
     print_step(
         "free",
         &format!("the socket reports {} as free", listener.username),
@@ -340,7 +340,7 @@ async fn end_call(setup: &mut DemoSetup, call: &DemoCall, minutes_min: i64) -> R
     Ok(())
 }
 
-async fn expect_status(socket: &mut AppSocket, user: &AppUser, is_busy: bool) -> Result<()> {
+async fn expect_busy(socket: &mut AppSocket, user: &AppUser, is_busy: bool) -> Result<()> {
     let description = if is_busy {
         "busy status"
     } else {
