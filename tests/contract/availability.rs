@@ -99,7 +99,7 @@ async fn sockets_show_that_a_listener_takes_no_calls() {
     let watcher = app.sign_up(UserRole::User).await;
     let mut presence = app.open_socket("/ws/presence", &watcher).await;
     let mut feed = app.open_socket("/ws/feed", &watcher).await;
-    let is_availability = |r#type: &'static str, is_available: bool| {
+    let is_status = |r#type: &'static str, is_available: bool| {
         let user_id = listener.user_id;
         move |message: &Value| {
             message["type"] == r#type
@@ -108,21 +108,15 @@ async fn sockets_show_that_a_listener_takes_no_calls() {
         }
     };
     set_status(&app, &listener, json!({"accepting_calls": false})).await;
-    let paused =
-        presence.receive_matching("paused", WAIT_MAX, is_availability("status_change", false));
+    let paused = presence.receive_matching("paused", WAIT_MAX, is_status("status_change", false));
     let paused = paused.await.expect("a status");
     assert_eq!(paused["data"]["is_online"], true, "{paused}");
     assert_eq!(paused["data"]["is_busy"], false, "{paused}");
-    let in_feed =
-        feed.receive_matching("paused", WAIT_MAX, is_availability("listener_busy", false));
+    let in_feed = feed.receive_matching("paused", WAIT_MAX, is_status("listener_busy", false));
     in_feed.await.expect("the feed shows it as busy");
 
     set_status(&app, &listener, json!({"accepting_calls": true})).await;
-    let resumed = feed.receive_matching(
-        "resumed",
-        WAIT_MAX,
-        is_availability("listener_available", true),
-    );
+    let resumed = feed.receive_matching("resumed", WAIT_MAX, is_status("listener_available", true));
     resumed.await.expect("available again");
 }
 

@@ -247,7 +247,8 @@ impl ProfileService for ProfileGrpcApi {
             .add_favorite(user_id, listener_id)
             .await;
         added.map_err(status_of)?;
-        Ok(lists::favorite_response(true))
+        let is_favorited = true;
+        Ok(lists::favorite_response(is_favorited))
     }
 
     async fn remove_favorite(
@@ -264,7 +265,8 @@ impl ProfileService for ProfileGrpcApi {
             .remove_favorite(user_id, listener_id)
             .await;
         removed.map_err(status_of)?;
-        Ok(lists::favorite_response(false))
+        let is_favorited = false;
+        Ok(lists::favorite_response(is_favorited))
     }
 
     async fn check_favorite(

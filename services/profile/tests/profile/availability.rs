@@ -9,7 +9,15 @@ use tonic::{Code, Request};
 use crate::feed::{first_page, list_page, try_list_page, usernames_of};
 use crate::{Refusal, TestProfile, UNKNOWN_USER, into_result, refusal};
 
-fn online(user_id: i64, accepting_calls: bool) -> Kind {
+fn accepting_status(user_id: i64) -> Kind {
+    online_status(user_id, true)
+}
+
+fn paused_status(user_id: i64) -> Kind {
+    online_status(user_id, false)
+}
+
+fn online_status(user_id: i64, accepting_calls: bool) -> Kind {
     Kind::StatusChanged(StatusChanged {
         user_id,
         is_online: true,
@@ -37,8 +45,8 @@ async fn a_listener_who_pauses_calls_is_online_and_not_available() {
     let profile = TestProfile::start().await;
     let paused = profile.register("paused", "listener").await.user_id;
     let free = profile.register("free", "listener").await.user_id;
-    profile.apply_event(1, online(paused, false)).await;
-    profile.apply_event(1, online(free, true)).await;
+    profile.apply_event(1, paused_status(paused)).await;
+    profile.apply_event(1, accepting_status(free)).await;
 
     let all = list_page(&profile, first_page(0)).await;
     assert_eq!(
@@ -61,7 +69,7 @@ async fn a_listener_who_pauses_calls_is_online_and_not_available() {
     let counts = (stats.online_listeners, stats.busy_listeners);
     assert_eq!((counts, stats.available_listeners), ((2, 1), 1));
 
-    profile.apply_event(2, online(paused, true)).await;
+    profile.apply_event(2, accepting_status(paused)).await;
     assert_eq!(list_page(&profile, first_page(0)).await.available_count, 2);
 }
 
@@ -70,7 +78,7 @@ async fn a_favourite_who_pauses_calls_is_not_available() {
     let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     let asha = profile.register("asha", "listener").await.user_id;
-    profile.apply_event(1, online(asha, false)).await;
+    profile.apply_event(1, paused_status(asha)).await;
     let favorite = pb::FavoriteRequest {
         user_id: ravi,
         listener_id: asha,
