@@ -136,7 +136,7 @@ class Overlay:
                 yield f"{owner}: is given a token for the Kubernetes API"
             for container in spec.get("initContainers", []) + spec["containers"]:
                 serves = workload["kind"] not in ("Job", "Pod")
-                for problem in self._container(container, serves):
+                for problem in self._container(container, serves=serves):
                     yield f"{owner}, container {container['name']}: {problem}"
 
     def _container(self, container, serves):
@@ -374,13 +374,13 @@ class Overlay:
             migration = {**process, COMPONENT: "migration"}
             peers = self.source.peers(client)
             for server, labels in servers.items():
-                yield from self._edge(process, labels, GRPC_PORT, server in peers)
-                yield from self._edge(migration, labels, GRPC_PORT, False)
+                yield from self._edge(process, labels, GRPC_PORT, is_needed=server in peers)
+                yield from self._edge(migration, labels, GRPC_PORT, is_needed=False)
             sections = {name.partition("__")[0] for name in self.source.settings(client)}
             for store, (section, port) in STORES.items():
-                yield from self._edge(process, {STORE: store}, port, section in sections)
+                yield from self._edge(process, {STORE: store}, port, is_needed=section in sections)
                 migrates = store == "postgres" and "DATABASE" in sections
-                yield from self._edge(migration, {STORE: store}, port, migrates)
+                yield from self._edge(migration, {STORE: store}, port, is_needed=migrates)
 
     def identities(self):
         """Each process has a certificate that names it alone, mounted where it reads it; and exactly the services

@@ -227,7 +227,8 @@ async fn run_end_script(
         .await?)
 }
 
-/// Whether a refresh token can still be used: its session is open, and it is the latest of it.
+/// Whether a refresh token can still be used: its session is open, and it is the latest token of
+/// the session.
 pub async fn is_usable(redis: &Pool, user_id: i64, refresh_jti: Uuid) -> Result<bool, AuthError> {
     let key = keys::refresh_token(user_id, refresh_jti);
     Ok(redis.exists(key).await?)
