@@ -23,11 +23,11 @@ pub(crate) enum PaymentAlert {
     ForeignCurrency,
     /// Another payment paid its order.
     Surplus,
-    /// Its order is not here, or left with its buyer's account.
+    /// Its order is unknown, or was deleted with its buyer's account.
     UnknownOrder,
     /// It was reported for another order before.
     OtherOrder,
-    /// The wallet cannot take what it would bring.
+    /// The wallet cannot take the coins that it would bring.
     Refused,
 }
 

@@ -7,7 +7,7 @@ use talktime_kit::{Error, ErrorKind};
 
 use super::call_type::CallType;
 
-/// Returns the badge for the seconds that a listener talked on the day before.
+/// A badge, which a listener gets by the time that they talked on the day before.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Badge {
     /// The badge of every listener without a higher one.

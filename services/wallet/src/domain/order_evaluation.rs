@@ -13,7 +13,7 @@ pub const CURRENCY: &str = "INR";
 /// A payment whose money arrived, with everything that is known to have gone back of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CapturedPayment {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub payment_id: String,
     /// The sum that was paid, in the smallest unit of its currency.
     pub amount: i64,

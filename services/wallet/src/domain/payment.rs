@@ -119,7 +119,7 @@ pub fn method_name(word: Option<&str>) -> Option<&'static str> {
 /// An order for coins and its current state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PaymentOrder {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: String,
     pub user_id: i64,
     /// The name of the provider that takes the payment.

@@ -35,7 +35,7 @@ pub struct RechargeOutcome {
 /// The payment that credits an order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CreditedPayment<'a> {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub(super) payment_id: &'a str,
     /// The price that it pays for the coins.
     pub(super) price_paise: i64,

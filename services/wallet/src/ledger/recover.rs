@@ -21,7 +21,7 @@ const OPENED_BEFORE_STORED_MAX: TimeDelta = TimeDelta::hours(1);
 /// An order is lost for at most as long as a database can go back: the longest time that backups are kept.
 const RESTORED_BACK_MAX: TimeDelta = TimeDelta::days(30);
 /// All requests to the provider together take no longer; a second run sends the rest.
-const ASKING_MAX: Duration = Duration::from_hours(1);
+const LOOKUPS_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Orders that the provider knows and the database does not.
 #[derive(Clone, Debug)]
@@ -137,7 +137,7 @@ impl WalletLedger {
     /// rounds come to an end.
     async fn look_up_all(&self, now: DateTime<Utc>) -> Result<RecoveredOrders, WalletError> {
         let mut recovered = RecoveredOrders::default();
-        let deadline = Instant::now() + ASKING_MAX;
+        let deadline = Instant::now() + LOOKUPS_TIMEOUT;
         while Instant::now() < deadline {
             let round = self.reconcile_due(now).await?;
             if round.looked_up == 0 {

@@ -5,7 +5,7 @@ use talktime_kit::db::{PgConnection, allow_full_scans};
 use super::journal_totals::journal_totals;
 use super::{audits, chains};
 
-/// Coins that a deleted account left behind and that nothing has claimed since.
+/// Sums the coins that a deleted account left behind and that nothing has claimed since.
 pub async fn sum_forfeited_coins(
     connection: &mut PgConnection,
     owner_id: i64,
@@ -23,7 +23,7 @@ pub async fn sum_forfeited_coins(
     .await
 }
 
-/// Wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
+/// Finds wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
 /// books are right.
 pub async fn find_mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(concat!(
@@ -40,7 +40,7 @@ pub async fn find_mismatched_wallets(connection: &mut PgConnection) -> sqlx::Res
     .await
 }
 
-/// Wallets whose history does not add up to their coins or to what they ever earned: a line is
+/// Finds wallets whose history does not add up to their coins or to what they ever earned: a line is
 /// missing, made up or changed.
 pub async fn find_mismatched_histories(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
@@ -97,7 +97,7 @@ pub async fn find_mismatched_lines(connection: &mut PgConnection) -> sqlx::Resul
     .await
 }
 
-/// Wallets whose held or paid-out rupees are not what their withdrawals add up to.
+/// Finds wallets whose held or paid-out rupees are not what their withdrawals add up to.
 pub async fn find_mismatched_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH asked AS (

@@ -60,7 +60,7 @@ pub struct CoinPurchaseTotals {
 /// An order that is to be inserted.
 #[derive(Clone, Debug)]
 pub struct NewPaymentOrder<'a> {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: &'a str,
     pub user_id: i64,
     /// The provider's name.
@@ -101,7 +101,7 @@ const DOUBLINGS_MAX: i32 = 10;
 /// An order that is due to be looked up at the provider.
 #[derive(Clone, Debug, FromRow)]
 pub struct DuePaymentOrder {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: String,
     pub created_at: DateTime<Utc>,
     /// Whether it is credited.
@@ -146,7 +146,7 @@ pub async fn insert(
     expect_rows(&result, 1, "wallet.payment_orders", order.order_id)
 }
 
-/// An order by the provider's id of it, not locked.
+/// Finds an order by its id at the provider, without locking it.
 pub async fn find(
     connection: &mut PgConnection,
     order_id: &str,
@@ -157,7 +157,7 @@ pub async fn find(
         .await
 }
 
-/// The order that a payment of the sandbox pays, not locked.
+/// Finds the order that a payment of the sandbox pays, without locking it.
 pub async fn find_by_payment(
     connection: &mut PgConnection,
     payment_id: &str,
