@@ -139,14 +139,14 @@ async fn a_stopping_gateway_closes_sockets_so_that_clients_reconnect() {
 
 #[tokio::test]
 async fn the_expiry_of_a_token_closes_its_socket() {
-    let lasts = Duration::from_secs(3);
+    let lifetime = Duration::from_secs(3);
     let auth = start_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "3")]).await;
     let replica = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let person = app.log_in_at(&replica.app, &person).await;
     let (mut socket, _) = open(&replica.app, "/ws/feed", &person).await;
-    let error = socket.receive_type("error", lasts + CLOSED_WITHIN).await;
+    let error = socket.receive_type("error", lifetime + CLOSED_WITHIN).await;
     assert_eq!(error.expect("an error")["data"]["code"], "AUTH_FAILED");
     assert_eq!(
         socket

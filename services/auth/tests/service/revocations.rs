@@ -134,7 +134,7 @@ async fn new_revocations_are_found_by_index() {
         .await
         .expect("analyzed");
     let newest = list(&database, None, 0).await.as_of;
-    let used = || async {
+    let count_index_scans = || async {
         let page = list(&database, Some(newest), 0).await;
         assert!(page.revocations.len() < 100, "only the latest");
         sqlx::query_scalar::<_, i64>(
@@ -145,7 +145,7 @@ async fn new_revocations_are_found_by_index() {
         .expect("counted")
     };
     // Often enough for Postgres to have settled on a plan.
-    let settled = async { while used().await < 20 {} };
+    let settled = async { while count_index_scans().await < 20 {} };
     let waited = tokio::time::timeout(Duration::from_secs(15), settled).await;
     waited.expect("the index is used each time");
 }

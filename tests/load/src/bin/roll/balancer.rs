@@ -56,7 +56,7 @@ impl GatewayBalancer {
         })
     }
 
-    /// Returns the next gateway that is ready.
+    /// Returns the next gateway that is ready, or simply the next one while none is ready.
     pub(crate) fn app(&self) -> &ApiClient {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.gateways.len();
