@@ -17,7 +17,7 @@ async fn start(pair: &CallPair, body: Value) -> ApiAnswer {
 }
 
 #[tokio::test]
-async fn a_call_from_ring_to_receipt() {
+async fn a_call_from_start_to_receipt() {
     let pair = CallPair::sign_up().await;
     let body = json!({
         "listener_id": pair.listener.user_id, "call_type": "audio", "estimated_duration_minutes": 5,

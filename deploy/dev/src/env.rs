@@ -83,12 +83,12 @@ pub(crate) fn service_variables(
     let variables = variables
         .into_iter()
         .map(|(key, value)| (format!("{prefix}{key}"), value));
-    Ok(variables.chain([worker_threads()]).collect())
+    Ok(variables.chain([worker_threads_variable()]).collect())
 }
 
-/// Returns the number of worker threads. All processes share this machine, where a thread for each core in
+/// Returns the variable that limits worker threads, with its value. All processes share this machine, where a thread for each core in
 /// each of a dozen processes would mostly cause context switches.
-fn worker_threads() -> (String, String) {
+fn worker_threads_variable() -> (String, String) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / 4).max(1);
     ("TOKIO_WORKER_THREADS".to_owned(), threads.to_string())

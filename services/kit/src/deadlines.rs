@@ -3,7 +3,8 @@
 //! A process that is gone closes its sockets, and its callers learn it at once. One that is frozen, or whose
 //! packets are dropped, does neither: without a deadline its callers wait until TCP gives up after a quarter of
 //! an hour. So each wait ends by one of these bounds, the connection that it used is discarded, and
-//! `missed_deadlines_total` counts it by peer. `ARCHITECTURE.md` has the table of all of them.
+//! `missed_deadlines_total` counts it by peer. `docs/architecture/operations.md` has the table of
+//! all bounds.
 
 use std::fmt;
 use std::time::Duration;
