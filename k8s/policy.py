@@ -34,6 +34,8 @@ QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 # Relays media for thousands of ports, which needs the network of its node.
 RELAY = "DaemonSet turn"
 AGENT_PREFIX = "TALKTIME_RELAY_AGENT__"
+# By which a grace period must exceed the longest drain.
+GRACE_MARGIN_MS = 5000
 # For people, Jobs, and Postgres itself.
 SPARE_CONNECTIONS = 20
 
@@ -176,8 +178,9 @@ class Overlay:
             if scaled.count(name) != 1:
                 yield f"{name}: has {scaled.count(name)} autoscalers instead of 1"
             values = self.values(template["spec"]["containers"][0])
+            # First requests and then background tasks end by the deadline; the rest is a margin.
             drain_ms = int(values["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(values["SHUTDOWN__DEADLINE_MS"])
-            if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + 5000:
+            if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + GRACE_MARGIN_MS:
                 yield f"{name}: a drain may take {drain_ms} ms, longer than the grace period"
             for probe in ("startupProbe", "livenessProbe"):
                 requested = template["spec"]["containers"][0][probe].get("httpGet")

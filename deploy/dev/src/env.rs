@@ -86,8 +86,8 @@ pub(crate) fn service_variables(
     Ok(variables.chain([worker_threads_variable()]).collect())
 }
 
-/// Returns the variable that limits worker threads, with its value. All processes share this machine, where a thread for each core in
-/// each of a dozen processes would mostly cause context switches.
+/// Returns the variable that limits worker threads, with its value. All processes share this machine, where a
+/// thread for each core in each of a dozen processes would mostly cause context switches.
 fn worker_threads_variable() -> (String, String) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / 4).max(1);
