@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_of_different_workspaces_do_not_share_a_folder() {
+    fn two_stacks_do_not_share_a_folder() {
         let dev = open_data_dir(&DevStack::new(StackName::Dev));
         let test = open_data_dir(&DevStack::new(StackName::Test));
         assert_ne!(dev, test);
