@@ -40,7 +40,7 @@ pub enum KeyRotationMode {
 }
 
 impl SigningKeyRotation {
-    /// The keys in `db`, under these rules.
+    /// Prepares the steps of a rotation of the keys in `db`, which last as long as `config` says.
     pub fn new(db: DatabasePool, config: &TokenSigningConfig) -> anyhow::Result<Self> {
         Ok(Self {
             db,

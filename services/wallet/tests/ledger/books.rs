@@ -28,7 +28,8 @@ pub(crate) struct TestBooks {
     pub(crate) clock: Clock,
 }
 
-/// No limits, but that two admins must agree above a hundred rupees.
+/// No limits, except that two admins must agree above a hundred rupees, and that a change of bank details delays
+/// payouts for a day.
 pub(crate) fn terms() -> WalletTerms {
     WalletTerms {
         rate_card: RateCard::default(),
