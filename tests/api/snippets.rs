@@ -302,7 +302,6 @@ async fn the_page_about_exports() {
     run("export.md").await;
 }
 
-/// Each page of examples must be run by a test.
 #[test]
 fn every_page_has_a_test() {
     let run = [

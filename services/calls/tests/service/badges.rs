@@ -196,8 +196,8 @@ async fn one_replica_assigns_badges_once() {
         (Badge::Basic, 11 * 3_600)
     );
     assert_eq!(standing.next_threshold_hours, Some(3));
-    let anew = badges.assign_badges(Some(day(24))).await.expect("given");
-    assert_eq!(anew.counts, [0, 1, 1, 2]);
+    let reassigned = badges.assign_badges(Some(day(24))).await.expect("given");
+    assert_eq!(reassigned.counts, [0, 1, 1, 2]);
 }
 
 #[tokio::test]
