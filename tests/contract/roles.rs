@@ -60,11 +60,11 @@ async fn granting_and_revoking_the_admin_role_is_audited() {
 async fn nobody_gives_themselves_a_role() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let wish = json!({"roles": ["admin"], "role": "admin", "bio": "Hello"});
+    let body = json!({"roles": ["admin"], "role": "admin", "bio": "Hello"});
     let changed = app
         .put("/users/me")
         .as_user(&person)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await;
     assert_eq!(changed.status, 200, "{changed:?}");

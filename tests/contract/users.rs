@@ -218,10 +218,10 @@ async fn every_field_rule_of_a_profile_holds() {
 async fn one_of_twenty_concurrent_changes_to_one_name_succeeds() {
     let app = connect_app().await;
     let people = join_all((0..20).map(|_| app.sign_up(UserRole::User))).await;
-    let wish = json!({"username": random_username("wish")});
+    let body = json!({"username": random_username("name")});
     let answers = people.iter().map(|person| {
         let request = app.put("/users/me").as_user(person);
-        request.json(&wish).answer()
+        request.json(&body).answer()
     });
     let answers = join_all(answers).await;
     let changed = answers.iter().filter(|answer| answer.status == 200).count();

@@ -191,7 +191,7 @@ async fn freeze_under_calls(component: &str, silence: Duration) {
     let frozen_at = Instant::now();
     let hang_up = async {
         let ended = ending.end_at(&ending.pair.app).await;
-        // An end that is answered in time is of that time, and one that is not, of its request's.
+        // An end that is answered counts from its answer, and any other from its request.
         let is_answered = ended.status == 200;
         let hung_up_at = if is_answered {
             Instant::now()

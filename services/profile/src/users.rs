@@ -159,7 +159,7 @@ impl UserService {
             update.terms_version.as_deref(),
             user.terms_version.as_deref(),
         )?;
-        if self.refuse_external_images && user.is_given_image(&update) {
+        if self.refuse_external_images && user.gets_new_image(&update) {
             return Err(ProfileError::ExternalImage);
         }
         if !user.apply(update, now)? {

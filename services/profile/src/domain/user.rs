@@ -139,7 +139,7 @@ impl UserProfileUpdate {
 impl User {
     /// Returns whether the update sets an image that the user does not have yet. Apps often send back the whole
     /// profile, so the present image does not count.
-    pub fn is_given_image(&self, update: &UserProfileUpdate) -> bool {
+    pub fn gets_new_image(&self, update: &UserProfileUpdate) -> bool {
         let image_url = update.profile_image_url.as_deref();
         image_url.is_some_and(|url| !url.is_empty())
             && image_url != self.profile_image_url.as_deref()
