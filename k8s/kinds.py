@@ -1,4 +1,4 @@
-"""Small questions about objects of Kubernetes."""
+"""Helpers that read objects of Kubernetes."""
 
 
 def matches(selector, labels):

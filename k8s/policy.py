@@ -1,4 +1,4 @@
-"""What must hold of an overlay beyond its schemas. Each check yields sentences about what does not."""
+"""Checks an overlay beyond its schemas. Each check yields a sentence for each violation."""
 
 import re
 import subprocess
@@ -9,21 +9,21 @@ import yaml
 import restores
 import values
 from kinds import matches
-from settings import Source, fits
+from settings import Source, can_be_read_as
 
 PROCESSES = ["auth", "profile", "presence", "wallet", "calls", "verification", "gateway"]
 NAME = "app.kubernetes.io/name"
 COMPONENT = "app.kubernetes.io/component"
 STORE = "talktime/store"
 GRPC_PORT = 7100
-# The section of the configuration that says where a store is, and its port.
+# The section of the configuration that has the address of a store, and its port.
 STORES = {
     "postgres": ("DATABASE", 5432),
     "nats": ("NATS", 4222),
     "redis": ("REDIS", 6379),
     "s3": ("S3", 8333),
 }
-# Settings that send a process beyond the cluster, when their value is like this.
+# Settings that let a process leave the cluster when their value matches.
 OUTSIDE = {
     "OTP_DELIVERY": "sms",
     "PAYMENTS__PROVIDER": "razorpay",
@@ -34,36 +34,38 @@ QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 # Relays media for thousands of ports, which needs the network of its node.
 RELAY = "DaemonSet turn"
 AGENT_PREFIX = "TALKTIME_RELAY_AGENT__"
+# By which a grace period must exceed the longest drain.
+GRACE_MARGIN_MS = 5000
 # For people, Jobs, and Postgres itself.
 SPARE_CONNECTIONS = 20
 
 
 def problems(repository, overlay, documents):
-    """Everything that is wrong with an overlay."""
-    found = Overlay(repository, overlay, documents)
+    """Returns all problems of an overlay."""
+    loaded = Overlay(repository, overlay, documents)
     checks = [
-        found.containers,
-        found.deployments,
-        found.disruptions,
-        found.services,
-        found.references,
-        found.settings,
-        found.relays,
-        found.edges,
-        found.identities,
-        found.world,
-        found.proxies,
-        found.connections,
-        found.runbooks,
+        loaded.containers,
+        loaded.deployments,
+        loaded.disruptions,
+        loaded.services,
+        loaded.references,
+        loaded.settings,
+        loaded.relays,
+        loaded.edges,
+        loaded.identities,
+        loaded.world,
+        loaded.proxies,
+        loaded.connections,
+        loaded.runbooks,
     ]
     return [problem for check in checks for problem in check()] + [
-        *restores.job_problems(found),
-        *values.problems(found),
+        *restores.job_problems(loaded),
+        *values.problems(loaded),
     ]
 
 
 def headings(page):
-    """What links into a page end in: its headings in small letters with hyphens."""
+    """The anchors of a page: its headings in small letters with hyphens."""
     titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
@@ -85,7 +87,7 @@ class Overlay:
         return next((d for d in self.of(kind) if d["metadata"]["name"] == name), None)
 
     def _secrets(self):
-        """The names of all Secrets that will be there, and their keys where they can be known."""
+        """The names of all Secrets that will exist, and their keys where they are known."""
         secrets = {}
         for secret in self.of("ExternalSecret"):
             spec = secret["spec"]
@@ -120,26 +122,27 @@ class Overlay:
         return self.named("Deployment", f"talktime-{process}")
 
     def containers(self):
-        """Restricted, bounded, and probed where they serve."""
+        """Containers are restricted, have limits, and have probes where they serve."""
         for workload, pod in self.pods():
             owner = f"{workload['kind']} {workload['metadata']['name']}"
             spec = pod["spec"]
             security = spec.get("securityContext", {})
             if not security.get("runAsNonRoot") or "seccompProfile" not in security:
-                yield f"{owner}: runs as anybody, or without a seccomp profile"
+                yield f"{owner}: may run as root, or has no seccomp profile"
             shared = {field for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)}
             if shared - ({"hostNetwork"} if owner == RELAY else set()) or any(
                 "hostPath" in volume for volume in spec.get("volumes", [])
             ):
-                yield f"{owner}: shares what is the node's"
+                yield f"{owner}: shares namespaces or folders of the node"
             if spec.get("automountServiceAccountToken") is not False:
                 yield f"{owner}: is given a token for the Kubernetes API"
             for container in spec.get("initContainers", []) + spec["containers"]:
                 serves = workload["kind"] not in ("Job", "Pod")
-                for problem in self._container(container, serves):
+                for problem in self._container(container, serves=serves):
                     yield f"{owner}, container {container['name']}: {problem}"
 
     def _container(self, container, serves):
+        """A container is restricted and bounded, and has all probes if it serves."""
         security = container.get("securityContext", {})
         if security.get("runAsNonRoot") is False or security.get("runAsUser") == 0:
             yield "runs as root"
@@ -151,20 +154,20 @@ class Overlay:
             yield "has capabilities"
         for kind in ("requests", "limits"):
             if container.get("resources", {}).get(kind, {}).keys() != {"cpu", "memory"}:
-                yield f"has not the {kind} of CPU and memory"
+                yield f"has no {kind} of CPU and memory"
             for quantity in container.get("resources", {}).get(kind, {}).values():
                 if not QUANTITY.fullmatch(str(quantity)):
                     yield f"{quantity} is no quantity"
         tag = container["image"].rpartition("/")[2].partition(":")[2]
         if "@sha256:" not in container["image"] and tag in ("", "latest"):
-            yield f"image {container['image']} is whatever is newest"
+            yield f"image {container['image']} has no fixed version"
         if serves:
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 if probe not in container:
                     yield f"has no {probe}"
 
     def deployments(self):
-        """Each scaled, and given the time that its drain takes."""
+        """Every Deployment has an autoscaler, and a grace period longer than its drain."""
         running = {d["metadata"]["labels"][NAME] for d in self.of("Deployment")}
         if running != set(PROCESSES):
             yield f"Deployments of {sorted(running)}, and not of all processes"
@@ -173,33 +176,35 @@ class Overlay:
             template = deployment["spec"]["template"]
             scaled = [h["spec"]["scaleTargetRef"]["name"] for h in self.of("HorizontalPodAutoscaler")]
             if scaled.count(name) != 1:
-                yield f"{name}: has not one autoscaler"
+                yield f"{name}: has {scaled.count(name)} autoscalers instead of 1"
             values = self.values(template["spec"]["containers"][0])
+            # First requests and then background tasks end by the deadline; the rest is a margin.
             drain_ms = int(values["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(values["SHUTDOWN__DEADLINE_MS"])
-            if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + 5000:
+            if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + GRACE_MARGIN_MS:
                 yield f"{name}: a drain may take {drain_ms} ms, longer than the grace period"
             for probe in ("startupProbe", "livenessProbe"):
-                asked = template["spec"]["containers"][0][probe].get("httpGet")
-                if asked != {"path": "/livez", "port": "ops"}:
-                    yield f"{name}: its {probe} asks {asked}"
+                requested = template["spec"]["containers"][0][probe].get("httpGet")
+                if requested != {"path": "/livez", "port": "ops"}:
+                    yield f"{name}: its {probe} requests {requested}"
 
     def disruptions(self):
-        """Whatever has replicas has one budget of disruptions."""
+        """Every workload with replicas has one disruption budget."""
         budgets = [b["spec"]["selector"] for b in self.of("PodDisruptionBudget")]
         for workload in self.of("Deployment", "StatefulSet"):
             labels = workload["spec"]["template"]["metadata"]["labels"]
             has_replicas = workload["kind"] == "Deployment" or workload["spec"]["replicas"] > 1
-            if sum(matches(selector, labels) for selector in budgets) != int(has_replicas):
-                yield f"{workload['metadata']['name']}: has not one disruption budget"
+            count, expected = sum(matches(selector, labels) for selector in budgets), int(has_replicas)
+            if count != expected:
+                yield f"{workload['metadata']['name']}: has {count} disruption budgets instead of {expected}"
 
     def services(self):
-        """Each leads to pods that serve, on ports that they have."""
+        """Every Service leads to pods that serve, on ports that they have."""
         for service in self.of("Service"):
             name = service["metadata"]["name"]
             selector = {"matchLabels": service["spec"]["selector"]}
             chosen = [(w, p) for w, p in self.pods() if matches(selector, p["metadata"]["labels"])]
             if not chosen:
-                yield f"Service {name}: leads nowhere"
+                yield f"Service {name}: selects no pod"
             for workload, pod in chosen:
                 if workload["kind"] == "Job":
                     yield f"Service {name}: leads to {workload['metadata']['name']}"
@@ -210,7 +215,7 @@ class Overlay:
                         yield f"Service {name}: no port {port['targetPort']}"
 
     def references(self):
-        """Every ConfigMap and Secret that a pod names is there."""
+        """Every ConfigMap and Secret that a pod names exists."""
         for workload, pod in self.pods():
             owner = f"{workload['kind']} {workload['metadata']['name']}"
             for volume in pod["spec"].get("volumes", []):
@@ -235,17 +240,17 @@ class Overlay:
                         yield f"{owner}: there is no {key['key']} in a Secret {key['name']}"
 
     def values(self, container):
-        """What a process is told: values from ConfigMaps, and None for what comes from a Secret."""
-        told = {}
+        """Returns the variables of a container by name: values from ConfigMaps, and None for those from a Secret."""
+        variables = {}
         for source in container["envFrom"]:
             if "configMapRef" in source:
-                told.update(self.named("ConfigMap", source["configMapRef"]["name"]).get("data", {}))
+                variables.update(self.named("ConfigMap", source["configMapRef"]["name"]).get("data", {}))
             else:
-                told.update(dict.fromkeys(self.secrets.get(source["secretRef"]["name"], ())))
-        return told
+                variables.update(dict.fromkeys(self.secrets.get(source["secretRef"]["name"], ())))
+        return variables
 
     def settings(self):
-        """Every variable is a setting of its process and of its type; what has no default is set."""
+        """Every variable is a setting of its process and of its type; a setting without default is set."""
         for workload, pod in self.pods():
             labels = pod["metadata"]["labels"]
             container = pod["spec"]["containers"][0]
@@ -260,21 +265,21 @@ class Overlay:
             if "env" in container:
                 yield f"{owner}: has variables besides those of ConfigMaps and Secrets"
             settings = self.source.settings(labels[NAME])
-            told = self.values(container)
-            yield from (f"{owner}: {name} is no setting" for name in told.keys() - settings.keys())
+            configured = self.values(container)
+            yield from (f"{owner}: {name} is no setting" for name in configured.keys() - settings.keys())
             for name, setting in settings.items():
-                if setting.required and name not in told:
+                if setting.required and name not in configured:
                     yield f"{owner}: {name} has no default and is not set"
-            for name, value in told.items():
-                if value is not None and name in settings and not fits(value, settings[name].kind):
+            for name, value in configured.items():
+                if value is not None and name in settings and not can_be_read_as(value, settings[name].kind):
                     yield f"{owner}: {name}: {value} is no {settings[name].kind}"
                 if name.startswith("PEERS__"):
                     yield from (f"{owner}: {name}: {p}" for p in self._peer(name, value))
             if workload["kind"] == "Deployment":
-                yield from (f"{owner}: {p}" for p in self._folders(container, settings, told))
+                yield from (f"{owner}: {p}" for p in self._folders(container, settings, configured))
 
     def relays(self):
-        """The agent beside each relay is told its settings, and speaks to the relay of its own pod."""
+        """The agent of each relay has all its settings, and connects to the relay of its own pod."""
         relay = self.named("DaemonSet", "turn")
         if not relay:
             return
@@ -283,19 +288,19 @@ class Overlay:
         agent = containers["relay-agent"]
         if agent["command"] != ["talktime-calls", "relay-agent"]:
             yield f"{RELAY}: its agent runs {agent['command']}"
-        told = self.values(agent)
+        configured = self.values(agent)
         for variable in agent["env"]:
             if variable["name"].startswith(AGENT_PREFIX):
-                told[variable["name"].removeprefix(AGENT_PREFIX)] = variable["value"]
+                configured[variable["name"].removeprefix(AGENT_PREFIX)] = variable["value"]
         if {source["prefix"] for source in agent["envFrom"]} != {AGENT_PREFIX}:
             yield f"{RELAY}: its agent has another prefix"
         settings = self.source.agent_settings()
-        yield from (f"{RELAY}: {name} is no setting" for name in told.keys() - settings.keys())
+        yield from (f"{RELAY}: {name} is no setting" for name in configured.keys() - settings.keys())
         for name, setting in settings.items():
-            if setting.required and name not in told:
+            if setting.required and name not in configured:
                 yield f"{RELAY}: {name} has no default and is not set"
-            elif name in told and not fits(told[name], setting.kind):
-                yield f"{RELAY}: {name}: {told[name]} is no {setting.kind}"
+            elif name in configured and not can_be_read_as(configured[name], setting.kind):
+                yield f"{RELAY}: {name}: {configured[name]} is no {setting.kind}"
         relay_env = {variable["name"]: variable.get("value") for variable in containers["coturn"]["env"]}
         expected = {
             "RELAY__CONSOLE": f"127.0.0.1:{relay_env['TURN_CONSOLE_PORT']}",
@@ -303,18 +308,18 @@ class Overlay:
             "REDIS__URL": f"redis://127.0.0.1:{relay_env['TURN_REDIS_PORT']}",
         }
         for name, value in expected.items():
-            if told.get(name) != value:
-                yield f"{RELAY}: {name} is {told.get(name)}, and the relay is at {value}"
+            if configured.get(name) != value:
+                yield f"{RELAY}: {name} is {configured.get(name)}, and the relay is at {value}"
         grace_ms = pod["terminationGracePeriodSeconds"] * 1000
-        drain_ms = int(told["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(told["SHUTDOWN__DEADLINE_MS"])
+        drain_ms = int(configured["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(configured["SHUTDOWN__DEADLINE_MS"])
         if grace_ms < drain_ms or grace_ms < int(relay_env["TURN_DRAIN_SECS"]) * 1000:
             yield f"{RELAY}: a drain may take longer than the grace period"
 
-    def _folders(self, container, settings, told):
+    def _folders(self, container, settings, configured):
         """Folders and files of a process are on volumes: its root is read-only, and the image has no settings."""
         mounted = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
         for name, setting in settings.items():
-            path = told.get(name)
+            path = configured.get(name)
             is_file = name.endswith("_FILE")
             if setting.kind != "PathBuf" or (is_file and path is None):
                 continue
@@ -322,6 +327,7 @@ class Overlay:
                 yield f"{name} is {path}, where no volume is"
 
     def _peer(self, name, value):
+        """The address of a peer is that of its Service."""
         address = urlsplit(value)
         if address.hostname != f"talktime-{name.removeprefix('PEERS__').lower()}":
             yield f"{value} is another process"
@@ -344,19 +350,19 @@ class Overlay:
         )
 
     def _edge(self, client, server, port, is_needed):
-        """An edge is open at both of its ends if it is needed, and at neither if not."""
+        """Network policies open a needed edge at both of its ends, and any other at neither."""
         ends = {
             "egress": self._policy_allows("egress", "to", client, server, port),
             "ingress": self._policy_allows("ingress", "from", server, client, port),
         }
         for end, is_open in ends.items():
             if is_open != is_needed:
-                what = "closed" if is_needed else "open"
-                who = f"{client[NAME]} ({client[COMPONENT]}) to {server.get(NAME) or server[STORE]}"
-                yield f"network policies: {who}: {end} is {what}"
+                state = "closed" if is_needed else "open"
+                edge = f"{client[NAME]} ({client[COMPONENT]}) to {server.get(NAME) or server[STORE]}"
+                yield f"network policies: {edge}: {end} is {state}"
 
     def edges(self):
-        """Who may reach whom is who needs whom, by the configuration that each process has."""
+        """Network policies let a process reach exactly the peers and stores that its configuration names."""
         closed = [
             p for p in self.of("NetworkPolicy")
             if p["spec"]["podSelector"] == {} and set(p["spec"]["policyTypes"]) == {"Ingress", "Egress"}
@@ -371,17 +377,17 @@ class Overlay:
             migration = {**process, COMPONENT: "migration"}
             peers = self.source.peers(client)
             for server, labels in servers.items():
-                yield from self._edge(process, labels, GRPC_PORT, server in peers)
-                yield from self._edge(migration, labels, GRPC_PORT, False)
+                yield from self._edge(process, labels, GRPC_PORT, is_needed=server in peers)
+                yield from self._edge(migration, labels, GRPC_PORT, is_needed=False)
             sections = {name.partition("__")[0] for name in self.source.settings(client)}
             for store, (section, port) in STORES.items():
-                yield from self._edge(process, {STORE: store}, port, section in sections)
+                yield from self._edge(process, {STORE: store}, port, is_needed=section in sections)
                 migrates = store == "postgres" and "DATABASE" in sections
-                yield from self._edge(migration, {STORE: store}, port, migrates)
+                yield from self._edge(migration, {STORE: store}, port, is_needed=migrates)
 
     def identities(self):
-        """Each process has a certificate that names it alone, mounted where it reads it; and whoever it may call has
-        declared it as a caller.
+        """Each process has a certificate that names it alone, mounted where it reads it; and exactly the services
+        that it calls declare it as a caller.
         """
         for process in PROCESSES:
             certificate = self.named("Certificate", f"talktime-{process}")
@@ -391,7 +397,7 @@ class Overlay:
             if spec.get("dnsNames") != [f"{process}.talktime.internal"]:
                 yield f"{process}: clients do not find it at {spec.get('dnsNames')}"
             if not self.named("Issuer", spec.get("issuerRef", {}).get("name")):
-                yield f"{process}: nobody issues its certificate"
+                yield f"{process}: no Issuer issues its certificate"
             yield from self._mounted_identity(process, spec.get("secretName"))
             peers, declared = self.source.peers(process), self.source.declared_servers(process)
             yield from (f"{process} calls {peer}, which declares no method for it" for peer in sorted(peers - declared))
@@ -407,11 +413,11 @@ class Overlay:
             yield f"{process}: its certificate is not mounted at {folder}"
 
     def world(self):
-        """Who reaches what is outside the cluster is who is told to, and nobody else."""
+        """Exactly the processes whose settings name an outside address may leave the cluster."""
         for process in PROCESSES:
             deployment = self.server(process)
-            told = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
-            needed = any(re.fullmatch(wanted, told.get(name) or "") for name, wanted in OUTSIDE.items())
+            configured = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
+            needed = any(re.fullmatch(wanted, configured.get(name) or "") for name, wanted in OUTSIDE.items())
             is_open = any(
                 any("ipBlock" in peer for peer in rule.get("to", [{"ipBlock": "anybody"}]))
                 for policy in self.of("NetworkPolicy")
@@ -422,27 +428,27 @@ class Overlay:
                 yield f"network policies: {process} to the world is {'open' if is_open else 'closed'}"
 
     def proxies(self):
-        """Behind a route the gateway knows its clients by what the proxies say."""
-        told = self.values(self.server("gateway")["spec"]["template"]["spec"]["containers"][0])
-        if self.of("HTTPRoute") and not told.get("HTTP__TRUSTED_PROXIES"):
+        """A gateway behind a route takes the addresses of its clients from the trusted proxies."""
+        configured = self.values(self.server("gateway")["spec"]["template"]["spec"]["containers"][0])
+        if self.of("HTTPRoute") and not configured.get("HTTP__TRUSTED_PROXIES"):
             yield "talktime-gateway: takes the proxies before it for its clients"
 
     def connections(self):
         """Postgres takes as many connections as all replicas may hold at once, during a roll too."""
-        held = 0
+        held_max = 0
         for scaler in self.of("HorizontalPodAutoscaler"):
             deployment = self.named("Deployment", scaler["spec"]["scaleTargetRef"]["name"])
             values = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
             surge = deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
             replicas = scaler["spec"]["maxReplicas"] + surge
-            held += replicas * int(values.get("DATABASE__MAX_CONNECTIONS", 0))
+            held_max += replicas * int(values.get("DATABASE__MAX_CONNECTIONS", 0))
         for cluster in self.of("Cluster"):
-            taken = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
-            if held + SPARE_CONNECTIONS > taken:
-                yield f"replicas may hold {held} connections, and Postgres takes {taken}"
+            accepted = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+            if held_max + SPARE_CONNECTIONS > accepted:
+                yield f"replicas may hold {held_max} connections, and Postgres takes {accepted}"
 
     def runbooks(self):
-        """Every alert says what to do: under a heading of a page that is there."""
+        """Every alert links to an existing heading of a runbook."""
         for rules in self.of("PrometheusRule"):
             for rule in (r for group in rules["spec"]["groups"] for r in group["rules"]):
                 if "alert" in rule:

@@ -1,8 +1,8 @@
 """The schemas of operators' resources, from Rust types that were generated from their definitions.
 
-No package registry has the definitions themselves. The crates of CRATES are made of them week by week: a
-file a resource, with every field, its name, its type, whether it must be there and which words it takes.
-What the types do not keep is not checked: patterns, ranges, rules across fields.
+No package registry has the definitions themselves. The crates in CRATES are generated from them every week, with one
+file for each resource: the name and type of every field, whether it is required, and the words that it accepts.
+Patterns, ranges and rules across fields are not in the types, and are not checked.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent.parent / ".dev/tools/k8s"
 SOURCES = TOOLS / "crates"
-# By the group of the API whose resources they have.
+# The crate and its version, by the group of the API whose resources it has.
 CRATES = {
     "barmancloud.cnpg.io": ("kcr_barmancloud_cnpg_io", "3.20260612.91212"),
     "cert-manager.io": ("kcr_cert_manager_io", "3.20260606.152110"),
@@ -34,7 +34,7 @@ path = "lib.rs"
 """
 
 COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
-ITEM = re.compile(r"^pub (?P<what>struct|enum) (?P<name>\w+) \{\n(?P<body>.*?)\n?^\}", re.DOTALL | re.MULTILINE)
+ITEM = re.compile(r"^pub (?P<keyword>struct|enum) (?P<name>\w+) \{\n(?P<body>.*?)\n?^\}", re.DOTALL | re.MULTILINE)
 FIELD = re.compile(r"(?:#\[serde\((?P<serde>[^\]]*)\)\]\s*)?pub (?:r#)?(?P<name>\w+): (?P<type>[^\n]+),\n")
 VARIANT = re.compile(r"(?:#\[serde\((?P<serde>[^\]]*)\)\]\s*)?(?:r#)?(?P<name>\w+),\n")
 RENAME = re.compile(r'rename = "([^"]*)"')
@@ -62,7 +62,7 @@ METADATA = {
 
 
 def fetch():
-    """Brings the source of the crates, and builds nothing."""
+    """Downloads the source of the crates, without building it."""
     shutil.rmtree(SOURCES, ignore_errors=True)
     SOURCES.mkdir(parents=True)
     wanted = "".join(f'{name} = "={version}"\n' for name, version in CRATES.values())
@@ -75,7 +75,7 @@ def fetch():
         shutil.copytree(manifests[name].parent / "src", SOURCES / name)
 
 
-def renamed(match):
+def outside_name(match):
     """The name that a field or a variant has outside Rust."""
     rename = RENAME.search(match["serde"] or "")
     return rename[1] if rename else match["name"]
@@ -88,28 +88,29 @@ class Types:
         self.items = {item["name"]: item for item in ITEM.finditer(COMMENT.sub("", source))}
 
     def schema(self, kind):
+        """Returns the schema of a Rust type."""
         if kind in SCALARS:
             return SCALARS[kind]
         generic = GENERIC.fullmatch(kind)
         if generic is None:
             return self._item(self.items[kind])
-        of = self.schema(generic[2])
+        inner = self.schema(generic[2])
         if generic[1] == "Vec":
-            return {"type": "array", "items": of}
-        return of if generic[1] == "Option" else {"type": "object", "additionalProperties": of}
+            return {"type": "array", "items": inner}
+        return inner if generic[1] == "Option" else {"type": "object", "additionalProperties": inner}
 
     def _item(self, item):
         body = item["body"] + "\n"
-        if item["what"] == "enum":
-            words = [renamed(variant) for variant in VARIANT.finditer(body)]
-            # A variant has a name, so numbers are words in Rust.
+        if item["keyword"] == "enum":
+            words = [outside_name(variant) for variant in VARIANT.finditer(body)]
+            # Rust has no numbers as variants, so that a number is a name there.
             return {"enum": words + [int(word) for word in words if word.isdigit()]}
         fields = list(FIELD.finditer(body))
         assert len(fields) == body.count("pub "), f"{item['name']} has a field of another shape"
         return {
             "type": "object",
-            "properties": {renamed(field): self.schema(field["type"]) for field in fields},
-            "required": [renamed(field) for field in fields if not field["type"].startswith("Option<")],
+            "properties": {outside_name(field): self.schema(field["type"]) for field in fields},
+            "required": [outside_name(field) for field in fields if not field["type"].startswith("Option<")],
             "additionalProperties": False,
         }
 
@@ -128,6 +129,7 @@ def schema(api_version, kind):
 
 
 def resource(spec):
+    """Returns the schema of a resource with this schema of its `spec`."""
     return {
         "type": "object",
         "properties": {"apiVersion": {}, "kind": {}, "metadata": METADATA, "spec": spec},

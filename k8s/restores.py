@@ -1,8 +1,8 @@
-"""What must hold of the overlays for restores: the drill writes nowhere, and the Job `restored` covers every service."""
+"""Checks the overlays for restores: the drill writes nowhere, and the Job `restored` covers every service."""
 
 import json
 
-# Auth is the last one: it deletes the stream in which the others look for what was lost.
+# Auth is the last one: it deletes the stream in which the others search for lost events.
 RESTORED_IN_ORDER = ["profile", "presence", "wallet", "calls", "verification", "auth"]
 KINDS_OF_A_DRILL = {"Namespace", "Cluster", "ObjectStore", "ExternalSecret", "NetworkPolicy"}
 KEYS_OF_A_DRILL = "postgres-backups-read-only"
@@ -13,7 +13,9 @@ def is_drill(overlay):
 
 
 def drill_problems(documents, production):
-    """Everything by which a drill could touch production: it has a database of its own, and only reads backups."""
+    """Yields a sentence for everything by which a drill could touch production: it has only a database of its own, and
+    only reads backups.
+    """
     for document in documents:
         owner = f"{document['kind']} {document['metadata']['name']}"
         if document["kind"] not in KINDS_OF_A_DRILL:
@@ -23,11 +25,11 @@ def drill_problems(documents, production):
         for host in hosts(production):
             if host in json.dumps(document):
                 yield f"{owner}: names production's host {host}"
-        yield from (f"{owner}: {problem}" for problem in writes(document))
+        yield from (f"{owner}: {problem}" for problem in drill_violations(document))
 
 
-def writes(document):
-    """The ways in which an object of Postgres writes to a bucket, or deletes from it."""
+def drill_violations(document):
+    """The ways in which an object of Postgres does not fit a drill: it writes to a bucket, or restores nothing."""
     spec = document.get("spec", {})
     if document["kind"] == "Cluster":
         for plugin in spec.get("plugins", []):
@@ -46,17 +48,18 @@ def writes(document):
 
 
 def namespace_of(document):
+    """Returns the namespace of an object, which for a namespace is itself."""
     metadata = document["metadata"]
     return metadata["name"] if document["kind"] == "Namespace" else metadata.get("namespace")
 
 
 def hosts(documents):
-    """The names under which the world reaches an overlay."""
+    """The host names of an overlay outside the cluster."""
     return {h for d in documents if d["kind"] == "HTTPRoute" for h in d["spec"].get("hostnames", [])}
 
 
 def job_problems(overlay):
-    """Where there is a Job `restored`: one container a service, in order, with the settings of its migration."""
+    """A Job `restored` has one container for each service, in order, with the settings of its migration."""
     job = overlay.named("Job", "restored")
     if not job:
         return

@@ -1,4 +1,4 @@
-"""What runbooks name is there: objects, labels, commands, settings, and what logs are searched for."""
+"""Checks that the objects, labels, commands, settings and log messages that runbooks name exist."""
 
 import re
 from functools import cache
@@ -18,27 +18,28 @@ LABELS_OF_OPERATORS = {"cnpg.io/cluster"}
 
 
 @cache
-def logged(repository):
+def read_source(repository):
     """All source of the processes, in one piece."""
     folders = [repository / "services", repository / "gateway"]
     return "\n".join(f.read_text() for folder in folders for f in folder.rglob("src/**/*.rs"))
 
 
 def problems(repository, overlay):
-    """Everything that a runbook names and that is not there."""
+    """Yields a sentence for everything that a runbook names and that does not exist."""
     for page in sorted((repository / "docs/runbooks").glob("*.md")):
         text = page.read_text()
         for block in BLOCK.findall(text):
-            yield from (f"{page.name}: {problem}" for problem in in_commands(block, overlay))
-            yield from (f"{page.name}: {problem}" for problem in in_searches(block, repository))
-        yield from (f"{page.name}: {problem}" for problem in in_settings(text, overlay.source))
+            yield from (f"{page.name}: {problem}" for problem in command_problems(block, overlay))
+            yield from (f"{page.name}: {problem}" for problem in search_problems(block, repository))
+        yield from (f"{page.name}: {problem}" for problem in setting_problems(text, overlay.source))
 
 
-def in_commands(block, overlay):
-    there = {(d["kind"].lower(), d["metadata"]["name"]) for d in overlay.documents}
+def command_problems(block, overlay):
+    """Yields a sentence for each object, label and command in a block that does not exist."""
+    existing = {(d["kind"].lower(), d["metadata"]["name"]) for d in overlay.documents}
     for listed, slashed, name in OBJECT.findall(block):
         kind = listed or slashed
-        if (kind, name) not in there | MADE_ELSEWHERE:
+        if (kind, name) not in existing | MADE_ELSEWHERE:
             yield f"there is no {kind} {name}"
     objects = [d["metadata"].get("labels", {}) for d in overlay.documents]
     labels = objects + [pod["metadata"]["labels"] for _, pod in overlay.pods()]
@@ -58,16 +59,18 @@ def has_command(repository, service, command):
     return any(re.search(rf"^    {variant}\b[,({{ ]", s.read_text(), re.MULTILINE) for s in sources)
 
 
-def in_searches(block, repository):
+def search_problems(block, repository):
+    """Yields a sentence for each message that a block searches in logs and that no process logs."""
     for pattern in SEARCHED.findall(block):
         for words in pattern.split("|"):
-            # A message may be folded, and Postgres has its own.
+            # A message may be folded in the source; this one is logged by Postgres.
             folded = re.escape(words).replace(r"\ ", r"(?: |\s*\\\s+)")
-            if words != "password authentication failed" and not re.search(folded, logged(repository)):
-                yield f"nobody logs '{words}'"
+            if words != "password authentication failed" and not re.search(folded, read_source(repository)):
+                yield f"no process logs '{words}'"
 
 
-def in_settings(text, source):
+def setting_problems(text, source):
+    """Yields a sentence for each variable that is no setting."""
     for found in SETTING.finditer(text):
         owners = [found["process"].lower()] if found["process"] else PROCESSES
         if not any(found["name"] in source.settings(owner) for owner in owners):

@@ -1,4 +1,4 @@
-"""What the schemas of Kubernetes and of the operators say against an object."""
+"""Validates objects against the schemas of Kubernetes and of the operators."""
 
 import jsonschema
 import kubernetes_validate
@@ -8,29 +8,29 @@ import resources
 KUBERNETES = "1.37"
 
 
-def invalid(document):
-    """What is wrong with an object: fields that nobody knows, too."""
+def schema_problems(document):
+    """Yields a as_sentence for each violation of the schema of an object; unknown fields are violations."""
     if document["apiVersion"].partition("/")[0] in resources.CRATES:
-        return of_operator(document)
-    return of_kubernetes(document)
+        return operator_schema_problems(document)
+    return kubernetes_schema_problems(document)
 
 
-def of_kubernetes(document):
+def kubernetes_schema_problems(document):
     try:
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
     except kubernetes_validate.SchemaNotFoundError:
         yield "there is no schema for it"
     except kubernetes_validate.ValidationError as error:
-        yield sentence(error)
+        yield as_sentence(error)
 
 
-def of_operator(document):
+def operator_schema_problems(document):
     schema = resources.schema(document["apiVersion"], document["kind"])
     if schema is None:
         yield "there is no schema for it"
     else:
-        yield from map(sentence, jsonschema.Draft202012Validator(schema).iter_errors(document))
+        yield from map(as_sentence, jsonschema.Draft202012Validator(schema).iter_errors(document))
 
 
-def sentence(error):
+def as_sentence(error):
     return f"{'.'.join(map(str, error.path))}: {error.message[:200]}"

@@ -27,7 +27,7 @@ class Setting:
 
 
 def structs_in(files):
-    """The structs that configuration is read into: name to whether all has defaults, and fields."""
+    """Returns the structs of settings by name: whether all fields have defaults, and the fields."""
     structs = {}
     for file in files:
         for struct in STRUCT.finditer(COMMENT.sub("", file.read_text())):
@@ -39,7 +39,7 @@ def structs_in(files):
     return structs
 
 
-# What the environment's reader makes of a text, whatever the setting's type: a number, a truth, a list.
+# Texts that are read from the environment as a number, a boolean or a list, whatever the setting's type.
 NOT_A_TEXT = re.compile(r"[+-]?\d+|[+-]?(\d+\.\d*|\.\d+)|true|false|\[.*\]", re.DOTALL)
 SHAPES = {
     **dict.fromkeys(["u16", "u32", "u64", "usize"], re.compile(r"\d+")),
@@ -48,7 +48,7 @@ SHAPES = {
 }
 
 
-def fits(value, kind):
+def can_be_read_as(value, kind):
     """Whether a value in the environment can be read as a setting's type."""
     if kind in ("String", "SecretString", "PathBuf"):
         return not NOT_A_TEXT.fullmatch(value)
@@ -58,6 +58,7 @@ def fits(value, kind):
 
 
 def leaves(structs, name, prefix="", required=True):
+    """Yields the settings of a struct, with those of nested structs."""
     has_defaults, fields = structs[name]
     for field, kind, has_default in fields:
         path = prefix + field.upper()
@@ -70,7 +71,7 @@ def leaves(structs, name, prefix="", required=True):
 
 
 class Source:
-    """The settings and peers of all processes, as their source has them."""
+    """The settings and peers of all processes, read from their source."""
 
     def __init__(self, repository):
         self.repository = repository
@@ -96,7 +97,7 @@ class Source:
         return {leaf.name: leaf for part in parts for leaf in leaves(structs, part)}
 
     def peers(self, process):
-        """The services that a process asks over gRPC."""
+        """The services that a process calls over gRPC."""
         _, fields = self._structs(process).get("PeerAddressConfig", (False, []))
         return {name for name, _, _ in fields}
 

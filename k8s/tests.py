@@ -1,4 +1,4 @@
-"""That the checks notice: each breaks one thing in production's overlay, and wants it named."""
+"""Tests of the checks: each breaks one thing in production's overlay, and expects a problem that names it."""
 
 import copy
 import unittest
@@ -10,7 +10,7 @@ import restores
 import runbooks
 import values
 from render import render
-from schemas import invalid
+from schemas import schema_problems
 
 K8S = Path(__file__).resolve().parent
 OVERLAY = K8S / "overlays/prod"
@@ -21,15 +21,15 @@ def overlay():
     return render(OVERLAY)
 
 
-def of(kind):
+def copy_of(kind):
     """A copy of the overlay's first object of a kind, to be broken."""
     return copy.deepcopy(next(document for document in overlay() if document["kind"] == kind))
 
 
-def at(document, path):
-    """What holds the last step of a path, and that step."""
-    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-    for step in way:
+def find_parent(document, path):
+    """Returns the object that contains the last step of a path, and that step."""
+    *parents, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    for step in parents:
         document = document[step]
     return document, last
 
@@ -49,34 +49,34 @@ class Schemas(unittest.TestCase):
     def test_a_misspelt_field_is_unknown_and_leaves_the_right_one_missing(self):
         for kind, path in self.REQUIRED.items():
             with self.subTest(kind):
-                document = of(kind)
-                holder, field = at(document, path)
-                holder[field + "z"] = holder.pop(field)
-                said = " ".join(invalid(document))
-                self.assertIn(f"'{field}z'", said)
-                self.assertIn(f"'{field}' is a required property", said)
+                document = copy_of(kind)
+                parent, field = find_parent(document, path)
+                parent[field + "z"] = parent.pop(field)
+                violations = " ".join(schema_problems(document))
+                self.assertIn(f"'{field}z'", violations)
+                self.assertIn(f"'{field}' is a required property", violations)
 
     def test_a_field_that_kubernetes_does_not_know_is_refused(self):
-        deployment = of("Deployment")
+        deployment = copy_of("Deployment")
         deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
-        self.assertIn("'readinesProbe' was unexpected", " ".join(invalid(deployment)))
+        self.assertIn("'readinesProbe' was unexpected", " ".join(schema_problems(deployment)))
 
     def test_a_value_of_another_type_is_refused(self):
         for kind, path in self.REQUIRED.items():
             with self.subTest(kind):
-                document = of(kind)
-                holder, field = at(document, path)
-                holder[field] = [7]
-                self.assertIn("[7] is not", " ".join(invalid(document)))
+                document = copy_of(kind)
+                parent, field = find_parent(document, path)
+                parent[field] = [7]
+                self.assertIn("[7] is not", " ".join(schema_problems(document)))
 
-    def test_a_word_that_is_none_of_those_allowed_is_refused(self):
-        document = of("ScheduledBackup")
+    def test_an_unknown_word_is_refused(self):
+        document = copy_of("ScheduledBackup")
         document["spec"]["method"] = "tape"
-        self.assertIn("'tape' is not one of", " ".join(invalid(document)))
+        self.assertIn("'tape' is not one of", " ".join(schema_problems(document)))
 
-    def test_a_kind_that_nobody_knows_is_refused(self):
-        self.assertEqual(list(invalid({**of("Cluster"), "kind": "Clster"})), ["there is no schema for it"])
-        self.assertEqual(list(invalid({**of("Service"), "kind": "Servce"})), ["there is no schema for it"])
+    def test_an_unknown_kind_is_refused(self):
+        self.assertEqual(list(schema_problems({**copy_of("Cluster"), "kind": "Clster"})), ["there is no schema for it"])
+        self.assertEqual(list(schema_problems({**copy_of("Service"), "kind": "Servce"})), ["there is no schema for it"])
 
 
 def named(documents, kind, name):
@@ -87,16 +87,16 @@ def pod(documents, workload="Deployment", name="talktime-wallet"):
     return named(documents, workload, name)["spec"]["template"]["spec"]
 
 
-def container(documents, **of):
-    return pod(documents, **of)["containers"][0]
+def container(documents, **workload):
+    return pod(documents, **workload)["containers"][0]
 
 
 def without(documents, kind, name):
     documents.remove(named(documents, kind, name))
 
 
-def told(documents, process):
-    """The settings that are a process's own."""
+def settings_of(documents, process):
+    """Returns the settings that only this process has."""
     return named(documents, "ConfigMap", f"config-{process}-")["data"]
 
 
@@ -115,31 +115,31 @@ RELAY = {"workload": "DaemonSet", "name": "turn"}
 
 
 class Policy(unittest.TestCase):
-    # What is broken, and what is said of it.
+    # Each breaks an object, and is named by this sentence.
     BROKEN = [
         (lambda d: container(d).pop("readinessProbe"), "has no readinessProbe"),
-        (lambda d: container(d)["resources"].pop("limits"), "has not the limits of CPU and memory"),
+        (lambda d: container(d)["resources"].pop("limits"), "has no limits of CPU and memory"),
         (
             lambda d: container(d)["securityContext"].update(readOnlyRootFilesystem=False),
             "may write to its root",
         ),
         (lambda d: container(d)["securityContext"].update(runAsUser=0), "runs as root"),
-        (lambda d: pod(d)["securityContext"].pop("runAsNonRoot"), "runs as anybody"),
-        (lambda d: pod(d).update(hostNetwork=True), "shares what is the node's"),
+        (lambda d: pod(d)["securityContext"].pop("runAsNonRoot"), "may run as root, or has no seccomp profile"),
+        (lambda d: pod(d).update(hostNetwork=True), "shares namespaces or folders of the node"),
         (
             lambda d: pod(d, workload="StatefulSet", name="nats").pop("securityContext"),
-            "StatefulSet nats: runs as",
+            "StatefulSet nats: may run as root",
         ),
-        (lambda d: container(d).update(image="talktime"), "is whatever is newest"),
+        (lambda d: container(d).update(image="talktime"), "has no fixed version"),
         (
             lambda d: without(d, "HorizontalPodAutoscaler", "talktime-calls"),
-            "talktime-calls: has not one autoscaler",
+            "talktime-calls: has 0 autoscalers instead of 1",
         ),
         (
             lambda d: without(d, "PodDisruptionBudget", "talktime-calls"),
-            "talktime-calls: has not one disruption budget",
+            "talktime-calls: has 0 disruption budgets instead of 1",
         ),
-        (lambda d: without(d, "PodDisruptionBudget", "redis"), "redis: has not one disruption budget"),
+        (lambda d: without(d, "PodDisruptionBudget", "redis"), "redis: has 0 disruption budgets instead of 1"),
         (lambda d: pod(d).update(terminationGracePeriodSeconds=30), "longer than the grace period"),
         (lambda d: without(d, "NetworkPolicy", "wallet"), "calls (server) to wallet: ingress is closed"),
         (lambda d: without(d, "NetworkPolicy", "nobody-speaks"), "no network policy denies by default"),
@@ -160,34 +160,34 @@ class Policy(unittest.TestCase):
             lambda d: named(d, "Certificate", "talktime-calls")["spec"].update(dnsNames=["calls"]),
             "calls: clients do not find it at ['calls']",
         ),
-        (lambda d: without(d, "Issuer", "talktime-identities"), "wallet: nobody issues its certificate"),
+        (lambda d: without(d, "Issuer", "talktime-identities"), "wallet: no Issuer issues its certificate"),
         (
             lambda d: pod(d)["volumes"][0]["secret"].update(secretName="talktime-calls-identity"),
             "wallet: its certificate is not mounted at /etc/talktime/identity",
         ),
         (
             lambda d: container(d)["livenessProbe"].update(httpGet={"path": "/readyz", "port": "ops"}),
-            "talktime-wallet: its livenessProbe asks {'path': '/readyz', 'port': 'ops'}",
+            "talktime-wallet: its livenessProbe requests {'path': '/readyz', 'port': 'ops'}",
         ),
         (lambda d: without(d, "ExternalSecret", "redis"), "there is no password in a Secret redis"),
-        (lambda d: told(d, "gateway").pop("HTTP__TRUSTED_PROXIES"), "takes the proxies before it for"),
-        (lambda d: told(d, "calls").update(MINUTE_SEC="60"), "MINUTE_SEC is no setting"),
-        (lambda d: told(d, "calls").update(MINUTE_SECS="a minute"), "MINUTE_SECS: a minute is no u32"),
-        (lambda d: told(d, "auth").update(SMS__ENTITY_ID="1101"), "SMS__ENTITY_ID: 1101 is no String"),
-        (lambda d: told(d, "calls").pop("PEERS__WALLET"), "PEERS__WALLET has no default and is not set"),
+        (lambda d: settings_of(d, "gateway").pop("HTTP__TRUSTED_PROXIES"), "takes the proxies before it for"),
+        (lambda d: settings_of(d, "calls").update(MINUTE_SEC="60"), "MINUTE_SEC is no setting"),
+        (lambda d: settings_of(d, "calls").update(MINUTE_SECS="a minute"), "MINUTE_SECS: a minute is no u32"),
+        (lambda d: settings_of(d, "auth").update(SMS__ENTITY_ID="1101"), "SMS__ENTITY_ID: 1101 is no String"),
+        (lambda d: settings_of(d, "calls").pop("PEERS__WALLET"), "PEERS__WALLET has no default and is not set"),
         (lambda d: container(d).update(env=[{"name": "X", "value": "1"}]), "has variables besides"),
         (
             lambda d: container(d, name="talktime-verification").pop("volumeMounts"),
             "UPLOADS__SPOOL_DIR is /spool, where no volume is",
         ),
-        (lambda d: pod(d, **RELAY).update(hostPID=True), "DaemonSet turn: shares what is the node's"),
+        (lambda d: pod(d, **RELAY).update(hostPID=True), "DaemonSet turn: shares namespaces or folders of the node"),
         (lambda d: pod(d, **RELAY).update(terminationGracePeriodSeconds=60), "turn: a drain may take"),
         (
-            lambda d: told(d, "relay-agent").update(RELAY__CONSOLE="127.0.0.1:1"),
+            lambda d: settings_of(d, "relay-agent").update(RELAY__CONSOLE="127.0.0.1:1"),
             "RELAY__CONSOLE is 127.0.0.1:1, and the relay is at 127.0.0.1:7304",
         ),
-        (lambda d: told(d, "relay-agent").pop("CALLS"), "turn: CALLS has no default and is not set"),
-        (lambda d: told(d, "relay-agent").update(CALL="x"), "turn: CALL is no setting"),
+        (lambda d: settings_of(d, "relay-agent").pop("CALLS"), "turn: CALLS has no default and is not set"),
+        (lambda d: settings_of(d, "relay-agent").update(CALL="x"), "turn: CALL is no setting"),
         (
             lambda d: named(d, "HorizontalPodAutoscaler", "talktime-auth")["spec"].update(maxReplicas=60),
             "connections, and Postgres takes 600",
@@ -202,14 +202,14 @@ class Policy(unittest.TestCase):
         ),
     ]
 
-    def test_what_is_broken_is_named(self):
-        for broken, sentence in self.BROKEN:
+    def test_each_violation_is_named(self):
+        for violate, sentence in self.BROKEN:
             with self.subTest(sentence):
                 documents = copy.deepcopy(overlay())
-                broken(documents)
+                violate(documents)
                 self.assertIn(sentence, " ".join(policy.problems(K8S.parent, OVERLAY, documents)))
 
-    def test_a_neighbour_that_nobody_needs_is_named(self):
+    def test_an_edge_that_no_process_needs_is_named(self):
         documents = copy.deepcopy(overlay())
         names = named(documents, "NetworkPolicy", "wallet")["spec"]["ingress"][0]["from"][0]["podSelector"]
         names["matchExpressions"][0]["values"].append("auth")
@@ -220,15 +220,15 @@ class Policy(unittest.TestCase):
 
 
 class Values(unittest.TestCase):
-    # A value that schemas accept, and what is said of it.
+    # Each sets a value that schemas accept, and is named by this sentence.
     BROKEN = [
         (
             lambda d: container(d)["readinessProbe"]["httpGet"].update(port="metrics"),
-            "talktime-wallet: its readinessProbe asks port metrics, which it has not",
+            "talktime-wallet: its readinessProbe uses port metrics, which it does not have",
         ),
         (
             lambda d: container(d)["livenessProbe"]["httpGet"].update(port=7101),
-            "talktime-wallet: its livenessProbe asks port 7101, which it has not",
+            "talktime-wallet: its livenessProbe uses port 7101, which it does not have",
         ),
         (
             lambda d: container(d)["resources"]["limits"].update(memory="512m"),
@@ -240,11 +240,11 @@ class Values(unittest.TestCase):
         ),
         (
             lambda d: named(d, "PodDisruptionBudget", "redis")["spec"].update(maxUnavailable=0),
-            "redis: no pod of it may ever be disrupted",
+            "redis: allows no disruption of any pod",
         ),
         (
             lambda d: named(d, "ScheduledBackup", "postgres-daily")["spec"].update(schedule="30 2 * * *"),
-            "postgres-daily: 30 2 * * * has not six fields",
+            "postgres-daily: 30 2 * * * does not have six fields",
         ),
         (
             lambda d: named(d, "Cluster", "postgres")["spec"]["postgresql"]["synchronous"].update(number=3),
@@ -280,29 +280,29 @@ class Values(unittest.TestCase):
         ),
     ]
 
-    def test_a_value_that_cannot_be_meant_is_named(self):
-        for broken, sentence in self.BROKEN:
+    def test_a_wrong_value_that_schemas_accept_is_named(self):
+        for violate, sentence in self.BROKEN:
             with self.subTest(sentence):
                 documents = copy.deepcopy(overlay())
-                broken(documents)
+                violate(documents)
                 found = values.problems(policy.Overlay(K8S.parent, OVERLAY, documents))
                 self.assertIn(sentence, " ".join(found))
 
     def test_a_number_where_the_operator_wants_text_is_refused(self):
-        document = of("Cluster")
+        document = copy_of("Cluster")
         document["spec"]["postgresql"]["parameters"]["max_connections"] = 600
-        self.assertIn("600 is not of type 'string'", " ".join(invalid(document)))
-        document = of("ConfigMap")
+        self.assertIn("600 is not of type 'string'", " ".join(schema_problems(document)))
+        document = copy_of("ConfigMap")
         document["data"] = {"MINUTE_SECS": 3}
-        self.assertIn("3 is not", " ".join(invalid(document)))
+        self.assertIn("3 is not", " ".join(schema_problems(document)))
 
 
 class Restores(unittest.TestCase):
-    # What is broken in the drill, and what is said of it.
+    # Each breaks the drill, and is named by this sentence.
     DRILL = [
         (
             lambda d: named(d, "Cluster", "postgres")["spec"].update(
-                plugins=of("Cluster")["spec"]["plugins"]
+                plugins=copy_of("Cluster")["spec"]["plugins"]
             ),
             "Cluster postgres: barman-cloud.cloudnative-pg.io writes to the bucket of postgres-backups",
         ),
@@ -316,9 +316,9 @@ class Restores(unittest.TestCase):
             ),
             "has other keys than postgres-backups-read-only",
         ),
-        (lambda d: d.append(of("ScheduledBackup")), "ScheduledBackup postgres-daily: a drill has only a database"),
-        (lambda d: d.append(of("HTTPRoute")), "names production's host talktime.example.com"),
-        (lambda d: d.append(of("Deployment")), "is in the namespace of production"),
+        (lambda d: d.append(copy_of("ScheduledBackup")), "ScheduledBackup postgres-daily: a drill has only a database"),
+        (lambda d: d.append(copy_of("HTTPRoute")), "names production's host talktime.example.com"),
+        (lambda d: d.append(copy_of("Deployment")), "is in the namespace of production"),
         (
             lambda d: named(d, "Cluster", "postgres")["spec"].update(bootstrap={"initdb": {}}),
             "Cluster postgres: restores nothing",
@@ -349,25 +349,25 @@ class Restores(unittest.TestCase):
     ]
 
     def test_what_lets_a_drill_touch_production_is_named(self):
-        for broken, sentence in self.DRILL:
+        for violate, sentence in self.DRILL:
             with self.subTest(sentence):
                 documents = render(K8S / "overlays/drill")
                 self.assertEqual([*restores.drill_problems(documents, overlay())], [])
-                broken(documents)
+                violate(documents)
                 self.assertIn(sentence, " ".join(restores.drill_problems(documents, overlay())))
 
     def test_what_is_broken_in_the_restored_production_is_named(self):
         restored = K8S / "overlays/prod-restored"
-        for broken, sentence in self.RESTORED:
+        for violate, sentence in self.RESTORED:
             with self.subTest(sentence):
                 documents = render(restored)
-                broken(documents)
+                violate(documents)
                 found = policy.Overlay(K8S.parent, restored, documents)
                 self.assertIn(sentence, " ".join(restores.job_problems(found)))
 
 
 class Runbooks(unittest.TestCase):
-    def test_what_is_not_there_is_named(self):
+    def test_missing_objects_labels_commands_and_settings_are_named(self):
         found = policy.Overlay(K8S.parent, OVERLAY, overlay())
         block = """
             kubectl exec deployment/talktime-walet -- talktime-wallet verfy
@@ -375,16 +375,16 @@ class Runbooks(unittest.TestCase):
             kubectl logs --selector app.kubernetes.io/name=walet | grep -E 'no such words|failed to handle event'
         """
         self.assertEqual(
-            [*runbooks.in_commands(block, found), *runbooks.in_searches(block, K8S.parent)],
+            [*runbooks.command_problems(block, found), *runbooks.search_problems(block, K8S.parent)],
             [
                 "there is no deployment talktime-walet",
                 "there is no job nats-streem",
                 "nothing has the label app.kubernetes.io/name=walet",
                 "talktime-wallet has no command verfy",
-                "nobody logs 'no such words'",
+                "no process logs 'no such words'",
             ],
         )
         self.assertEqual(
-            list(runbooks.in_settings("`SMS__PAUSE_SECS`, `TALKTIME_CALLS__SMS__PAUSE_SECS`", found.source)),
+            list(runbooks.setting_problems("`SMS__PAUSE_SECS`, `TALKTIME_CALLS__SMS__PAUSE_SECS`", found.source)),
             ["`TALKTIME_CALLS__SMS__PAUSE_SECS` is no setting"],
         )

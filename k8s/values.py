@@ -1,4 +1,4 @@
-"""Values that every schema accepts and that are wrong all the same. Each check yields sentences about them."""
+"""Finds wrong values that every schema accepts. Each check yields a sentence for each wrong value."""
 
 import re
 
@@ -16,20 +16,21 @@ def problems(overlay):
 
 
 def in_bytes(quantity):
+    """Returns a quantity such as `512Mi` or `768mb` in bytes."""
     number, unit = re.fullmatch(r"([\d.]+)\s*([A-Za-z]*)", str(quantity)).groups()
     return float(number) * UNITS[unit]
 
 
 def probes(overlay):
-    """Each asks a port that its container has."""
+    """Every probe uses a port that its container has."""
     for workload, pod in overlay.pods():
         for container in pod["spec"]["containers"]:
             known = ports_of(container)
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
                 probe = container.get(kind, {})
-                for how in ("httpGet", "grpc", "tcpSocket"):
-                    if how in probe and probe[how] and probe[how]["port"] not in known:
-                        yield f"{workload['metadata']['name']}: its {kind} asks port {probe[how]['port']}, which it has not"
+                for method in ("httpGet", "grpc", "tcpSocket"):
+                    if method in probe and probe[method] and probe[method]["port"] not in known:
+                        yield f"{workload['metadata']['name']}: its {kind} uses port {probe[method]['port']}, which it does not have"
 
 
 def memory(overlay):
@@ -42,6 +43,7 @@ def memory(overlay):
 
 
 def scalers(overlay):
+    """The minimum of an autoscaler is not above its maximum."""
     for scaler in overlay.of("HorizontalPodAutoscaler"):
         spec = scaler["spec"]
         if not 1 <= spec.get("minReplicas", 1) <= spec["maxReplicas"]:
@@ -50,23 +52,23 @@ def scalers(overlay):
 
 
 def budgets(overlay):
-    """None keeps every node from being drained."""
+    """No disruption budget prevents the drain of a node."""
     for budget in overlay.of("PodDisruptionBudget"):
         if str(budget["spec"].get("maxUnavailable", 1)) in ("0", "0%"):
-            yield f"{budget['metadata']['name']}: no pod of it may ever be disrupted"
+            yield f"{budget['metadata']['name']}: allows no disruption of any pod"
         if str(budget["spec"].get("minAvailable", "")) == "100%":
-            yield f"{budget['metadata']['name']}: no pod of it may ever be disrupted"
+            yield f"{budget['metadata']['name']}: allows no disruption of any pod"
 
 
 def schedules(overlay):
     """The operator of Postgres wants seconds first; with five fields, hours would be read as minutes."""
     for backup in overlay.of("ScheduledBackup"):
         if len(backup["spec"]["schedule"].split()) != 6:
-            yield f"{backup['metadata']['name']}: {backup['spec']['schedule']} has not six fields"
+            yield f"{backup['metadata']['name']}: {backup['spec']['schedule']} does not have six fields"
 
 
 def standbys(overlay):
-    """Fewer standbys confirm a commit than there are, or no commit would survive the loss of one."""
+    """Commits wait for fewer standbys than there are, since otherwise the loss of one would stop all commits."""
     for cluster in overlay.of("Cluster"):
         spec = cluster["spec"]
         confirming = spec["postgresql"].get("synchronous", {}).get("number", 0)
@@ -81,13 +83,13 @@ def redis_memory(overlay):
         container = server["spec"]["template"]["spec"]["containers"][0]
         for script in scripts if container["name"] == "redis" else []:
             limit = container["resources"]["limits"]["memory"]
-            for most in re.findall(r"^maxmemory (\S+)$", script["data"]["start-redis"], re.MULTILINE):
-                if in_bytes(most) > 0.8 * in_bytes(limit):
-                    yield f"{server['metadata']['name']}: may hold {most} in a container of {limit}"
+            for maxmemory in re.findall(r"^maxmemory (\S+)$", script["data"]["start-redis"], re.MULTILINE):
+                if in_bytes(maxmemory) > 0.8 * in_bytes(limit):
+                    yield f"{server['metadata']['name']}: may hold {maxmemory} in a container of {limit}"
 
 
 def nats_routes(overlay):
-    """Routes lead to the servers that there are: pods of a StatefulSet by the name of its headless Service."""
+    """Routes lead to the existing servers: pods of a StatefulSet by the name of its headless Service."""
     for server in overlay.of("StatefulSet"):
         name, spec = server["metadata"]["name"], server["spec"]
         hosts = {f"{name}-{n}.{spec['serviceName']}" for n in range(spec["replicas"])}
@@ -116,6 +118,7 @@ def scrapes(overlay):
 
 
 def may_observe(overlay, labels, port):
+    """Whether network policies let Prometheus reach this port of pods with these labels."""
     return any(
         matches(policy["spec"]["podSelector"], labels)
         and any(p["port"] == port for p in rule["ports"])
@@ -126,7 +129,7 @@ def may_observe(overlay, labels, port):
 
 
 def properties(overlay):
-    """What is read from the secret store is in the lists of what it must hold."""
+    """Every entry that is read from the secret store is documented."""
     listed = {}
     for file in sorted((overlay.repository / "k8s/components").glob("*/kustomization.yaml")):
         listed |= documented_secrets(file)
@@ -144,7 +147,7 @@ ROLES = ["auth", "profile", "presence", "wallet", "calls", "verification"]
 
 
 def documented_secrets(file):
-    """The entries of the secret store, and the text about each."""
+    """Returns the text about each entry of the secret store, by the name of the entry."""
     found, last = {}, None
     for line in file.read_text().splitlines():
         entry = re.match(r"#   (\S+) +(.*)", line)

@@ -1,4 +1,4 @@
-"""What must hold of the image and of the ports in compose.yaml. Each check yields sentences about what does not."""
+"""Checks the image and the ports in compose.yaml. Each check yields a sentence for each violation."""
 
 import re
 
@@ -6,7 +6,7 @@ PROCESSES = ["auth", "profile", "presence", "wallet", "calls", "verification", "
 
 
 def image_problems(dockerfile, ignored, workspace):
-    """The image has every program, built from everything it needs, by the version that the workspace asks for."""
+    """The image has every program, built from everything it needs, by the version that the workspace requires."""
     packages = set(re.findall(r"-p talktime-(\w+)", dockerfile))
     copied = re.search(r"for program in ([\w ]+);", dockerfile)
     programs = set(copied[1].split()) if copied else set()
@@ -17,7 +17,7 @@ def image_problems(dockerfile, ignored, workspace):
             yield f"Dockerfile: talktime-{process} is not in the image"
     version = re.search(r"^ARG RUST_VERSION=(\S+)", dockerfile, re.MULTILINE)[1]
     if version != workspace["package"]["rust-version"]:
-        yield f"Dockerfile: Rust {version}, and the workspace asks for {workspace['package']['rust-version']}"
+        yield f"Dockerfile: Rust {version}, and the workspace requires {workspace['package']['rust-version']}"
     admitted = set(re.findall(r"^!(\S+)", ignored, re.MULTILINE))
     for path in ["Cargo.toml", "Cargo.lock", *workspace["members"]]:
         if path.partition("/")[0] not in admitted:
@@ -25,7 +25,7 @@ def image_problems(dockerfile, ignored, workspace):
 
 
 def port_problems(compose, tables):
-    """Published ports and health checks are those on which the processes listen."""
+    """Processes listen on published ports, and health checks use their ports for operations."""
     for process in PROCESSES:
         service, table = compose["services"][process], tables[process]
         listening = {port_of(table[section]["listen"]) for section in ("ops", "grpc", "http") if section in table}
@@ -33,11 +33,11 @@ def port_problems(compose, tables):
             port = published.rpartition(":")[2]
             if port not in listening:
                 yield f"{process}: publishes port {port}, on which it does not listen"
-        asked = re.findall(r"/dev/tcp/127\.0\.0\.1/(\d+)", " ".join(service["healthcheck"]["test"]))
-        if asked != [port_of(table["ops"]["listen"])]:
-            yield f"{process}: its health check asks port {', '.join(asked)}"
+        checked_ports = re.findall(r"/dev/tcp/127\.0\.0\.1/(\d+)", " ".join(service["healthcheck"]["test"]))
+        if checked_ports != [port_of(table["ops"]["listen"])]:
+            yield f"{process}: its health check uses port {', '.join(checked_ports)}"
         if "GET /readyz " not in " ".join(service["healthcheck"]["test"]):
-            yield f"{process}: its health check does not ask whether it is ready"
+            yield f"{process}: its health check does not request /readyz"
 
 
 def port_of(address):

@@ -1,4 +1,4 @@
-"""That the checks of the image and of ports notice: each breaks one thing, and wants it named."""
+"""Tests of the checks of the image and of ports: each breaks one thing, and expects a problem that names it."""
 
 import copy
 import tomllib
@@ -18,7 +18,7 @@ WORKSPACE = tomllib.loads((HERE.parents[1] / "Cargo.toml").read_text())["workspa
 
 
 class Image(unittest.TestCase):
-    # A text in the Dockerfile, what replaces it, and what is said of it.
+    # A text in the Dockerfile, its replacement, and the sentence that names the problem.
     BROKEN = [
         (" -p talktime-gateway", "", "does not build talktime-gateway"),
         ("verification gateway; do", "verification; do", "talktime-gateway is not in the image"),
@@ -50,12 +50,12 @@ class Ports(unittest.TestCase):
         self.assertIn("gateway: publishes port 8081, on which it does not listen", found)
 
     def test_a_health_check_of_another_port_or_page_is_named(self):
-        def ask(old, new):
+        def replace(old, new):
             def change(services):
                 test = [part.replace(old, new) for part in services["wallet"]["healthcheck"]["test"]]
                 services["wallet"]["healthcheck"] = {"test": test}
             return change
 
-        self.assertIn("wallet: its health check asks port 7201", self.broken(ask("/7200", "/7201")))
-        found = self.broken(ask("GET /readyz", "GET /livez"))
-        self.assertIn("wallet: its health check does not ask whether it is ready", found)
+        self.assertIn("wallet: its health check uses port 7201", self.broken(replace("/7200", "/7201")))
+        found = self.broken(replace("GET /readyz", "GET /livez"))
+        self.assertIn("wallet: its health check does not request /readyz", found)

@@ -24,17 +24,17 @@ NOT_OURS = "container_"
 
 
 def rows(section):
-    """The names in the first cells of a section's tables; `cnpg_*` stands for all that begin so."""
+    """Returns the names in the first cells of a section's tables; `cnpg_*` stands for all names with this prefix."""
     return re.findall(r"^\| `([a-z_]+\*?)`", section, re.MULTILINE)
 
 
-def documented():
+def documented_metrics():
     """The names in README.md: ours, and those of others."""
     ours, _, others = (HERE / "README.md").read_text().partition("metrics of other software:")
     return set(rows(ours)), set(rows(others))
 
 
-def emitted():
+def emitted_metrics():
     """The names in the source of the processes."""
     names = set()
     for folder in ("services", "gateway"):
@@ -55,15 +55,15 @@ def names_in(expression):
 
 
 def expressions_of_rules(text):
-    """What stands after `expr:`, on its line or folded below it."""
+    """The text after `expr:`, on its line or folded below it."""
     text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
     yield from re.findall(r"expr: (?!>-)([^\n]*?)\}?$", text, re.MULTILINE)
     for indent, folded in re.findall(r"^( *)(?:- )?expr: >-\n((?:\1 +.*\n)+)", text, re.MULTILINE):
         yield folded
 
 
-def asked(rules):
-    """The metrics that rules, dashboards and pages ask for."""
+def used_metrics(rules):
+    """The metrics that rules, dashboards and pages use."""
     expressions = [expression for text in rules for expression in expressions_of_rules(text)]
     for file in sorted((HERE / "dashboards").glob("*.json")):
         panels = json.loads(file.read_text())["panels"]
@@ -75,32 +75,32 @@ def asked(rules):
     return {SERIES_OF_HISTOGRAMS.sub("", name) for name in names}
 
 
-def problems(rules, wanted):
-    """What does not fit, as sentences."""
-    ours, others = documented()
+def problems(rules, used):
+    """Yields a sentence for each inconsistency."""
+    ours, others = documented_metrics()
     recorded = {name for text in rules for name in re.findall(r'record: "?([\w:]+)', text)}
     known = [re.compile(re.escape(name).replace(r"\*", ".*")) for name in ours | others]
-    for name in sorted(wanted - recorded):
+    for name in sorted(used - recorded):
         if not any(row.fullmatch(name) for row in known):
-            yield f"{name} is asked for and not documented in deploy/observability/README.md"
-    served = emitted() | {OF_THE_SYSTEM}
+            yield f"{name} is used and not documented in deploy/observability/README.md"
+    served = emitted_metrics() | {OF_THE_SYSTEM}
     yield from (f"{name} is emitted and not documented" for name in sorted(served - ours))
     yield from (f"{name} is documented and not emitted" for name in sorted(ours - served))
     tests = "".join(file.read_text() for file in (HERE / "tests").glob("*.yaml"))
     for alert in sorted({name for text in rules for name in re.findall(r"alert: (\w+)", text)}):
-        rung = re.search(rf"alertname: {alert}\n\s+exp_alerts:\n", tests)
-        if not rung:
-            yield f"no test has {alert} ring"
+        is_tested = re.search(rf"alertname: {alert}\n\s+exp_alerts:\n", tests)
+        if not is_tested:
+            yield f"no test lets {alert} fire"
 
 
 def main():
     rules = [file.read_text() for file in sorted((HERE / "rules").glob("*.yaml"))]
-    wanted = asked(rules)
-    found = list(problems(rules, wanted))
+    used = used_metrics(rules)
+    found = list(problems(rules, used))
     for problem in found:
         print(problem, file=sys.stderr)
-    print(f"{len(wanted)} metrics asked for, {len(emitted())} emitted, {len(found)} problems")
-    sys.exit(1 if found or not wanted else 0)
+    print(f"{len(used)} metrics used, {len(emitted_metrics())} emitted, {len(found)} problems")
+    sys.exit(1 if found or not used else 0)
 
 
 main()

@@ -1,4 +1,4 @@
-//! Names of what calls are, as they are on the wire.
+//! The names on the wire of the types, statuses and carriers of calls.
 
 use talktime_kit::Error;
 use talktime_proto::calls::v1::{CallMedia, CallStatus, CallType};
@@ -38,7 +38,7 @@ pub fn status_name(status: CallStatus) -> Result<&'static str, Error> {
     }
 }
 
-/// Parses who carries the sound and picture of a call.
+/// Parses the name of the carrier of a call's sound and picture.
 pub fn parse_media(name: &str) -> Result<CallMedia, Error> {
     match name {
         "own" => Ok(CallMedia::Own),

@@ -105,7 +105,7 @@ impl BatchHandler for HeartbeatBatchHandler {
         Ok(known.collect())
     }
 
-    /// All heartbeats share one request, which no single one makes fail.
+    /// All heartbeats share one request, so an error concerns all of them.
     fn fails_whole_batch(_error: &Error) -> bool {
         true
     }

@@ -102,7 +102,7 @@ pub async fn serve(process: ProcessConfig, config: GatewayConfig) -> anyhow::Res
 /// Raises the soft limit of open files to the hard one: every connection is an open file.
 fn raise_open_files_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+        .and_then(|(_, hard_limit)| setrlimit(Resource::RLIMIT_NOFILE, hard_limit, hard_limit));
     if let Err(error) = raised {
         tracing::warn!(%error, "failed to raise the limit of open files; it stays as it is");
     }

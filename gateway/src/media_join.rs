@@ -77,7 +77,7 @@ impl From<JoinCallResponse> for JoinedMessage {
     }
 }
 
-/// Takes the seat of a session. It is not retried: a second attempt would take the seat anew.
+/// Takes the seat of a session. It is not retried, because a second attempt would take the seat again.
 pub async fn join_call(
     calls: &CallsClient,
     current_user: &CurrentUser,

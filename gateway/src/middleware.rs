@@ -262,8 +262,8 @@ mod tests {
     fn any_other_request_id_is_replaced() {
         let too_long = "x".repeat(REQUEST_ID_LENGTH_MAX + 1);
         for id in ["", "two words", "naïve", too_long.as_str()] {
-            let made = request_id(&headers(id));
-            assert!(made.parse::<Uuid>().is_ok(), "{id:?} became {made}");
+            let made_id = request_id(&headers(id));
+            assert!(made_id.parse::<Uuid>().is_ok(), "{id:?} became {made_id}");
         }
         assert!(request_id(&HeaderMap::new()).parse::<Uuid>().is_ok());
     }

@@ -33,11 +33,11 @@ impl Hundredths {
 
     fn text(self) -> String {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let (whole, rest) = (self.0.unsigned_abs() / 100, self.0.unsigned_abs() % 100);
-        if rest == 0 {
-            format!("{sign}{whole}")
+        let (units, hundredths) = (self.0.unsigned_abs() / 100, self.0.unsigned_abs() % 100);
+        if hundredths == 0 {
+            format!("{sign}{units}")
         } else {
-            format!("{sign}{whole}.{rest:02}")
+            format!("{sign}{units}.{hundredths:02}")
         }
     }
 }
@@ -137,39 +137,39 @@ mod tests {
         }
     }
 
-    fn sent(hundredths: i64) -> String {
+    fn serialize(hundredths: i64) -> String {
         serde_json::to_string(&Hundredths(hundredths)).expect("a number")
     }
 
-    fn received(text: &str) -> Option<i64> {
+    fn parse_hundredths(text: &str) -> Option<i64> {
         DecimalNumber::parse(text)?.hundredths()
     }
 
     #[test]
     fn paise_become_rupees_exactly() {
-        assert_eq!(sent(0), "0");
-        assert_eq!(sent(15_000), "150");
-        assert_eq!(sent(1), "0.01");
-        assert_eq!(sent(-5), "-0.05");
-        assert_eq!(sent(1_250), "12.50");
-        assert_eq!(sent(i64::MAX), "92233720368547758.07");
-        assert_eq!(sent(i64::MIN), "-92233720368547758.08");
+        assert_eq!(serialize(0), "0");
+        assert_eq!(serialize(15_000), "150");
+        assert_eq!(serialize(1), "0.01");
+        assert_eq!(serialize(-5), "-0.05");
+        assert_eq!(serialize(1_250), "12.50");
+        assert_eq!(serialize(i64::MAX), "92233720368547758.07");
+        assert_eq!(serialize(i64::MIN), "-92233720368547758.08");
     }
 
     #[test]
     fn rupees_become_paise_exactly() {
-        assert_eq!(received("150"), Some(15_000));
-        assert_eq!(received("150.0"), Some(15_000));
-        assert_eq!(received("0.29"), Some(29));
-        assert_eq!(received("1.15e1"), Some(1_150));
-        assert_eq!(received("-3"), Some(-300));
-        assert_eq!(received("92233720368547758.07"), Some(i64::MAX));
+        assert_eq!(parse_hundredths("150"), Some(15_000));
+        assert_eq!(parse_hundredths("150.0"), Some(15_000));
+        assert_eq!(parse_hundredths("0.29"), Some(29));
+        assert_eq!(parse_hundredths("1.15e1"), Some(1_150));
+        assert_eq!(parse_hundredths("-3"), Some(-300));
+        assert_eq!(parse_hundredths("92233720368547758.07"), Some(i64::MAX));
     }
 
     #[test]
     fn numbers_with_more_than_two_decimals_are_not_rounded() {
         for text in ["0.001", "150.009", "92233720368547758.08", "1e400", "1e-9"] {
-            assert_eq!(received(text), None, "{text}");
+            assert_eq!(parse_hundredths(text), None, "{text}");
         }
     }
 

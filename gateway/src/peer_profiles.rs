@@ -1,4 +1,4 @@
-//! The other party of a call, as one sees them.
+//! The other party of a call, as the current user sees them.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Ends of calls that were asked for and could not be answered.
+//! Requests to end calls that could not be answered.
 //!
 //! While the calls service or its database is silent, nobody can end a call, and its minutes are charged all the
 //! same, by another replica or afterwards. A user who has hung up does not pay for that: this module remembers
-//! when an end was first asked for, repeats it until it is answered, and states how long ago it was. The call ends
+//! when an end was first requested, repeats it until it is answered, and states how long ago it was. The call ends
 //! as of that moment. A process that dies forgets these times; then the repetition of the app counts from its own
 //! time.
 
@@ -19,7 +19,7 @@ use talktime_proto::calls::v1::{EndCallRequest, EndCallResponse};
 
 use crate::clients::CallsClient;
 
-/// Ends that are remembered at most; further ones are asked for once, as the app asks.
+/// Ends that are remembered at most; further requests are sent on once and not repeated.
 const PENDING_MAX: usize = 10_000;
 /// How long an end is repeated, and its answer kept for the app.
 const PENDING_FOR: Duration = Duration::from_mins(10);
@@ -40,8 +40,13 @@ const REPEAT_WORK: PeriodicWork = PeriodicWork {
     first_turn: FirstTurnStart::AfterInterval,
 };
 
-/// The call, and the user who ends it.
-type CallEndKey = (i64, i64);
+/// Identifies an end.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+struct CallEndKey {
+    call_id: i64,
+    /// The user who ends the call.
+    user_id: i64,
+}
 
 /// The ends that are not answered yet; cheap to clone.
 #[derive(Clone)]
@@ -89,14 +94,14 @@ impl PendingCallEnds {
             return Ok(answer);
         }
         let attempt = self.begin_attempt(&request);
-        let answered = self.ask(request, attempt.asked_at).await;
+        let answered = self.request_end(request, attempt.asked_at).await;
         if is_answer(&answered) {
             self.lock().remove(&attempt.key);
         }
         answered
     }
 
-    async fn ask(
+    async fn request_end(
         &self,
         mut request: EndCallRequest,
         asked_at: Instant,
@@ -107,7 +112,7 @@ impl PendingCallEnds {
         Ok(self.calls.clone().end_call(request).await?.into_inner())
     }
 
-    /// Returns the answer that a repetition has got since this user asked last.
+    /// Returns the answer that a repetition has got since the last request of this user.
     fn take_answer(&self, request: &EndCallRequest) -> Option<EndCallResponse> {
         let mut ends = self.lock();
         let key = key_of(request);
@@ -144,8 +149,8 @@ impl PendingCallEnds {
     /// Repeats one end and keeps the answer. A refusal means that there is nothing left to end.
     async fn repeat(&self, request: EndCallRequest) {
         let attempt = self.begin_attempt(&request);
-        let asking = self.ask(request, attempt.asked_at);
-        let answered = grpc::run_within(ATTEMPT_TIMEOUT, asking).await;
+        let attempted = self.request_end(request, attempt.asked_at);
+        let answered = grpc::run_within(ATTEMPT_TIMEOUT, attempted).await;
         if !is_answer(&answered) {
             return;
         }
@@ -153,9 +158,9 @@ impl PendingCallEnds {
         match answered {
             Ok(answer) => {
                 tracing::info!(
-                    call_id = attempt.key.0,
+                    call_id = attempt.key.call_id,
                     waited_secs = attempt.asked_at.elapsed().as_secs(),
-                    "ended a call as of the time at which a user had asked for it"
+                    "ended a call as of the time at which a user requested it"
                 );
                 if let Some(end) = ends.get_mut(&attempt.key) {
                     end.answer = Some(answer);
@@ -167,7 +172,7 @@ impl PendingCallEnds {
         }
     }
 
-    /// Forgets old ends and returns those to repeat: nobody asks for them at the moment, and their last
+    /// Forgets old ends and returns those to repeat: no app requests them at the moment, and their last
     /// attempts are the longest ago.
     fn list_unattended(&self) -> Vec<EndCallRequest> {
         let mut ends = self.lock();
@@ -195,7 +200,10 @@ impl Drop for CallEndAttempt<'_> {
 }
 
 fn key_of(request: &EndCallRequest) -> CallEndKey {
-    (request.call_id, request.user_id)
+    CallEndKey {
+        call_id: request.call_id,
+        user_id: request.user_id,
+    }
 }
 
 /// Returns whether calls has answered, if only with a refusal or a bug, which a repetition does not change.

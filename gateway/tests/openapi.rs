@@ -52,7 +52,7 @@ fn every_endpoint_declares_its_roles() {
         let requirements = operation["security"].as_array();
         let requirement = requirements
             .and_then(|requirements| <&[Value; 1]>::try_from(requirements.as_slice()).ok())
-            .unwrap_or_else(|| panic!("{name} has not one security requirement"));
+            .unwrap_or_else(|| panic!("{name} does not have exactly one security requirement"));
         let open = requirement[0]
             .as_object()
             .is_some_and(serde_json::Map::is_empty);
@@ -150,8 +150,8 @@ fn every_endpoint_declares_its_rate_limit() {
         assert!(limit["counted_by"].is_string(), "{name}: {limit}");
         let answers = operation["responses"].as_object().expect("responses");
         for (status, answer) in answers.iter().filter(|(status, _)| status.starts_with('2')) {
-            let told = &answer["headers"]["ratelimit-remaining"];
-            assert!(told.is_object(), "{name} {status}");
+            let remaining = &answer["headers"]["ratelimit-remaining"];
+            assert!(remaining.is_object(), "{name} {status}");
         }
     }
 }

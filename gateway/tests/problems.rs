@@ -92,19 +92,19 @@ impl Answer {
     }
 }
 
-async fn ask(request: http::request::Builder, body: impl Into<Body>) -> Answer {
-    ask_with(&config().http, request, body).await
+async fn send_request(request: http::request::Builder, body: impl Into<Body>) -> Answer {
+    send_with_config(&config().http, request, body).await
 }
 
-async fn ask_with(
+async fn send_with_config(
     http: &PublicHttpConfig,
     request: http::request::Builder,
     body: impl Into<Body>,
 ) -> Answer {
-    ask_router(gateway(http).await, request, body).await
+    send_to_router(gateway(http).await, request, body).await
 }
 
-async fn ask_router(
+async fn send_to_router(
     gateway: Router,
     request: http::request::Builder,
     body: impl Into<Body>,
@@ -122,7 +122,7 @@ async fn ask_router(
     }
 }
 
-/// A body that never comes.
+/// A body that never arrives.
 fn endless() -> Body {
     Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>())
 }
@@ -133,14 +133,14 @@ fn post(path: &str) -> http::request::Builder {
 
 #[tokio::test]
 async fn an_unknown_path_is_a_404() {
-    let answer = ask(Request::get("/no/such/path"), "").await;
+    let answer = send_request(Request::get("/no/such/path"), "").await;
     assert_eq!(answer.status, 404);
     assert_eq!(answer.code(), "not_found");
 }
 
 #[tokio::test]
 async fn a_wrong_method_is_a_405_that_lists_the_allowed_ones() {
-    let answer = ask(Request::delete("/auth/verify"), "").await;
+    let answer = send_request(Request::delete("/auth/verify"), "").await;
     assert_eq!(answer.status, 405);
     assert_eq!(answer.code(), "method_not_allowed");
     assert_eq!(answer.header("allow"), Some("POST"));
@@ -148,7 +148,7 @@ async fn a_wrong_method_is_a_405_that_lists_the_allowed_ones() {
 
 #[tokio::test]
 async fn an_invalid_body_is_a_422_that_lists_every_field() {
-    let answer = ask(post("/auth/verify"), r#"{"phone": 98}"#).await;
+    let answer = send_request(post("/auth/verify"), r#"{"phone": 98}"#).await;
     assert_eq!(answer.status, 422);
     assert_eq!(answer.code(), "invalid_body");
     assert_eq!(
@@ -162,7 +162,7 @@ async fn an_invalid_body_is_a_422_that_lists_every_field() {
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_a_422() {
-    let answer = ask(post("/auth/verify"), "phone=98").await;
+    let answer = send_request(post("/auth/verify"), "phone=98").await;
     assert_eq!(answer.status, 422);
     assert_eq!(answer.body["errors"][0]["field"], "body");
 }
@@ -173,7 +173,7 @@ async fn another_media_type_is_a_415() {
         Request::post("/auth/verify"),
         Request::post("/auth/verify").header("content-type", "text/plain"),
     ] {
-        let answer = ask(request, "{}").await;
+        let answer = send_request(request, "{}").await;
         assert_eq!(answer.status, 415);
         assert_eq!(answer.code(), "unsupported_media_type");
     }
@@ -182,14 +182,14 @@ async fn another_media_type_is_a_415() {
 #[tokio::test]
 async fn a_large_body_is_a_413() {
     let body = format!(r#"{{"phone": "{}"}}"#, "9".repeat(64 * 1024));
-    let answer = ask(post("/auth/request_otp"), body).await;
+    let answer = send_request(post("/auth/request_otp"), body).await;
     assert_eq!(answer.status, 413);
     assert_eq!(answer.code(), "body_too_large");
 }
 
 #[tokio::test]
 async fn a_missing_token_is_a_401_before_the_body_is_read() {
-    let answer = ask(post("/calls/start"), "{}").await;
+    let answer = send_request(post("/calls/start"), "{}").await;
     assert_eq!(answer.status, 401);
     assert_eq!(answer.code(), "missing_token");
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
@@ -198,7 +198,7 @@ async fn a_missing_token_is_a_401_before_the_body_is_read() {
 #[tokio::test]
 async fn a_malformed_token_is_a_401() {
     let request = Request::get("/users/me").header("authorization", "Bearer nonsense");
-    let answer = ask(request, "").await;
+    let answer = send_request(request, "").await;
     assert_eq!(answer.status, 401);
     assert_eq!(answer.code(), "invalid_token");
 }
@@ -208,14 +208,14 @@ async fn without_keys_a_token_is_neither_accepted_nor_refused() {
     // Header {"alg":"EdDSA","kid":"k1"}, claims {}, no signature worth the name.
     let token = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsxIn0.e30.c2ln";
     let request = Request::get("/users/me").header("authorization", format!("Bearer {token}"));
-    let answer = ask(request, "").await;
+    let answer = send_request(request, "").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.code(), "keys_unavailable");
 }
 
 #[tokio::test]
 async fn an_unavailable_service_is_a_503_with_retry_after() {
-    let answer = ask(post("/auth/request_otp"), r#"{"phone": "+919812345678"}"#).await;
+    let answer = send_request(post("/auth/request_otp"), r#"{"phone": "+919812345678"}"#).await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.code(), "service_unavailable");
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -227,7 +227,7 @@ async fn a_body_that_does_not_arrive_is_a_503_in_time() {
         request_timeout_ms: 50,
         ..config().http
     };
-    let answer = ask_with(&http, post("/auth/request_otp"), endless()).await;
+    let answer = send_with_config(&http, post("/auth/request_otp"), endless()).await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.code(), "deadline_exceeded");
 }
@@ -235,21 +235,21 @@ async fn a_body_that_does_not_arrive_is_a_503_in_time() {
 #[tokio::test]
 async fn a_request_keeps_the_id_of_its_client() {
     let request = Request::get("/nowhere").header("x-request-id", "client-7");
-    let answer = ask(request, "").await;
+    let answer = send_request(request, "").await;
     assert_eq!(answer.header("x-request-id"), Some("client-7"));
     assert_eq!(answer.body["request_id"], "client-7");
 }
 
 #[tokio::test]
 async fn a_socket_path_accepts_websockets_only() {
-    let answer = ask(Request::get("/ws/presence"), "").await;
+    let answer = send_request(Request::get("/ws/presence"), "").await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.code(), "websocket_expected");
 }
 
 #[tokio::test]
 async fn a_long_address_is_a_414() {
-    let answer = ask(Request::get(format!("/{}", "a".repeat(8 * 1024))), "").await;
+    let answer = send_request(Request::get(format!("/{}", "a".repeat(8 * 1024))), "").await;
     assert_eq!(answer.status, 414);
     assert_eq!(answer.code(), "uri_too_long");
 }
@@ -257,7 +257,7 @@ async fn a_long_address_is_a_414() {
 #[tokio::test]
 async fn large_headers_are_a_431() {
     let request = Request::get("/users/me").header("x-large", "a".repeat(16 * 1024));
-    let answer = ask(request, "").await;
+    let answer = send_request(request, "").await;
     assert_eq!(answer.status, 431);
     assert_eq!(answer.code(), "headers_too_large");
 }
@@ -268,10 +268,10 @@ async fn deeply_nested_json_is_refused() {
         let more = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         format!(r#"{{"phone": "98", "otp": "1", "more": {more}}}"#)
     };
-    let shallow = ask(post("/auth/verify"), nested(10)).await;
+    let shallow = send_request(post("/auth/verify"), nested(10)).await;
     assert_eq!(shallow.status, 503, "auth is away: {}", shallow.body);
     for depth in [200, 20_000] {
-        let answer = ask(post("/auth/verify"), nested(depth)).await;
+        let answer = send_request(post("/auth/verify"), nested(depth)).await;
         assert_eq!(answer.status, 422);
         assert_eq!(
             answer.body["errors"],
@@ -288,13 +288,13 @@ async fn a_request_beyond_the_limit_is_a_503_at_once() {
         ..config().http
     };
     let gateway = gateway(&http).await;
-    let first = tokio::spawn(ask_router(
+    let first = tokio::spawn(send_to_router(
         gateway.clone(),
         post("/auth/request_otp"),
         endless(),
     ));
     let shed = loop {
-        let answer = ask_router(gateway.clone(), Request::get("/nowhere"), "").await;
+        let answer = send_to_router(gateway.clone(), Request::get("/nowhere"), "").await;
         if answer.status != 404 {
             break answer;
         }
@@ -308,7 +308,7 @@ async fn a_request_beyond_the_limit_is_a_503_at_once() {
 
 #[tokio::test]
 async fn every_answer_has_security_headers() {
-    let answer = ask(Request::get("/nowhere"), "").await;
+    let answer = send_request(Request::get("/nowhere"), "").await;
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
@@ -331,7 +331,7 @@ async fn allowed_origin(origins: &[&str]) -> Option<String> {
     let preflight = Request::options("/calls/start")
         .header("origin", "https://app.example.com")
         .header("access-control-request-method", "POST");
-    let answer = ask_with(&http, preflight, "").await;
+    let answer = send_with_config(&http, preflight, "").await;
     let allowed = answer.header("access-control-allow-origin");
     allowed.map(str::to_owned)
 }
@@ -347,18 +347,18 @@ async fn only_configured_origins_are_allowed() {
 
 #[tokio::test]
 async fn large_answers_are_compressed_if_the_client_accepts_it() {
-    let plain = ask(Request::get("/openapi.json"), "").await;
+    let plain = send_request(Request::get("/openapi.json"), "").await;
     assert_eq!(plain.status, 200);
     assert_eq!(plain.body["openapi"], "3.1.0");
     assert_eq!(plain.header("content-encoding"), None);
-    let asked = Request::get("/openapi.json").header("accept-encoding", "gzip");
-    let packed = ask(asked, "").await;
+    let compressed_request = Request::get("/openapi.json").header("accept-encoding", "gzip");
+    let packed = send_request(compressed_request, "").await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
 }
 
 #[tokio::test]
 async fn the_asyncapi_document_needs_no_token() {
-    let answer = ask(Request::get("/asyncapi.json"), "").await;
+    let answer = send_request(Request::get("/asyncapi.json"), "").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.body["asyncapi"], "3.0.0");
@@ -366,11 +366,11 @@ async fn the_asyncapi_document_needs_no_token() {
 
 #[tokio::test]
 async fn the_openapi_document_is_served_as_a_page() {
-    let page = ask(Request::get("/docs/"), "").await;
+    let page = send_request(Request::get("/docs/"), "").await;
     assert_eq!(page.status, 200);
     assert_eq!(page.header("content-type"), Some("text/html"));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("script-src 'self'") || policy.contains("default-src 'self'"));
-    let settings = ask(Request::get("/docs/swagger-initializer.js"), "").await;
+    let settings = send_request(Request::get("/docs/swagger-initializer.js"), "").await;
     assert_eq!(settings.status, 200);
 }

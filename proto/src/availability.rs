@@ -1,4 +1,4 @@
-//! Whether somebody can be called now, by each message that says how they are.
+//! Whether somebody can be called now, by each message that contains their status.
 
 use crate::{events, presence, profile};
 
@@ -6,8 +6,8 @@ use crate::{events, presence, profile};
 macro_rules! availability {
     ($($message:ty),+) => {$(
         impl $message {
-            /// Whether the user takes calls while they are online and free. A message of an older replica
-            /// does not say so, and its user does.
+            /// Whether the user takes calls while they are online and free. A message of an older
+            /// replica lacks the field, and its user takes calls.
             pub fn takes_calls(&self) -> bool {
                 self.accepting_calls.unwrap_or(true)
             }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use talktime_client::{AppUser, UserRole};
-use talktime_tests::{connect_app, read_variable, run_dev};
+use talktime_client::UserRole;
+use talktime_tests::{connect_app, read_variable};
 use tokio::process::Command;
 
 /// Time limit of a tool; its installation takes most of it.
@@ -47,8 +47,7 @@ async fn answers_to_generated_requests_match_the_document() {
     let app = connect_app().await;
     let user = app.sign_up(UserRole::User).await;
     let listener = app.sign_up(UserRole::Listener).await;
-    let admin: AppUser = app.sign_up(UserRole::User).await;
-    run_dev(&["grant-admin", &admin.phone]).await;
+    let admin = app.sign_up_admin().await;
     let mut command = script("tests/schemathesis/run");
     command
         .env("USER_TOKEN", &user.access_token)

@@ -94,22 +94,22 @@ impl DocPage {
         filled
     }
 
-    async fn ask(&mut self, request: &str) -> ApiAnswer {
+    async fn send_request(&mut self, request: &str) -> ApiAnswer {
         let request = self.fill_values(request).await;
         let (head, body) = request
             .split_once("\n\n")
             .unwrap_or((request.trim_end(), ""));
         let mut lines = head.lines();
         let (method, path) = first_line(lines.next());
-        let mut ask = self.app.request(method.parse().expect("a method"), path);
+        let mut builder = self.app.request(method.parse().expect("a method"), path);
         for line in lines {
             let (name, value) = header(line);
-            ask = match name.as_str() {
-                "content-type" => ask.body(value, body.trim().to_owned()),
-                _ => ask.header(&name, value),
+            builder = match name.as_str() {
+                "content-type" => builder.body(value, body.trim().to_owned()),
+                _ => builder.header(&name, value),
             };
         }
-        ask.answer().await
+        builder.answer().await
     }
 
     /// Sends a request and compares the answer. Some effects take a moment, so a read is repeated until its answer
@@ -117,18 +117,18 @@ impl DocPage {
     async fn run_socket_lines(&mut self, request: &str, promised: &str) -> Result<(), String> {
         let deadline = Instant::now() + MOMENT;
         loop {
-            let answer = self.ask(request).await;
+            let answer = self.send_request(request).await;
             let checked = self.check(&answer, promised);
             let is_read = request.starts_with("GET ");
             if checked.is_ok() || !is_read || Instant::now() > deadline {
-                return checked.map_err(|why| format!("{why}, and got {answer:?}"));
+                return checked.map_err(|problem| format!("{problem}, and got {answer:?}"));
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    fn check(&mut self, answer: &ApiAnswer, promised: &str) -> Result<(), String> {
-        let (head, body) = promised.split_once("\n\n").unwrap_or((promised, ""));
+    fn check(&mut self, answer: &ApiAnswer, documented: &str) -> Result<(), String> {
+        let (head, body) = documented.split_once("\n\n").unwrap_or((documented, ""));
         let mut lines = head.lines();
         let (_, status) = first_line(lines.next());
         if status.split(' ').next() != Some(answer.status.to_string().as_str()) {
@@ -141,8 +141,8 @@ impl DocPage {
                 return Err(format!("promised {name}: {value}"));
             }
         }
-        let promised = serde_json::from_str(body).map_err(|error| error.to_string())?;
-        self.compare(&promised, &answer.body, "the body")
+        let documented = serde_json::from_str(body).map_err(|error| error.to_string())?;
+        self.compare(&documented, &answer.body, "the body")
     }
 
     fn compare(&mut self, promised: &Value, sent: &Value, place: &str) -> Result<(), String> {
@@ -182,13 +182,13 @@ impl DocPage {
             let (direction, message) = line.split_once(' ').expect("a direction");
             match direction {
                 "<" => {
-                    let promised: Value = serde_json::from_str(message).expect("JSON");
-                    let heard = socket.receive_matching(message, WAIT_MAX, |heard| {
-                        heard["type"] == promised["type"]
+                    let documented: Value = serde_json::from_str(message).expect("JSON");
+                    let received = socket.receive_matching(message, WAIT_MAX, |received| {
+                        received["type"] == documented["type"]
                     });
-                    let heard = heard.await.expect("the message comes");
-                    let compared = self.compare(&promised, &heard, "the message");
-                    compared.unwrap_or_else(|why| panic!("{line}: {why} in {heard}"));
+                    let received = received.await.expect("the message arrives");
+                    let compared = self.compare(&documented, &received, "the message");
+                    compared.unwrap_or_else(|problem| panic!("{line}: {problem} in {received}"));
                 }
                 ">" => {
                     let message = serde_json::from_str(message).expect("JSON");
@@ -230,7 +230,7 @@ async fn run(file: &str) {
                     .take()
                     .unwrap_or_else(|| panic!("{place}: to what?"));
                 let checked = page.run_socket_lines(&request, &snippet.text).await;
-                checked.unwrap_or_else(|why| panic!("{place}: {why}"));
+                checked.unwrap_or_else(|problem| panic!("{place}: {problem}"));
             }
             "http" => request = Some(snippet.text),
             "websocket" => page.run_snippet(&snippet.text).await,
@@ -302,7 +302,6 @@ async fn the_page_about_exports() {
     run("export.md").await;
 }
 
-/// Each page of examples must be run by a test.
 #[test]
 fn every_page_has_a_test() {
     let run = [

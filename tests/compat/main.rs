@@ -82,18 +82,18 @@ impl OriginalApp {
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
-        let ask = self.app.post(path).bearer(&self.token).json(&body);
-        expect_ok(ask.answer().await)
+        let request = self.app.post(path).bearer(&self.token).json(&body);
+        expect_ok(request.answer().await)
     }
 
     async fn put(&self, path: &str, body: Value) -> Value {
-        let ask = self.app.put(path).bearer(&self.token).json(&body);
-        expect_ok(ask.answer().await)
+        let request = self.app.put(path).bearer(&self.token).json(&body);
+        expect_ok(request.answer().await)
     }
 
     async fn delete(&self, path: &str, body: Value) -> Value {
-        let ask = self.app.delete(path).bearer(&self.token).json(&body);
-        expect_ok(ask.answer().await)
+        let request = self.app.delete(path).bearer(&self.token).json(&body);
+        expect_ok(request.answer().await)
     }
 
     async fn listen(&self, path: &str) -> AppSocket {

@@ -51,8 +51,7 @@ impl TestUsers {
         let document = ApiDocument::read(&app).await;
         let user = app.sign_up(UserRole::User).await;
         let listener = app.sign_up(UserRole::Listener).await;
-        let admin = app.sign_up(UserRole::User).await;
-        run_dev(&["grant-admin", &admin.phone]).await;
+        let admin = app.sign_up_admin().await;
         Self {
             app,
             document,
@@ -62,22 +61,22 @@ impl TestUsers {
         }
     }
 
-    fn ask(&self, operation: &ApiOperation, id: &str) -> ApiRequest {
+    fn build_request(&self, operation: &ApiOperation, id: &str) -> ApiRequest {
         let method = operation.method.parse().expect("a method");
-        let ask = self.app.request(method, &operation.fill_path(id));
+        let request = self.app.request(method, &operation.fill_path(id));
         match self.document.sample_body(operation) {
-            Some(body) => ask.json(&body),
-            None => ask,
+            Some(body) => request.json(&body),
+            None => request,
         }
     }
 
     async fn answer(&self, operation: &ApiOperation, token: Option<&str>) -> ApiAnswer {
-        let ask = self.ask(operation, UNUSED_ID);
-        let ask = match token {
-            Some(token) => ask.bearer(token),
-            None => ask,
+        let request = self.build_request(operation, UNUSED_ID);
+        let request = match token {
+            Some(token) => request.bearer(token),
+            None => request,
         };
-        ask.answer().await
+        request.answer().await
     }
 
     /// Signs up a user of this role whose token no other request needs.
@@ -104,12 +103,12 @@ async fn obtain_expired_token(app: &TestApp) -> String {
     let auth = start_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "1")]).await;
     let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
     let phone = random_phone();
-    let ask = gateway.app.post("/auth/request_otp");
-    let sent = ask.json(&json!({"phone": phone})).answer().await;
+    let request = gateway.app.post("/auth/request_otp");
+    let sent = request.json(&json!({"phone": phone})).answer().await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    let ask = gateway.app.post("/auth/verify");
+    let request = gateway.app.post("/auth/verify");
     let body = json!({"phone": phone, "otp": app.read_otp(&phone).await});
-    let verified = ask.json(&body).answer().await;
+    let verified = request.json(&body).answer().await;
     let registration = json!({
         "registration_token": verified.body["registration_token"],
         "username": random_username("short"),
@@ -117,8 +116,8 @@ async fn obtain_expired_token(app: &TestApp) -> String {
         "dob": "1999-12-31",
         "role": "user",
     });
-    let ask = gateway.app.post("/auth/register");
-    let registered = ask.json(&registration).answer().await;
+    let request = gateway.app.post("/auth/register");
+    let registered = request.json(&registration).answer().await;
     let token = registered.body["access_token"].as_str();
     let token = token.expect("registered").to_owned();
     wait_for("the token to expire", || async {
@@ -232,7 +231,11 @@ async fn nobody_reaches_data_of_others() {
                 other => panic!("{name}: the test has no {other}"),
             };
             let outsider = users.user.access_token.as_str();
-            let answer = users.ask(&operation, &id).bearer(outsider).answer().await;
+            let answer = users
+                .build_request(&operation, &id)
+                .bearer(outsider)
+                .answer()
+                .await;
             assert_eq!(answer.status, *status, "{name}: {answer:?}");
         }
     }

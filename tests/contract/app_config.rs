@@ -45,13 +45,13 @@ async fn a_change_of_the_file_is_answered_without_a_restart() {
     write(json!({"min_versions": {"android": "1.2.3"}}));
     let file = path.to_str().expect("UTF-8");
     let gateway = start_gateway(&[("TALKTIME_GATEWAY__APP_CONFIG_FILE", file)]).await;
-    let read = async |gateway: &ApiClient| gateway.get("/app/config").answer().await;
-    let first = read(&gateway.app).await;
+    let read_config = async |gateway: &ApiClient| gateway.get("/app/config").answer().await;
+    let first = read_config(&gateway.app).await;
     assert_eq!(first.body["min_versions"]["android"], "1.2.3", "{first:?}");
 
     write(json!({"maintenance": {"active": true, "message": "Back at noon"}}));
     let second = wait_for("the message", || async {
-        let answer = read(&gateway.app).await;
+        let answer = read_config(&gateway.app).await;
         (answer.body["maintenance"]["active"] == true).then_some(answer)
     })
     .await;

@@ -227,7 +227,7 @@ async fn a_registration_creates_the_wallet_and_the_presence_row() {
 }
 
 #[tokio::test]
-async fn of_twenty_concurrent_registrations_of_one_name_one_succeeds() {
+async fn one_of_twenty_concurrent_registrations_of_one_name_succeeds() {
     let app = connect_app().await;
     let name = random_username("t");
     let mut bodies = Vec::new();

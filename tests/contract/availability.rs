@@ -32,8 +32,8 @@ async fn find_in_feed(pair: &CallPair, query: &str) -> Option<Value> {
 
 async fn start(pair: &CallPair, call_type: &str) -> ApiAnswer {
     let body = json!({"listener_id": pair.listener.user_id, "call_type": call_type});
-    let ask = pair.app.post("/calls/start").as_user(&pair.caller);
-    ask.json(&body).answer().await
+    let request = pair.app.post("/calls/start").as_user(&pair.caller);
+    request.json(&body).answer().await
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn sockets_show_that_a_listener_takes_no_calls() {
     let watcher = app.sign_up(UserRole::User).await;
     let mut presence = app.open_socket("/ws/presence", &watcher).await;
     let mut feed = app.open_socket("/ws/feed", &watcher).await;
-    let is_about = |r#type: &'static str, is_available: bool| {
+    let is_status = |r#type: &'static str, is_available: bool| {
         let user_id = listener.user_id;
         move |message: &Value| {
             message["type"] == r#type
@@ -108,33 +108,33 @@ async fn sockets_show_that_a_listener_takes_no_calls() {
         }
     };
     set_status(&app, &listener, json!({"accepting_calls": false})).await;
-    let paused = presence.receive_matching("paused", WAIT_MAX, is_about("status_change", false));
+    let paused = presence.receive_matching("paused", WAIT_MAX, is_status("status_change", false));
     let paused = paused.await.expect("a status");
     assert_eq!(paused["data"]["is_online"], true, "{paused}");
     assert_eq!(paused["data"]["is_busy"], false, "{paused}");
-    let in_feed = feed.receive_matching("paused", WAIT_MAX, is_about("listener_busy", false));
+    let in_feed = feed.receive_matching("paused", WAIT_MAX, is_status("listener_busy", false));
     in_feed.await.expect("the feed shows it as busy");
 
     set_status(&app, &listener, json!({"accepting_calls": true})).await;
-    let resumed = feed.receive_matching("resumed", WAIT_MAX, is_about("listener_available", true));
+    let resumed = feed.receive_matching("resumed", WAIT_MAX, is_status("listener_available", true));
     resumed.await.expect("available again");
 }
 
 #[tokio::test]
 async fn a_listener_chooses_the_types_of_calls_to_take() {
     let pair = CallPair::sign_up().await;
-    let read = async |path: &str| {
+    let read_preferences = async |path: &str| {
         let answer = pair.app.get(path).as_user(&pair.listener).answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     };
     let both = json!({"audio_enabled": true, "video_enabled": true});
-    assert_eq!(read("/listeners/me/preferences").await, both);
+    assert_eq!(read_preferences("/listeners/me/preferences").await, both);
     let changed = set_preferences(&pair.app, &pair.listener, json!({"video_enabled": false}));
     let changed = changed.await;
     let no_video = json!({"audio_enabled": true, "video_enabled": false});
     assert_eq!((changed.status, &changed.body), (200, &no_video));
-    assert_eq!(read("/listener/preferences").await, no_video);
+    assert_eq!(read_preferences("/listener/preferences").await, no_video);
 
     assert_problem(&start(&pair, "video").await, 409, "call_type_disabled");
     let listener = find_in_feed(&pair, "&call_type=audio").await;

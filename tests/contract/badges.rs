@@ -1,19 +1,13 @@
 //! Section 10: badges. The calls service tests how they follow from talk time, with a clock that tests control.
 
 use serde_json::{Value, json};
-use talktime_client::{ApiAnswer, AppUser, UserRole};
-use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, run_dev, wait_for};
+use talktime_client::{ApiAnswer, AppUser};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, wait_for};
 
 use crate::{assert_fields, assert_problem};
 
 async fn get(app: &TestApp, person: &AppUser, path: &str) -> ApiAnswer {
     app.get(path).as_user(person).answer().await
-}
-
-async fn admin(app: &TestApp) -> AppUser {
-    let admin = app.sign_up(UserRole::User).await;
-    run_dev(&["grant-admin", &admin.phone]).await;
-    admin
 }
 
 #[track_caller]
@@ -71,7 +65,7 @@ async fn days_out_of_range_are_refused() {
 #[tokio::test]
 async fn an_admin_reassigns_badges_and_reads_those_of_others() {
     let pair = CallPair::sign_up_without_coins().await;
-    let admin = admin(&pair.app).await;
+    let admin = pair.app.sign_up_admin().await;
     let of_listener = format!("/badges/{}", pair.listener.user_id);
     // Calls knows a listener once the event has arrived.
     let badge = wait_for("the listener to be known", || async {
@@ -80,15 +74,15 @@ async fn an_admin_reassigns_badges_and_reads_those_of_others() {
     })
     .await;
     assert_basic(&badge, &pair.listener);
-    let given = pair
+    let assignment = pair
         .app
         .post("/badges/assign")
         .as_user(&admin)
         .answer()
         .await;
-    assert_eq!(given.status, 200, "{given:?}");
-    let count = |field: &str| given.body[field].as_i64().expect("a count");
-    assert!(count("basic_assigned") >= 1, "{given:?}");
+    assert_eq!(assignment.status, 200, "{assignment:?}");
+    let count = |field: &str| assignment.body[field].as_i64().expect("a count");
+    assert!(count("basic_assigned") >= 1, "{assignment:?}");
     assert_eq!(
         count("total_listeners"),
         ["basic", "bronze", "silver", "gold"]
@@ -97,7 +91,7 @@ async fn an_admin_reassigns_badges_and_reads_those_of_others() {
             .sum::<i64>()
     );
     assert_eq!(count("errors"), 0);
-    assert_fields(&given.body, &["message", "date"]);
+    assert_fields(&assignment.body, &["message", "date"]);
 
     let statistics = get(&pair.app, &pair.caller, "/badges/statistics").await;
     assert_eq!(statistics.status, 200, "{statistics:?}");
@@ -126,7 +120,7 @@ async fn only_admins_assign_badges_and_only_for_past_days() {
     let of_listener = format!("/badges/{}", pair.listener.user_id);
     let refused = get(&pair.app, &pair.listener, &of_listener).await;
     assert_problem(&refused, 403, "admin_only");
-    let admin = admin(&pair.app).await;
+    let admin = pair.app.sign_up_admin().await;
     for date in ["2999-01-01", "2020-01-01", "-262142-01-01"] {
         let refused = give(&admin, &format!("?target_date={date}")).await;
         assert_problem(&refused, 400, "invalid_target_date");
@@ -138,8 +132,8 @@ async fn only_admins_assign_badges_and_only_for_past_days() {
         .await;
         assert_problem(&refused, 400, "invalid_target_date");
     }
-    let nobody = get(&pair.app, &admin, "/badges/999999999").await;
-    assert_problem(&nobody, 404, "badge_not_found");
+    let unknown = get(&pair.app, &admin, "/badges/999999999").await;
+    assert_problem(&unknown, 404, "badge_not_found");
 }
 
 #[tokio::test]

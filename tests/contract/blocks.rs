@@ -18,8 +18,11 @@ async fn block(app: &TestApp, person: &AppUser, body: Value) -> ApiAnswer {
 }
 
 async fn unblock(app: &TestApp, person: &AppUser, blocked_id: i64) -> ApiAnswer {
-    let ask = app.delete("/block").as_user(person);
-    ask.json(&json!({"blocked_id": blocked_id})).answer().await
+    let request = app.delete("/block").as_user(person);
+    request
+        .json(&json!({"blocked_id": blocked_id}))
+        .answer()
+        .await
 }
 
 async fn check(app: &TestApp, person: &AppUser, user_id: i64) -> ApiAnswer {
@@ -27,7 +30,7 @@ async fn check(app: &TestApp, person: &AppUser, user_id: i64) -> ApiAnswer {
     app.get(&path).as_user(person).answer().await
 }
 
-async fn blocked(app: &TestApp, person: &AppUser, query: &str) -> Value {
+async fn list_blocked(app: &TestApp, person: &AppUser, query: &str) -> Value {
     let listed = app.get(&format!("/blocked{query}")).as_user(person);
     let listed = listed.answer().await;
     assert_eq!(listed.status, 200, "{listed:?}");
@@ -55,7 +58,7 @@ fn assert_block(answer: &ApiAnswer, blocked_id: i64, action_type: &str, is_block
 }
 
 #[track_caller]
-fn assert_check(answer: &ApiAnswer, blocked_id: i64, is_blocked: bool) {
+fn assert_blocked(answer: &ApiAnswer, blocked_id: i64, is_blocked: bool) {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.body["success"], true);
     assert!(answer.body["message"].is_string());
@@ -71,18 +74,18 @@ async fn blocking_and_unblocking_are_idempotent() {
         app.sign_up(UserRole::User).await,
     );
     let id = other.user_id;
-    assert_check(&check(&app, &one, id).await, id, false);
+    assert_blocked(&check(&app, &one, id).await, id, false);
     for _ in 0..2 {
         let answer = block(&app, &one, json!({"blocked_id": id})).await;
         assert_block(&answer, id, "block", true);
     }
-    assert_check(&check(&app, &one, id).await, id, true);
+    assert_blocked(&check(&app, &one, id).await, id, true);
     // The answer does not reveal whether the user is blocked by the other.
-    assert_check(&check(&app, &other, one.user_id).await, one.user_id, false);
+    assert_blocked(&check(&app, &other, one.user_id).await, one.user_id, false);
     for _ in 0..2 {
         assert_block(&unblock(&app, &one, id).await, id, "unblock", false);
     }
-    assert_check(&check(&app, &one, id).await, id, false);
+    assert_blocked(&check(&app, &one, id).await, id, false);
 }
 
 #[tokio::test]
@@ -98,7 +101,7 @@ async fn a_report_contains_its_reason() {
     block(&app, &one, json!({"blocked_id": other.user_id})).await;
     let reported = block(&app, &one, report).await;
     assert_block(&reported, other.user_id, "report", true);
-    let page = blocked(&app, &one, "").await;
+    let page = list_blocked(&app, &one, "").await;
     assert_eq!(page["total_count"], 1);
     assert_fields(
         &page,
@@ -156,11 +159,11 @@ async fn a_block_holds_at_once_and_in_both_directions() {
 async fn only_other_existing_users_can_be_blocked() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    for nobody in [NOBODY, 0, -1] {
+    for unknown_id in [NOBODY, 0, -1] {
         for answer in [
-            block(&app, &person, json!({"blocked_id": nobody})).await,
-            unblock(&app, &person, nobody).await,
-            check(&app, &person, nobody).await,
+            block(&app, &person, json!({"blocked_id": unknown_id})).await,
+            unblock(&app, &person, unknown_id).await,
+            check(&app, &person, unknown_id).await,
         ] {
             assert_problem(&answer, 404, "user_not_found");
         }
@@ -200,13 +203,13 @@ async fn invalid_requests_are_refused_and_a_token_is_required() {
     assert_problem(&neither, 422, "invalid_body");
     let in_query = app.delete(&format!("/block?blocked_id={id}")).as_user(&one);
     assert_block(&in_query.answer().await, id, "unblock", false);
-    for ask in [
+    for request in [
         app.post("/block"),
         app.delete("/block"),
         app.get("/blocked"),
         app.get("/block/check/1"),
     ] {
-        assert_problem(&ask.answer().await, 401, "missing_token");
+        assert_problem(&request.answer().await, 401, "missing_token");
     }
 }
 
@@ -222,11 +225,11 @@ async fn twenty_concurrent_blocks_create_one() {
     for answer in join_all((0..20).map(|_| block(&app, &one, body()))).await {
         assert_block(&answer, id, "block", true);
     }
-    assert_eq!(blocked(&app, &one, "").await["total_count"], 1);
+    assert_eq!(list_blocked(&app, &one, "").await["total_count"], 1);
     for answer in join_all((0..20).map(|_| unblock(&app, &one, id))).await {
         assert_block(&answer, id, "unblock", false);
     }
-    assert_eq!(blocked(&app, &one, "").await["total_count"], 0);
+    assert_eq!(list_blocked(&app, &one, "").await["total_count"], 0);
     let paged = app
         .get("/blocked?per_page=101")
         .as_user(&one)

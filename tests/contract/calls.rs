@@ -17,12 +17,12 @@ async fn start(pair: &CallPair, body: Value) -> ApiAnswer {
 }
 
 #[tokio::test]
-async fn a_call_from_ring_to_receipt() {
+async fn a_call_from_start_to_receipt() {
     let pair = CallPair::sign_up().await;
-    let wish = json!({
+    let body = json!({
         "listener_id": pair.listener.user_id, "call_type": "audio", "estimated_duration_minutes": 5,
     });
-    let started = start(&pair, wish).await;
+    let started = start(&pair, body).await;
     assert_eq!(started.status, 200, "{started:?}");
     let call_id = started.body["call_id"].as_i64().expect("an id");
     assert!(started.body["message"].is_string());
@@ -169,8 +169,8 @@ async fn twenty_callers_of_one_listener_get_one_call() {
     for _ in 0..20 {
         callers.push(CallPair::sign_up().await);
     }
-    let wish = json!({"listener_id": listener.listener.user_id, "call_type": "audio"});
-    let answers = join_all(callers.iter().map(|caller| start(caller, wish.clone()))).await;
+    let body = json!({"listener_id": listener.listener.user_id, "call_type": "audio"});
+    let answers = join_all(callers.iter().map(|caller| start(caller, body.clone()))).await;
     let started: Vec<_> = callers
         .iter()
         .zip(&answers)
@@ -319,18 +319,18 @@ async fn a_call_ends_when_its_coins_run_out_and_is_paid_exactly() {
 #[tokio::test]
 async fn one_idempotency_key_starts_one_call() {
     let pair = CallPair::sign_up().await;
-    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
-    let send = |wish: Value| {
+    let body = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
+    let send = |body: Value| {
         pair.app
             .post("/calls/start")
             .as_user(&pair.caller)
             .header("idempotency-key", "call-1")
-            .json(&wish)
+            .json(&body)
             .answer()
     };
-    let first = send(wish.clone()).await;
+    let first = send(body.clone()).await;
     assert_eq!(first.status, 200, "{first:?}");
-    let again = send(wish).await;
+    let again = send(body).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
     let video = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     assert_problem(&send(video).await, 422, "idempotency_key_reused");
@@ -342,13 +342,13 @@ async fn one_idempotency_key_starts_one_call() {
 #[tokio::test]
 async fn a_refused_start_frees_its_idempotency_key() {
     let pair = CallPair::sign_up_without_coins().await;
-    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
+    let body = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
     let send = || {
         pair.app
             .post("/calls/start")
             .as_user(&pair.caller)
             .header("idempotency-key", "call-1")
-            .json(&wish)
+            .json(&body)
             .answer()
     };
     assert_problem(&send().await, 400, "insufficient_coins");

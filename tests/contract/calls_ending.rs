@@ -2,21 +2,14 @@
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
-use talktime_tests::{
-    CallPair, ExpectAnswer, TestApp, assert_books_are_right, connect_app, run_dev,
-};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, assert_books_are_right, connect_app};
 
 use crate::{assert_fields, assert_problem};
 
-async fn admin(app: &TestApp) -> AppUser {
-    let admin = app.sign_up(UserRole::User).await;
-    run_dev(&["grant-admin", &admin.phone]).await;
-    admin
-}
-
 async fn end_with_key(pair: &CallPair, person: &AppUser, body: &Value) -> ApiAnswer {
-    let ask = pair.app.post("/calls/end").as_user(person);
-    ask.header("idempotency-key", "end-1")
+    let request = pair.app.post("/calls/end").as_user(person);
+    request
+        .header("idempotency-key", "end-1")
         .json(body)
         .answer()
         .await
@@ -31,20 +24,20 @@ async fn emergency_end(app: &TestApp, person: &AppUser, call_id: i64) -> ApiAnsw
 async fn a_repeated_end_returns_the_same_receipt() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    let wish = json!({"call_id": call_id, "reason": "completed"});
-    let first = end_with_key(&pair, &pair.caller, &wish).await;
+    let body = json!({"call_id": call_id, "reason": "completed"});
+    let first = end_with_key(&pair, &pair.caller, &body).await;
     assert_eq!(first.status, 200, "{first:?}");
     let bought = json!({"amount_rupees": 150, "payment_method": "upi"});
     let recharged = pair.app.post("/calls/recharge").as_user(&pair.caller);
     assert_eq!(recharged.json(&bought).answer().await.status, 200);
 
-    let again = end_with_key(&pair, &pair.caller, &wish).await;
+    let again = end_with_key(&pair, &pair.caller, &body).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
     let other = json!({"call_id": call_id, "reason": "dropped"});
     let reused = end_with_key(&pair, &pair.caller, &other).await;
     assert_problem(&reused, 422, "idempotency_key_reused");
     // The key belongs to the caller; the same key of the listener has ended nothing.
-    let listeners = end_with_key(&pair, &pair.listener, &wish).await;
+    let listeners = end_with_key(&pair, &pair.listener, &body).await;
     assert_problem(&listeners, 404, "call_not_found");
     let without_key = pair.end_call(&pair.caller, call_id).await;
     assert_problem(&without_key, 404, "call_not_found");
@@ -81,7 +74,7 @@ async fn a_party_ends_a_call_in_an_emergency() {
 async fn an_admin_ends_anybodys_call() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    let admin = admin(&pair.app).await;
+    let admin = pair.app.sign_up_admin().await;
     let ended = emergency_end(&pair.app, &admin, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
     let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
@@ -98,7 +91,7 @@ async fn only_admins_clean_up() {
     let user = app.sign_up(UserRole::User).await;
     let refused = app.post("/calls/cleanup").as_user(&user).answer().await;
     assert_problem(&refused, 403, "admin_only");
-    let admin = admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let cleaned = app.post("/calls/cleanup").as_user(&admin).answer().await;
     assert_eq!(cleaned.status, 200, "{cleaned:?}");
     assert!(cleaned.body["message"].is_string());

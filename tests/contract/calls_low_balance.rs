@@ -22,9 +22,9 @@ async fn low_coins_are_announced_once_and_a_recharge_extends_the_call() {
     let pair = CallPair::sign_up().await;
     let mut events = EventLog::subscribe("events.calls.>").await;
     // The coins suffice for five video minutes.
-    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+    let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let start = pair.app.post("/calls/start").as_user(&pair.caller);
-    let started = start.json(&wish).answer().await;
+    let started = start.json(&body).answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     let call_id = started.body["call_id"].as_i64().expect("an id");
 
@@ -38,8 +38,8 @@ async fn low_coins_are_announced_once_and_a_recharge_extends_the_call() {
     assert_eq!(low.user_id, pair.caller.user_id);
     wait_for("five more minutes", || async {
         let body = json!({"amount_rupees": 150, "payment_method": "upi"});
-        let ask = pair.app.post("/calls/recharge").as_user(&pair.caller);
-        let bought = ask
+        let request = pair.app.post("/calls/recharge").as_user(&pair.caller);
+        let bought = request
             .header("idempotency-key", "more")
             .json(&body)
             .answer()
@@ -78,19 +78,19 @@ async fn low_coins_are_announced_once_and_a_recharge_extends_the_call() {
 
 /// Receives a message of this type about a call.
 async fn receive_about_call(socket: &mut AppSocket, r#type: &'static str, call_id: i64) -> Value {
-    let fits =
+    let is_warning =
         move |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
-    let message = socket.receive_matching(r#type, WAIT_MAX, fits).await;
-    message.expect("it is told")["data"].clone()
+    let message = socket.receive_matching(r#type, WAIT_MAX, is_warning).await;
+    message.expect("a message")["data"].clone()
 }
 
 #[tokio::test]
 async fn both_parties_are_notified_when_coins_run_out() {
     let pair = CallPair::sign_up().await;
     let video = async || {
-        let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+        let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
         let start = pair.app.post("/calls/start").as_user(&pair.caller);
-        let started = start.json(&wish).answer().await;
+        let started = start.json(&body).answer().await;
         assert_eq!(started.status, 200, "{started:?}");
         started.body["call_id"].as_i64().expect("an id")
     };

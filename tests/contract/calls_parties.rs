@@ -19,7 +19,7 @@ async fn call_and_delete(pair: &CallPair, person: &AppUser) {
     assert_ne!(
         (started.status, deleted.status),
         (200, 200),
-        "somebody who is gone is on a call: {started:?}"
+        "a deleted user is on a call: {started:?}"
     );
     if let Some(call_id) = started.body["call_id"].as_i64() {
         assert_eq!(deleted.status, 409, "{deleted:?}");

@@ -11,10 +11,10 @@ use talktime_tests::{
 const AT_ONCE: usize = 20;
 
 async fn start(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
-    let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
+    let body = json!({"listener_id": listener.user_id, "call_type": "audio"});
     app.post("/calls/start")
         .as_user(caller)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await
 }
@@ -22,8 +22,8 @@ async fn start(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer
 async fn recharge(app: &TestApp, person: &AppUser) {
     let body = json!({"amount_rupees": 150, "payment_method": "upi"});
     wait_for("a recharge", || async {
-        let ask = app.post("/calls/recharge").as_user(person);
-        let answer = ask
+        let request = app.post("/calls/recharge").as_user(person);
+        let answer = request
             .header("idempotency-key", "race")
             .json(&body)
             .answer()
@@ -53,7 +53,7 @@ fn assert_refused_without_cost(answers: &[ApiAnswer]) {
 }
 
 #[tokio::test]
-async fn of_twenty_concurrent_starts_of_one_caller_one_succeeds() {
+async fn one_of_twenty_concurrent_starts_of_one_caller_succeeds() {
     let pair = CallPair::sign_up().await;
     let mut listeners = Vec::new();
     for _ in 0..AT_ONCE {
@@ -74,10 +74,11 @@ async fn of_twenty_concurrent_starts_of_one_caller_one_succeeds() {
 
 /// Starts a call with the key `start-1`, which different users may use.
 async fn start_with_key(app: &TestApp, caller: &AppUser, listener: &AppUser) -> ApiAnswer {
-    let wish = json!({"listener_id": listener.user_id, "call_type": "audio"});
-    let ask = app.post("/calls/start").as_user(caller);
-    ask.header("idempotency-key", "start-1")
-        .json(&wish)
+    let body = json!({"listener_id": listener.user_id, "call_type": "audio"});
+    let request = app.post("/calls/start").as_user(caller);
+    request
+        .header("idempotency-key", "start-1")
+        .json(&body)
         .answer()
         .await
 }
@@ -89,18 +90,18 @@ async fn concurrent_starts_with_keys_each_keep_their_own_answer() {
     let late = CallPair::sign_up().await;
     let pairs = join_all((0..AT_ONCE / 2).map(|_| CallPair::sign_up())).await;
     let app = &on_a_call.app;
-    let all = || async {
+    let start_all = || async {
         let starts = pairs
             .iter()
             .map(|pair| start_with_key(app, &pair.caller, &pair.listener));
         let refused = start_with_key(app, &late.caller, &on_a_call.listener);
         tokio::join!(join_all(starts), refused)
     };
-    let (first, refused) = all().await;
+    let (first, refused) = start_all().await;
     assert_eq!(refused.body["code"], "on_a_call", "{refused:?}");
     let mut started = call_ids(&first);
     assert_eq!(started.len(), pairs.len(), "{first:?}");
-    let (again, _) = all().await;
+    let (again, _) = start_all().await;
     assert_eq!(call_ids(&again), started, "a replay is the same call");
     started.sort_unstable();
     started.dedup();
@@ -167,7 +168,7 @@ async fn concurrent_ends_and_bill_minute_requests_settle_once() {
         format!("/calls/emergency-end/{call_id}"),
     );
     let (pair, bill, emergency) = (&pair, bill.as_str(), emergency.as_str());
-    let asks = (0..AT_ONCE).map(|n| async move {
+    let requests = (0..AT_ONCE).map(|n| async move {
         let person = if n % 2 == 0 {
             &pair.caller
         } else {
@@ -179,7 +180,7 @@ async fn concurrent_ends_and_bill_minute_requests_settle_once() {
             _ => pair.end_call(person, call_id).await,
         }
     });
-    for answer in join_all(asks).await {
+    for answer in join_all(requests).await {
         assert!([200, 404].contains(&answer.status), "{answer:?}");
     }
     let receipt = wait_for("the receipt", || async {
@@ -217,7 +218,7 @@ async fn delete_row_of_start(caller_id: i64) {
         let lost = sqlx::query("DELETE FROM calls.user_calls WHERE user_id = $1")
             .bind(caller_id)
             .execute(&calls);
-        (lost.await.expect("asked").rows_affected() == 1).then_some(())
+        (lost.await.expect("answered").rows_affected() == 1).then_some(())
     })
     .await;
 }

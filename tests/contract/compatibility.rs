@@ -112,12 +112,12 @@ async fn a_call_ends_for_the_reasons_of_the_original() {
         let call_id = pair.start_call().await;
         let end = async |reason: &str| {
             let body = json!({"call_id": call_id, "reason": reason});
-            let ask = pair
+            let request = pair
                 .app
                 .post("/calls/end")
                 .as_user(&pair.caller)
                 .json(&body);
-            ask.answer().await
+            request.answer().await
         };
         assert_problem(&end("network_error").await, 400, "invalid_reason");
         let ended = end(reason).await;

@@ -10,15 +10,17 @@ use crate::{assert_fields, assert_problem};
 const NOBODY: i64 = 9_007_199_254_740_991;
 
 async fn add(app: &TestApp, person: &AppUser, listener_id: i64) -> ApiAnswer {
-    let ask = app.post("/favorites/add").as_user(person);
-    ask.json(&json!({"listener_id": listener_id}))
+    let request = app.post("/favorites/add").as_user(person);
+    request
+        .json(&json!({"listener_id": listener_id}))
         .answer()
         .await
 }
 
 async fn remove(app: &TestApp, person: &AppUser, listener_id: i64) -> ApiAnswer {
-    let ask = app.delete("/favorites/remove").as_user(person);
-    ask.json(&json!({"listener_id": listener_id}))
+    let request = app.delete("/favorites/remove").as_user(person);
+    request
+        .json(&json!({"listener_id": listener_id}))
         .answer()
         .await
 }
@@ -94,11 +96,11 @@ async fn only_another_listener_can_be_a_favourite() {
         listener,
     } = CallPair::sign_up_without_coins().await;
     let user = app.sign_up(UserRole::User).await;
-    for nobody in [NOBODY, 0, -1, user.user_id] {
+    for wrong_id in [NOBODY, 0, -1, user.user_id] {
         for answer in [
-            add(&app, &caller, nobody).await,
-            remove(&app, &caller, nobody).await,
-            check(&app, &caller, nobody).await,
+            add(&app, &caller, wrong_id).await,
+            remove(&app, &caller, wrong_id).await,
+            check(&app, &caller, wrong_id).await,
         ] {
             assert_problem(&answer, 404, "listener_not_found");
         }
@@ -127,13 +129,13 @@ async fn invalid_requests_are_refused_and_a_token_is_required() {
         assert_problem(&added, 422, "invalid_body");
         assert_eq!(added.body["errors"][0]["field"], "listener_id");
     }
-    for ask in [
+    for request in [
         app.post("/favorites/add"),
         app.delete("/favorites/remove"),
         app.get("/favorites"),
         app.get("/favorites/check/1"),
     ] {
-        assert_problem(&ask.answer().await, 401, "missing_token");
+        assert_problem(&request.answer().await, 401, "missing_token");
     }
 }
 

@@ -249,23 +249,23 @@ async fn a_user_has_a_hundred_requests_a_minute_over_all_gateways() {
     let replica = start_gateway(&[]).await;
     let person = app.sign_up(UserRole::User).await;
     let other = app.sign_up(UserRole::User).await;
-    let ask = async |gateway: &ApiClient, person: &AppUser| {
+    let request = async |gateway: &ApiClient, person: &AppUser| {
         gateway
             .get("/feed/listeners?per_page=1")
             .as_user(person)
             .answer()
             .await
     };
-    for asked in 0..100 {
-        let gateway = if asked % 2 == 0 { &*app } else { &replica.app };
-        let answer = ask(gateway, &person).await;
-        assert_eq!(answer.status, 200, "{asked}: {answer:?}");
-        let left = (99 - asked).to_string();
+    for sent in 0..100 {
+        let gateway = if sent % 2 == 0 { &*app } else { &replica.app };
+        let answer = request(gateway, &person).await;
+        assert_eq!(answer.status, 200, "{sent}: {answer:?}");
+        let left = (99 - sent).to_string();
         assert_eq!(answer.header("ratelimit-limit"), Some("100"));
         assert_eq!(answer.header("ratelimit-remaining"), Some(left.as_str()));
     }
     for gateway in [&*app, &replica.app] {
-        let refused = ask(gateway, &person).await;
+        let refused = request(gateway, &person).await;
         assert_problem(&refused, 429, "rate_limited");
         let seconds = |name: &str| {
             refused
@@ -276,5 +276,9 @@ async fn a_user_has_a_hundred_requests_a_minute_over_all_gateways() {
         assert_eq!(seconds("ratelimit-reset"), seconds("retry-after"));
         assert_eq!(refused.header("ratelimit-remaining"), Some("0"));
     }
-    assert_eq!(ask(&app, &other).await.status, 200, "each has their own");
+    assert_eq!(
+        request(&app, &other).await.status,
+        200,
+        "each has their own"
+    );
 }

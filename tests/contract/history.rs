@@ -184,13 +184,13 @@ async fn only_the_parties_see_a_receipt_with_every_minute() {
         );
     }
     let stranger = CallPair::sign_up_without_coins().await;
-    let asked = stranger
+    let answer = stranger
         .app
         .get(&path)
         .as_user(&stranger.caller)
         .answer()
         .await;
-    assert_problem(&asked, 403, "not_a_party");
+    assert_problem(&answer, 403, "not_a_party");
     let unknown = pair
         .app
         .get("/calls/999999999")

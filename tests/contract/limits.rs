@@ -12,12 +12,12 @@ use crate::assert_problem;
 /// The documented limit of the feed (section 5) in requests a minute.
 const FEED_LIMIT: u64 = 100;
 
-async fn feed(app: &ApiClient, token: &str) -> ApiAnswer {
-    let ask = app.get("/feed/listeners?per_page=1").bearer(token);
-    ask.answer().await
+async fn load_feed(app: &ApiClient, token: &str) -> ApiAnswer {
+    let request = app.get("/feed/listeners?per_page=1").bearer(token);
+    request.answer().await
 }
 
-fn number(answer: &ApiAnswer, header: &str) -> u64 {
+fn read_number(answer: &ApiAnswer, header: &str) -> u64 {
     let value = answer.header(header).and_then(|value| value.parse().ok());
     value.unwrap_or_else(|| panic!("{header} of {answer:?}"))
 }
@@ -25,23 +25,26 @@ fn number(answer: &ApiAnswer, header: &str) -> u64 {
 #[tokio::test]
 async fn the_feed_accepts_a_hundred_requests_a_minute_from_each_user() {
     let app = connect_app().await;
-    let keen = app.sign_up(UserRole::User).await;
-    for asked in 1..=FEED_LIMIT {
-        let answer = feed(&app, &keen.access_token).await;
-        assert_eq!(answer.status, 200, "request {asked}: {answer:?}");
-        assert_eq!(number(&answer, "ratelimit-limit"), FEED_LIMIT);
-        assert_eq!(number(&answer, "ratelimit-remaining"), FEED_LIMIT - asked);
-        assert!((1..=60).contains(&number(&answer, "ratelimit-reset")));
+    let person = app.sign_up(UserRole::User).await;
+    for request_number in 1..=FEED_LIMIT {
+        let answer = load_feed(&app, &person.access_token).await;
+        assert_eq!(answer.status, 200, "request {request_number}: {answer:?}");
+        assert_eq!(read_number(&answer, "ratelimit-limit"), FEED_LIMIT);
+        assert_eq!(
+            read_number(&answer, "ratelimit-remaining"),
+            FEED_LIMIT - request_number
+        );
+        assert!((1..=60).contains(&read_number(&answer, "ratelimit-reset")));
     }
-    let refused = feed(&app, &keen.access_token).await;
+    let refused = load_feed(&app, &person.access_token).await;
     assert_problem(&refused, 429, "rate_limited");
-    assert_eq!(number(&refused, "ratelimit-remaining"), 0);
-    assert!((1..=60).contains(&number(&refused, "retry-after")));
+    assert_eq!(read_number(&refused, "ratelimit-remaining"), 0);
+    assert!((1..=60).contains(&read_number(&refused, "retry-after")));
 
     let other = app.sign_up(UserRole::User).await;
-    let answer = feed(&app, &other.access_token).await;
+    let answer = load_feed(&app, &other.access_token).await;
     assert_eq!(answer.status, 200, "everybody has a count of their own");
-    let elsewhere = app.get("/users/me").as_user(&keen).answer().await;
+    let elsewhere = app.get("/users/me").as_user(&person).answer().await;
     assert_eq!(elsewhere.status, 200, "the feed's limit is the feed's");
     assert_eq!(elsewhere.header("ratelimit-limit"), None);
 }
@@ -50,8 +53,8 @@ async fn the_feed_accepts_a_hundred_requests_a_minute_from_each_user() {
 async fn a_burst_passes_no_more_than_the_limit() {
     let app = connect_app().await;
     for burst in [150, 400, 800] {
-        let keen = app.sign_up(UserRole::User).await;
-        let answers = (0..burst).map(|_| feed(&app, &keen.access_token));
+        let person = app.sign_up(UserRole::User).await;
+        let answers = (0..burst).map(|_| load_feed(&app, &person.access_token));
         let answers = join_all(answers).await;
         let count = |status| {
             answers
@@ -73,13 +76,16 @@ async fn each_gateway_counts_alone_without_redis() {
     // No server listens on this port.
     let nowhere = ("TALKTIME_GATEWAY__REDIS__URL", "redis://127.0.0.1:1");
     let gateway = start_gateway(&[nowhere]).await;
-    let keen = app.sign_up(UserRole::User).await;
-    for asked in 1..=FEED_LIMIT {
-        let answer = feed(&gateway.app, &keen.access_token).await;
-        assert_eq!(answer.status, 200, "request {asked}: {answer:?}");
-        assert_eq!(number(&answer, "ratelimit-remaining"), FEED_LIMIT - asked);
+    let person = app.sign_up(UserRole::User).await;
+    for request_number in 1..=FEED_LIMIT {
+        let answer = load_feed(&gateway.app, &person.access_token).await;
+        assert_eq!(answer.status, 200, "request {request_number}: {answer:?}");
+        assert_eq!(
+            read_number(&answer, "ratelimit-remaining"),
+            FEED_LIMIT - request_number
+        );
     }
-    let refused = feed(&gateway.app, &keen.access_token).await;
+    let refused = load_feed(&gateway.app, &person.access_token).await;
     assert_problem(&refused, 429, "rate_limited");
     let uncounted = gateway
         .read_metric("http_requests_uncounted_total", "feed")
@@ -90,7 +96,7 @@ async fn each_gateway_counts_alone_without_redis() {
 #[tokio::test]
 async fn requests_without_a_valid_token_are_refused_before_they_are_counted() {
     let app = connect_app().await;
-    let answer = feed(&app, "nonsense").await;
+    let answer = load_feed(&app, "nonsense").await;
     assert_problem(&answer, 401, "invalid_token");
     assert_eq!(answer.body["errors"], Value::Null);
 }
@@ -119,13 +125,13 @@ async fn every_endpoint_is_counted_in_the_class_that_the_document_names() {
     for operation in ApiDocument::read(&gateway.app).await.list_operations() {
         let method = operation.method.parse().expect("a method");
         // Requests without a token have no effect, except in classes that count users.
-        let ask = gateway.app.request(method, &operation.fill_path("1"));
+        let request = gateway.app.request(method, &operation.fill_path("1"));
         let limit = &operation.content["x-rate-limit"];
-        let ask = match limit["counted_by"].as_str() {
-            Some("user") => ask.as_user(&person),
-            _ => ask,
+        let request = match limit["counted_by"].as_str() {
+            Some("user") => request.as_user(&person),
+            _ => request,
         };
-        let answer = ask.answer().await;
+        let answer = request.answer().await;
         let expected = LIMITS.iter().find(|(class, _)| limit["class"] == *class);
         assert_eq!(
             answer.header("ratelimit-limit"),

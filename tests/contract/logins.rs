@@ -11,7 +11,7 @@ async fn post(app: &TestApp, path: &str, body: Value) -> ApiAnswer {
     app.post(path).json(&body).answer().await
 }
 
-async fn code(app: &TestApp, phone: &str) -> String {
+async fn request_code(app: &TestApp, phone: &str) -> String {
     let sent = post(app, "/auth/request_otp", json!({"phone": phone})).await;
     assert_eq!(sent.status, 200, "{sent:?}");
     app.read_otp(phone).await
@@ -22,7 +22,7 @@ async fn verify(app: &TestApp, phone: &str, otp: &str) -> ApiAnswer {
 }
 
 async fn registration_token(app: &TestApp, phone: &str) -> Value {
-    let verified = verify(app, phone, &code(app, phone).await).await;
+    let verified = verify(app, phone, &request_code(app, phone).await).await;
     assert_eq!(
         verified.body["status"], "needs_registration",
         "{verified:?}"
@@ -140,12 +140,12 @@ async fn the_right_code_is_refused_after_twenty_wrong_tries_in_a_day() {
     let app = connect_app().await;
     let phone = random_phone();
     for _ in 0..4 {
-        code(&app, &phone).await;
+        request_code(&app, &phone).await;
         for _ in 0..5 {
             assert_problem(&verify(&app, &phone, "none").await, 400, "invalid_otp");
         }
     }
-    let otp = code(&app, &phone).await;
+    let otp = request_code(&app, &phone).await;
     let refused = verify(&app, &phone, &otp).await;
     assert_waits(&refused, "otp_tries_limited", 24 * 60 * 60);
 }
@@ -186,7 +186,7 @@ async fn a_registration_whose_answer_was_lost_is_answered_again() {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.body["user_id"], answers[0].body["user_id"]);
     }
-    let known = verify(&app, &phone, &code(&app, &phone).await).await;
+    let known = verify(&app, &phone, &request_code(&app, &phone).await).await;
     assert_eq!(known.body["status"], "registered");
 }
 
@@ -248,7 +248,7 @@ async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
     for way in ["logout", "logout_all", "end", "delete"] {
         let (body, first) = register_new_user(&app).await;
         let token = first.body["access_token"].as_str().expect("a token");
-        let ask = match way {
+        let request = match way {
             "delete" => app.delete("/users/me"),
             "end" => {
                 let listed = app.get("/auth/sessions").bearer(token).answer().await;
@@ -258,7 +258,7 @@ async fn a_registration_token_opens_nothing_after_the_end_of_its_session() {
             }
             path => app.post(&format!("/auth/{path}")),
         };
-        let ended = ask.bearer(token).answer().await;
+        let ended = request.bearer(token).answer().await;
         assert_eq!(ended.status, 200, "{way}: {ended:?}");
         for _ in 0..3 {
             let refused = post(&app, "/auth/register", body.clone()).await;

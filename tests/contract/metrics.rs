@@ -30,20 +30,20 @@ fn documented(heading: &str) -> Metrics {
         .skip_while(|line| !line.starts_with(heading))
         .skip(2)
         .take_while(|line| line.starts_with('|'));
-    let in_code = |cell: &str| -> Vec<String> {
+    let code_spans = |cell: &str| -> Vec<String> {
         let words = cell.split('`').skip(1).step_by(2);
         words.map(str::to_owned).collect()
     };
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').collect();
-        let name = in_code(cells[1]).remove(0);
-        (name, in_code(cells[2]).into_iter().collect())
+        let name = code_spans(cells[1]).remove(0);
+        (name, code_spans(cells[2]).into_iter().collect())
     })
     .filter(|(name, _)| !name.starts_with(OF_PROCESSES))
     .collect()
 }
 
-async fn served() -> Metrics {
+async fn load_metrics() -> Metrics {
     let mut metrics = Metrics::new();
     for process in PROCESSES {
         let url = read_variable(&format!("{process}_OPS_URL")) + "/metrics";
@@ -100,7 +100,7 @@ async fn every_documented_metric_is_served_and_every_served_one_documented() {
     let mut documented = self::documented("| metric | labels |");
     assert!(documented.len() > 10, "{documented:?}");
     wait_for("every documented metric", || async {
-        let served = served().await;
+        let served = load_metrics().await;
         let missing: Vec<&String> = documented
             .keys()
             .filter(|name| !served.contains_key(*name))
@@ -112,7 +112,7 @@ async fn every_documented_metric_is_served_and_every_served_one_documented() {
     })
     .await;
     documented.extend(self::documented("| metric, once it happens |"));
-    let served = served().await;
+    let served = load_metrics().await;
     for (name, labels) in &served {
         let Some(documented) = documented.get(name) else {
             panic!("{name} is not documented");

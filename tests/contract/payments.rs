@@ -131,22 +131,22 @@ async fn only_admins_give_coins_away() {
     assert_eq!((gift.status, &gift.body["new_balance"]), (200, &json!(50)));
     let user_id = pair.listener.user_id;
     let gift = json!({"coins": 20, "tx_type": "referral_bonus", "user_id": user_id});
-    let ask = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
-    let first = ask
+    let request = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
+    let first = request
         .header("idempotency-key", "gift")
         .json(&gift)
         .answer()
         .await;
-    let ask = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
-    let again = ask
+    let request = pair.app.post("/wallet/add-coins").as_user(&pair.caller);
+    let again = request
         .header("idempotency-key", "gift")
         .json(&gift)
         .answer()
         .await;
     assert_eq!((first.status, &first.body), (200, &again.body));
     assert_eq!(pair.load_balance(&pair.listener).await["balance_coins"], 20);
-    let nobody = json!({"coins": 20, "tx_type": "bonus", "user_id": 999_999_999});
-    assert_problem(&add_coins(&pair, nobody).await, 404, "no_such_user");
+    let unknown = json!({"coins": 20, "tx_type": "bonus", "user_id": 999_999_999});
+    assert_problem(&add_coins(&pair, unknown).await, 404, "no_such_user");
     assert_books_are_right().await;
 }
 

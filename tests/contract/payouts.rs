@@ -16,16 +16,16 @@ fn account() -> Value {
 }
 
 async fn put_details(pair: &CallPair, body: &Value) -> ApiAnswer {
-    let ask = pair.app.put("/wallet/bank-details").as_user(&pair.listener);
-    ask.json(body).answer().await
+    let request = pair.app.put("/wallet/bank-details").as_user(&pair.listener);
+    request.json(body).answer().await
 }
 
 async fn withdraw(pair: &CallPair, amount: Value, key: Option<&str>) -> ApiAnswer {
-    let mut ask = pair.app.post("/wallet/withdraw").as_user(&pair.listener);
+    let mut request = pair.app.post("/wallet/withdraw").as_user(&pair.listener);
     if let Some(key) = key {
-        ask = ask.header("idempotency-key", key);
+        request = request.header("idempotency-key", key);
     }
-    ask.json(&json!({"amount": amount})).answer().await
+    request.json(&json!({"amount": amount})).answer().await
 }
 
 async fn get(pair: &CallPair, person: &AppUser, path: &str) -> ApiAnswer {
@@ -39,8 +39,9 @@ async fn decide(
     status: &str,
 ) -> ApiAnswer {
     let path = format!("/admin/withdrawals/{withdrawal_id}/decide");
-    let ask = pair.app.post(&path).as_user(admin);
-    ask.json(&json!({"status": status, "notes": "looked at"}))
+    let request = pair.app.post(&path).as_user(admin);
+    request
+        .json(&json!({"status": status, "notes": "looked at"}))
         .answer()
         .await
 }
@@ -124,16 +125,19 @@ async fn invalid_bank_details_are_refused() {
 async fn a_withdrawal_leaves_the_balance_at_once_and_is_paid() {
     let pair = earned().await;
     let before = pair.load_earned().await.as_f64().expect("rupees");
-    let asked = withdraw(&pair, json!(0.75), None).await;
-    assert_eq!(asked.status, 200, "{asked:?}");
-    assert_fields(&asked.body, &["transaction_id", "message", "created_at"]);
-    assert_eq!(asked.body["amount"], 0.75);
-    assert_eq!(asked.body["status"], "pending");
+    let withdrawal = withdraw(&pair, json!(0.75), None).await;
+    assert_eq!(withdrawal.status, 200, "{withdrawal:?}");
+    assert_fields(
+        &withdrawal.body,
+        &["transaction_id", "message", "created_at"],
+    );
+    assert_eq!(withdrawal.body["amount"], 0.75);
+    assert_eq!(withdrawal.body["status"], "pending");
     let balance = pair.load_balance(&pair.listener).await;
     assert_eq!(balance["pending_withdrawals"], 0.75);
     assert_eq!(balance["withdrawable_money"].as_f64(), Some(before - 0.75));
 
-    let id = &asked.body["withdrawal_id"];
+    let id = &withdrawal.body["withdrawal_id"];
     let listed = get(&pair, &pair.listener, "/wallet/withdrawals").await.body;
     assert_fields(&listed, &["page", "per_page", "has_next", "has_previous"]);
     assert_eq!(
@@ -142,7 +146,7 @@ async fn a_withdrawal_leaves_the_balance_at_once_and_is_paid() {
     );
     let only = &listed["withdrawals"][0];
     assert_eq!(only["withdrawal_id"], *id);
-    assert_eq!(only["transaction_id"], asked.body["transaction_id"]);
+    assert_eq!(only["transaction_id"], withdrawal.body["transaction_id"]);
     assert_eq!(only["processed_at"], Value::Null);
 
     let admin = make_admin(&pair).await;
@@ -177,16 +181,16 @@ async fn the_owner_of_a_withdrawal_is_notified_on_their_sockets() {
     let admin = make_admin(&pair).await;
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
     let (mut others, _) = open(&pair.app, "/ws/notifications", admin).await;
-    let asked = withdraw(&pair, json!(0.75), None).await;
-    assert_eq!(asked.status, 200, "{asked:?}");
-    let id = &asked.body["withdrawal_id"];
+    let withdrawal = withdraw(&pair, json!(0.75), None).await;
+    assert_eq!(withdrawal.status, 200, "{withdrawal:?}");
+    let id = &withdrawal.body["withdrawal_id"];
     for status in ["pending", "processing", "paid"] {
         if status != "pending" {
             assert_eq!(decide(&pair, admin, id, status).await.status, 200);
         }
-        let told = own.receive_type("withdrawal_updated", WAIT_MAX).await;
+        let update = own.receive_type("withdrawal_updated", WAIT_MAX).await;
         assert_eq!(
-            told.expect("told")["data"],
+            update.expect("a message")["data"],
             json!({
                 "user_id": pair.listener.user_id,
                 "withdrawal_id": id,
@@ -199,13 +203,16 @@ async fn the_owner_of_a_withdrawal_is_notified_on_their_sockets() {
 }
 
 #[tokio::test]
-async fn of_twenty_concurrent_withdrawals_of_everything_one_succeeds() {
+async fn one_of_twenty_concurrent_withdrawals_of_everything_succeeds() {
     let pair = earned().await;
     let everything = pair.load_earned().await;
-    let asked = join_all((0..20).map(|_| withdraw(&pair, everything.clone(), None))).await;
-    let won = asked.iter().filter(|answer| answer.status == 200).count();
-    assert_eq!(won, 1, "{asked:?}");
-    for lost in asked.iter().filter(|answer| answer.status != 200) {
+    let withdrawals = join_all((0..20).map(|_| withdraw(&pair, everything.clone(), None))).await;
+    let won = withdrawals
+        .iter()
+        .filter(|answer| answer.status == 200)
+        .count();
+    assert_eq!(won, 1, "{withdrawals:?}");
+    for lost in withdrawals.iter().filter(|answer| answer.status != 200) {
         assert_problem(lost, 400, "insufficient_money");
     }
     assert_eq!(pair.load_earned().await, 0);
@@ -228,9 +235,9 @@ async fn one_idempotency_key_creates_one_withdrawal() {
 async fn a_rejected_withdrawal_returns_the_money() {
     let pair = earned().await;
     let before = pair.load_earned().await;
-    let asked = withdraw(&pair, json!(1), None).await;
+    let withdrawal = withdraw(&pair, json!(1), None).await;
     let admin = make_admin(&pair).await;
-    let rejected = decide(&pair, admin, &asked.body["withdrawal_id"], "rejected").await;
+    let rejected = decide(&pair, admin, &withdrawal.body["withdrawal_id"], "rejected").await;
     assert_eq!(
         (rejected.status, &rejected.body["status"]),
         (200, &json!("rejected"))
@@ -255,8 +262,8 @@ async fn a_rejected_withdrawal_returns_the_money() {
 #[tokio::test]
 async fn a_deletion_during_a_payout_is_refused() {
     let pair = earned().await;
-    let asked = withdraw(&pair, json!(1), None).await;
-    let id = &asked.body["withdrawal_id"];
+    let withdrawal = withdraw(&pair, json!(1), None).await;
+    let id = &withdrawal.body["withdrawal_id"];
     let delete = async || {
         pair.app
             .delete("/users/me")
@@ -285,12 +292,12 @@ async fn a_withdrawal_that_races_the_deletion_is_not_lost() {
             .delete("/users/me")
             .as_user(&pair.listener)
             .answer();
-        let (asked, deleted) = tokio::join!(withdraw(&pair, json!(1), None), delete);
+        let (withdrawal, deleted) = tokio::join!(withdraw(&pair, json!(1), None), delete);
         assert!([200, 409].contains(&deleted.status), "{deleted:?}");
-        if asked.status == 200 {
+        if withdrawal.status == 200 {
             // In either order the sum can still be paid.
             let admin = make_admin(&pair).await;
-            let paid = decide(&pair, admin, &asked.body["withdrawal_id"], "paid").await;
+            let paid = decide(&pair, admin, &withdrawal.body["withdrawal_id"], "paid").await;
             assert_eq!((paid.status, &paid.body["status"]), (200, &json!("paid")));
         }
         assert_books_are_right().await;
@@ -320,16 +327,16 @@ async fn invalid_sums_cannot_be_withdrawn() {
         400,
         "insufficient_money",
     );
-    let ask = pair.app.post("/wallet/withdraw").as_user(&pair.caller);
-    let by_caller = ask.json(&json!({"amount": 1})).answer().await;
+    let request = pair.app.post("/wallet/withdraw").as_user(&pair.caller);
+    let by_caller = request.json(&json!({"amount": 1})).answer().await;
     assert_problem(&by_caller, 403, "listener_only");
 }
 
 #[tokio::test]
 async fn only_admins_decide() {
     let pair = earned().await;
-    let asked = withdraw(&pair, json!(1), None).await;
-    let id = &asked.body["withdrawal_id"];
+    let withdrawal = withdraw(&pair, json!(1), None).await;
+    let id = &withdrawal.body["withdrawal_id"];
     for person in [&pair.caller, &pair.listener] {
         assert_problem(&decide(&pair, person, id, "paid").await, 403, "admin_only");
         let listed = get(&pair, person, "/admin/withdrawals").await;

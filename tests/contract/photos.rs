@@ -7,13 +7,12 @@ use talktime_tests::photo::{encode, jpeg_with_exif};
 use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, wait_for};
 
 use crate::assert_problem;
-use crate::verification_reviews::sign_up_admin;
 
 /// Uploads a file with a ticket for this type, and returns the id of the upload.
 async fn upload(app: &TestApp, person: &AppUser, content_type: &str, file: Vec<u8>) -> Value {
-    let ask = app.post("/users/me/photo-ticket").as_user(person);
+    let request = app.post("/users/me/photo-ticket").as_user(person);
     let body = json!({"length_bytes": file.len(), "content_type": content_type});
-    let ticket = ask.json(&body).answer().await;
+    let ticket = request.json(&body).answer().await;
     assert_eq!(ticket.status, 200, "{ticket:?}");
     assert_eq!(ticket.body["method"], "PUT");
     let url = ticket.body["upload_url"].as_str().expect("an address");
@@ -24,8 +23,11 @@ async fn upload(app: &TestApp, person: &AppUser, content_type: &str, file: Vec<u
 }
 
 async fn submit(app: &TestApp, person: &AppUser, upload_id: &Value) -> ApiAnswer {
-    let ask = app.post("/users/me/photo").as_user(person);
-    ask.json(&json!({"upload_id": upload_id})).answer().await
+    let request = app.post("/users/me/photo").as_user(person);
+    request
+        .json(&json!({"upload_id": upload_id}))
+        .answer()
+        .await
 }
 
 /// Uploads and submits a file, and returns the id of the photo.
@@ -38,9 +40,9 @@ async fn submit_photo(app: &TestApp, person: &AppUser, file: Vec<u8>) -> Value {
 }
 
 async fn review(app: &TestApp, admin: &AppUser, photo_id: &Value, action: &str) -> ApiAnswer {
-    let ask = app.post("/admin/photos/review").as_user(admin);
+    let request = app.post("/admin/photos/review").as_user(admin);
     let body = json!({"photo_id": photo_id, "action": action, "reviewer_notes": "seen"});
-    ask.json(&body).answer().await
+    request.json(&body).answer().await
 }
 
 /// Approves a photo and returns its public address.
@@ -65,27 +67,39 @@ async fn await_profile_image(app: &TestApp, person: &AppUser, expected: Option<&
     .await;
 }
 
-/// Fetches an address without a token: the status, and the image unless it was refused.
-async fn fetch_image(url: &str) -> (u16, Option<RgbImage>, Vec<u8>) {
+/// The answer of a public address.
+struct FetchedImage {
+    status: u16,
+    /// The decoded image; none if the address was refused.
+    image: Option<RgbImage>,
+    bytes: Vec<u8>,
+}
+
+/// Fetches an address without a token.
+async fn fetch_image(url: &str) -> FetchedImage {
     let response = reqwest::get(url).await.expect("answered");
     let status = response.status().as_u16();
     let bytes = response.bytes().await.expect("a body").to_vec();
     let image = image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg);
-    (status, image.ok().map(|image| image.to_rgb8()), bytes)
+    FetchedImage {
+        status,
+        image: image.ok().map(|image| image.to_rgb8()),
+        bytes,
+    }
 }
 
 #[tokio::test]
 async fn an_approved_photo_is_the_image_of_its_user() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let mut socket = app.open_socket("/ws/notifications", &person).await;
     let photo_id = submit_photo(&app, &person, encode(900, 600, ImageFormat::Jpeg)).await;
     let pending = &read_own(&app, &person).await["pending"];
     assert_eq!(pending["photo_id"], photo_id);
-    let (status, image, _) = fetch_image(pending["image_url"].as_str().expect("a url")).await;
-    assert_eq!(status, 200, "the user sees the pending photo");
-    assert_eq!(image.expect("a JPEG").dimensions(), (512, 341));
+    let fetched = fetch_image(pending["image_url"].as_str().expect("a url")).await;
+    assert_eq!(fetched.status, 200, "the user sees the pending photo");
+    assert_eq!(fetched.image.expect("a JPEG").dimensions(), (512, 341));
     await_profile_image(&app, &person, None).await;
 
     let url = approve(&app, &admin, &photo_id).await;
@@ -100,7 +114,7 @@ async fn an_approved_photo_is_the_image_of_its_user() {
     assert_eq!(header("content-type"), "image/jpeg");
     assert_eq!(header("cache-control"), "public, max-age=86400, immutable");
     assert_eq!(header("x-content-type-options"), "nosniff");
-    assert_eq!(fetch_image(&url).await.0, 200);
+    assert_eq!(fetch_image(&url).await.status, 200);
 }
 
 #[tokio::test]
@@ -117,17 +131,18 @@ async fn a_stored_photo_is_upright_and_has_no_metadata() {
     submit_photo(&app, &person, file).await;
     let photos = read_own(&app, &person).await;
     let url = photos["pending"]["image_url"].as_str().expect("a url");
-    let (_, image, bytes) = fetch_image(url).await;
-    let image = image.expect("a JPEG");
+    let fetched = fetch_image(url).await;
+    let image = fetched.image.expect("a JPEG");
     assert_eq!(image.dimensions(), (256, 512));
     let [red, green, _] = image.get_pixel(200, 50).0;
     assert!(red > 200 && green < 60, "the red corner is at the right");
     assert!(
-        !bytes
+        !fetched
+            .bytes
             .windows(secret.len())
             .any(|part| part == secret.as_bytes())
     );
-    assert!(!bytes.windows(4).any(|part| part == b"Exif"));
+    assert!(!fetched.bytes.windows(4).any(|part| part == b"Exif"));
 }
 
 #[tokio::test]
@@ -136,8 +151,8 @@ async fn files_that_are_no_photos_are_refused() {
     let person = app.sign_up(UserRole::User).await;
     let jpeg = encode(300, 300, ImageFormat::Jpeg);
     let png = encode(300, 300, ImageFormat::Png);
-    let noise = |head: &[u8]| [head, &[0x5A; 10_000]].concat();
-    for (what, content_type, file, code) in [
+    let followed_by_noise = |head: &[u8]| [head, &[0x5A; 10_000]].concat();
+    for (description, content_type, file, code) in [
         (
             "a JPEG sent as PNG",
             "image/png",
@@ -147,13 +162,13 @@ async fn files_that_are_no_photos_are_refused() {
         (
             "a page",
             "image/jpeg",
-            noise(b"<!DOCTYPE html>"),
+            followed_by_noise(b"<!DOCTYPE html>"),
             "unsupported_photo",
         ),
         (
             "a drawing",
             "image/png",
-            noise(b"<svg xmlns="),
+            followed_by_noise(b"<svg xmlns="),
             "unsupported_photo",
         ),
         (
@@ -171,7 +186,7 @@ async fn files_that_are_no_photos_are_refused() {
         (
             "noise",
             "image/webp",
-            noise(b"RIFF\x24\0\0\0WEBPVP8 "),
+            followed_by_noise(b"RIFF\x24\0\0\0WEBPVP8 "),
             "damaged_photo",
         ),
         (
@@ -186,7 +201,7 @@ async fn files_that_are_no_photos_are_refused() {
         assert_eq!(
             (refused.status, refused.code()),
             (400, code),
-            "{what}: {refused:?}"
+            "{description}: {refused:?}"
         );
     }
     let photos = read_own(&app, &person).await;
@@ -207,9 +222,9 @@ async fn a_ticket_is_for_one_user_one_type_and_a_bounded_length() {
         (1_000, "image/svg+xml", "invalid_content_type"),
         (1_000, "audio/wav", "invalid_content_type"),
     ] {
-        let ask = app.post("/users/me/photo-ticket").as_user(&person);
+        let request = app.post("/users/me/photo-ticket").as_user(&person);
         let body = json!({"length_bytes": length_bytes, "content_type": content_type});
-        assert_problem(&ask.json(&body).answer().await, 400, code);
+        assert_problem(&request.json(&body).answer().await, 400, code);
     }
     let file = encode(300, 300, ImageFormat::Png);
     let upload_id = upload(&app, &person, "image/png", file).await;
@@ -226,7 +241,7 @@ async fn a_ticket_is_for_one_user_one_type_and_a_bounded_length() {
 async fn a_new_photo_replaces_the_pending_one_and_then_the_approved_one() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let photo = || encode(300, 300, ImageFormat::Jpeg);
     let first = submit_photo(&app, &person, photo()).await;
     let second = submit_photo(&app, &person, photo()).await;
@@ -236,10 +251,14 @@ async fn a_new_photo_replaces_the_pending_one_and_then_the_approved_one() {
     await_profile_image(&app, &person, Some(&second_url)).await;
 
     let third = submit_photo(&app, &person, photo()).await;
-    assert_eq!(fetch_image(&second_url).await.0, 200, "until the approval");
+    assert_eq!(
+        fetch_image(&second_url).await.status,
+        200,
+        "until the approval"
+    );
     let third_url = approve(&app, &admin, &third).await;
     await_profile_image(&app, &person, Some(&third_url)).await;
-    assert_eq!(fetch_image(&second_url).await.0, 404);
+    assert_eq!(fetch_image(&second_url).await.status, 404);
     let photos = read_own(&app, &person).await;
     assert_eq!(photos["approved"]["photo_id"], third);
     assert_eq!(photos["pending"], Value::Null);
@@ -249,7 +268,7 @@ async fn a_new_photo_replaces_the_pending_one_and_then_the_approved_one() {
 async fn a_rejected_photo_is_shown_to_nobody() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let photo_id = submit_photo(&app, &person, encode(300, 300, ImageFormat::Jpeg)).await;
     let url = approve(&app, &admin, &photo_id).await;
     await_profile_image(&app, &person, Some(&url)).await;
@@ -260,7 +279,7 @@ async fn a_rejected_photo_is_shown_to_nobody() {
     assert_eq!(rejected.status, 200, "{rejected:?}");
     assert_eq!(rejected.body["image_url"], Value::Null);
     await_profile_image(&app, &person, None).await;
-    assert_eq!(fetch_image(&url).await.0, 404);
+    assert_eq!(fetch_image(&url).await.status, 404);
     let photos = read_own(&app, &person).await;
     assert_eq!(photos["rejected"]["reviewer_notes"], "seen");
     let again = review(&app, &admin, &photo_id, "reject").await;
@@ -271,7 +290,7 @@ async fn a_rejected_photo_is_shown_to_nobody() {
 async fn only_admins_see_and_review_pending_photos() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let photo_id = submit_photo(&app, &person, encode(300, 300, ImageFormat::Jpeg)).await;
     let queue = app
         .get("/admin/photos/pending")
@@ -296,8 +315,8 @@ async fn only_admins_see_and_review_pending_photos() {
     }
     let entry = found.expect("the photo is pending");
     assert_eq!(entry["username"], person.username);
-    let (status, _, _) = fetch_image(entry["image_url"].as_str().expect("a url")).await;
-    assert_eq!(status, 200);
+    let fetched = fetch_image(entry["image_url"].as_str().expect("a url")).await;
+    assert_eq!(fetched.status, 200);
     let unknown = review(&app, &admin, &json!(i64::MAX), "approve").await;
     assert_problem(&unknown, 404, "photo_not_found");
     let invalid = review(&app, &admin, &photo_id, "maybe").await;
@@ -307,7 +326,7 @@ async fn only_admins_see_and_review_pending_photos() {
 #[tokio::test]
 async fn photos_are_deleted_on_request_and_with_the_account() {
     let app = talktime_tests::connect_app().await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     for path in ["/users/me/photo", "/users/me"] {
         let person = app.sign_up(UserRole::User).await;
         let photo_id = submit_photo(&app, &person, encode(300, 300, ImageFormat::Jpeg)).await;
@@ -316,7 +335,7 @@ async fn photos_are_deleted_on_request_and_with_the_account() {
         let deleted = app.delete(path).as_user(&person).answer().await;
         assert_eq!(deleted.status, 200, "{path}: {deleted:?}");
         wait_for("the photo to be gone", || async {
-            (fetch_image(&url).await.0 == 404).then_some(())
+            (fetch_image(&url).await.status == 404).then_some(())
         })
         .await;
         if path == "/users/me/photo" {

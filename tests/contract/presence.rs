@@ -40,15 +40,15 @@ async fn a_status_can_be_read_and_changed() {
 async fn an_empty_change_and_an_invalid_wait_are_refused() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let put = |body| {
+    let put_status = |body| {
         app.put("/users/me/status")
             .as_user(&person)
             .json(&body)
             .answer()
     };
-    assert_problem(&put(json!({})).await, 400, "no_field");
-    assert_eq!(put(json!({"wait_time": -1})).await.status, 400);
-    assert_eq!(put(json!({"is_online": "yes"})).await.status, 422);
+    assert_problem(&put_status(json!({})).await, 400, "no_field");
+    assert_eq!(put_status(json!({"wait_time": -1})).await.status, 400);
+    assert_eq!(put_status(json!({"is_online": "yes"})).await.status, 422);
 }
 
 #[tokio::test]
@@ -109,13 +109,13 @@ async fn the_presence_of_others_is_public_to_members() {
         "unknown ids are left out: {many:?}"
     );
 
-    let nobody = pair
+    let unknown = pair
         .app
         .get("/users/999999999/presence")
         .as_user(&pair.caller)
         .answer()
         .await;
-    assert_eq!(nobody.status, 404, "{nobody:?}");
+    assert_eq!(unknown.status, 404, "{unknown:?}");
     let ids: Vec<String> = (1..=51).map(|n| n.to_string()).collect();
     let too_many = format!("/users/presence?user_ids={}", ids.join(","));
     assert_eq!(
@@ -142,12 +142,12 @@ async fn the_presence_of_others_is_public_to_members() {
 async fn nobody_clears_the_busy_flag_of_a_live_call() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    let wish = json!({"is_busy": false});
+    let body = json!({"is_busy": false});
     let status = pair
         .app
         .put("/users/me/status")
         .as_user(&pair.listener)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await;
     assert_eq!(status.body["is_busy"], true, "{status:?}");
@@ -159,8 +159,8 @@ async fn an_admin_can_run_the_cleanup_of_presence() {
     let pair = CallPair::sign_up().await;
     let admin = pair.app.sign_up(UserRole::User).await;
     let clean_up = async |person| {
-        let ask = pair.app.post("/admin/cleanup-presence").as_user(person);
-        ask.answer().await
+        let request = pair.app.post("/admin/cleanup-presence").as_user(person);
+        request.answer().await
     };
     assert_problem(&clean_up(&admin).await, 403, "admin_only");
     run_dev(&["grant-admin", &admin.phone]).await;

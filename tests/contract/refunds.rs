@@ -35,7 +35,7 @@ async fn list_payments(
     State(payments): State<Payments>,
     Path(order_id): Path<String>,
 ) -> Json<Value> {
-    let payments = payments.lock().expect("nobody panicked");
+    let payments = payments.lock().expect("not poisoned");
     let items = payments.get(&order_id).cloned().unwrap_or_default();
     Json(json!({"entity": "collection", "count": items.len(), "items": items}))
 }
@@ -136,7 +136,7 @@ async fn prove(gateway: &ApiClient, payer: &AppUser, order_id: &str) -> ApiAnswe
         .await
 }
 
-async fn coins(app: &ApiClient, payer: &AppUser) -> Value {
+async fn load_coins(app: &ApiClient, payer: &AppUser) -> Value {
     let balance = app.load_balance(payer).await.expect("a balance");
     balance.body["balance_coins"].clone()
 }
@@ -150,13 +150,13 @@ async fn a_payment_is_credited_once_the_provider_has_captured_it() {
     let order_id = order(&gateway.app, &payer).await;
     let report = |status| {
         let reported = vec![payment(&order_id, 15_000, status)];
-        let mut payments = payments.lock().expect("nobody panicked");
+        let mut payments = payments.lock().expect("not poisoned");
         payments.insert(order_id.clone(), reported);
     };
     report("authorized");
     let pending = prove(&gateway.app, &payer, &order_id).await;
     assert_problem(&pending, 402, "payment_pending");
-    assert_eq!(coins(&app, &payer).await, 0);
+    assert_eq!(load_coins(&app, &payer).await, 0);
     report("captured");
     let paid = prove(&gateway.app, &payer, &order_id).await;
     assert_eq!((paid.status, &paid.body["coins_added"]), (200, &json!(300)));
@@ -166,7 +166,7 @@ async fn a_payment_is_credited_once_the_provider_has_captured_it() {
     let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 15_000}});
     let payload = json!({"payment": {"entity": refunded}, "refund": refund});
     notify(&gateway.app, "refund.processed", payload).await;
-    assert_eq!(coins(&app, &payer).await, 0);
+    assert_eq!(load_coins(&app, &payer).await, 0);
     let again = prove(&gateway.app, &payer, &order_id).await;
     assert_problem(&again, 409, "payment_reversed");
     let history = app
@@ -188,11 +188,11 @@ async fn a_payment_that_differs_from_its_order_is_not_credited() {
     let underpaid = payment(&order_id, 100, "captured");
     let payload = json!({"payment": {"entity": underpaid}});
     notify(&gateway.app, "payment.captured", payload).await;
-    assert_eq!(coins(&app, &payer).await, 0);
+    assert_eq!(load_coins(&app, &payer).await, 0);
     let refund = json!({"entity": {"id": format!("rfnd_{order_id}"), "amount": 100}});
     let payload = json!({"payment": {"entity": underpaid}, "refund": refund});
     notify(&gateway.app, "refund.processed", payload).await;
-    assert_eq!(coins(&app, &payer).await, 0);
+    assert_eq!(load_coins(&app, &payer).await, 0);
     assert_books_are_right().await;
 }
 
@@ -210,7 +210,11 @@ async fn every_signed_notification_is_accepted() {
         let payload = json!({"payment": {"entity": payment}});
         notify(&gateway.app, "payment.captured", payload).await;
     }
-    assert_eq!(coins(&app, &payer).await, 300, "one payment pays one order");
+    assert_eq!(
+        load_coins(&app, &payer).await,
+        300,
+        "one payment pays one order"
+    );
     for event in ["settlement.processed", "payment.captured", "new.event"] {
         notify(&gateway.app, event, json!({"other": {"entity": {}}})).await;
     }
@@ -252,7 +256,7 @@ async fn a_refund_is_sent_to_the_socket_of_the_buyer() {
     let refunded = json!({"payment": payment, "refund": refund});
     notify(&gateway.app, "refund.processed", refunded).await;
     let reversed = own.receive_type("payment_reversed", WAIT_MAX).await;
-    let reversed = reversed.expect("told");
+    let reversed = reversed.expect("a message");
     let expected = json!({
         "user_id": payer.user_id, "order_id": order_id, "reason": "refund",
         "coins_taken": 300, "debt_coins": 0, "balance_coins": 0

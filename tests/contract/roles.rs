@@ -20,7 +20,7 @@ async fn list_audited_actions(person: &AppUser) -> Vec<(String, Option<String>)>
     .expect("readable")
 }
 
-async fn roles(app: &TestApp, person: &AppUser) -> serde_json::Value {
+async fn load_roles(app: &TestApp, person: &AppUser) -> serde_json::Value {
     let me = app.get("/users/me").as_user(person).answer().await;
     me.body["roles"].clone()
 }
@@ -30,25 +30,25 @@ async fn granting_and_revoking_the_admin_role_is_audited() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let pending = || {
-        let ask = app.get("/admin/verification/pending");
-        ask.as_user(&person).answer()
+        let request = app.get("/admin/verification/pending");
+        request.as_user(&person).answer()
     };
     assert_problem(&pending().await, 403, "admin_only");
 
     let command = ["run", "profile", "grant-admin", "--operator", "ravi"];
     run_dev(&[&command[..], &[&person.phone]].concat()).await;
     assert_eq!(pending().await.status, 200);
-    assert_eq!(roles(&app, &person).await, json!(["admin", "user"]));
+    assert_eq!(load_roles(&app, &person).await, json!(["admin", "user"]));
 
     let command = ["run", "profile", "revoke-admin", "--operator", "asha"];
     run_dev(&[&command[..], &[&person.phone]].concat()).await;
     assert_problem(&pending().await, 403, "admin_only");
-    assert_eq!(roles(&app, &person).await, json!(["user"]));
+    assert_eq!(load_roles(&app, &person).await, json!(["user"]));
 
-    let by = |action: &str, detail: &str| (action.to_owned(), Some(detail.to_owned()));
+    let audited = |action: &str, detail: &str| (action.to_owned(), Some(detail.to_owned()));
     let expected = [
-        by("role_granted", "admin by ravi"),
-        by("role_revoked", "admin by asha"),
+        audited("role_granted", "admin by ravi"),
+        audited("role_revoked", "admin by asha"),
     ];
     wait_for("both to be audited", || async {
         (list_audited_actions(&person).await == expected).then_some(())
@@ -60,13 +60,13 @@ async fn granting_and_revoking_the_admin_role_is_audited() {
 async fn nobody_gives_themselves_a_role() {
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
-    let wish = json!({"roles": ["admin"], "role": "admin", "bio": "Hello"});
+    let body = json!({"roles": ["admin"], "role": "admin", "bio": "Hello"});
     let changed = app
         .put("/users/me")
         .as_user(&person)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await;
     assert_eq!(changed.status, 200, "{changed:?}");
-    assert_eq!(roles(&app, &person).await, json!(["user"]));
+    assert_eq!(load_roles(&app, &person).await, json!(["user"]));
 }

@@ -10,8 +10,8 @@ pub(crate) async fn upload_file(app: &TestApp, person: &AppUser, file: &[u8]) ->
 }
 
 pub(crate) async fn upload_form(app: &TestApp, person: &AppUser, form: Vec<u8>) -> ApiAnswer {
-    let ask = app.post("/verification/upload-audio-file").as_user(person);
-    ask.body(FORM_TYPE, form).answer().await
+    let request = app.post("/verification/upload-audio-file").as_user(person);
+    request.body(FORM_TYPE, form).answer().await
 }
 
 pub(crate) async fn read_status(app: &TestApp, person: &AppUser) -> Value {
@@ -38,6 +38,6 @@ pub(crate) async fn review_sample(
     action: &str,
 ) -> ApiAnswer {
     let body = json!({"verification_id": id, "action": action, "reviewer_notes": "heard"});
-    let ask = app.post("/admin/verification/review").as_user(admin);
-    ask.json(&body).answer().await
+    let request = app.post("/admin/verification/review").as_user(admin);
+    request.json(&body).answer().await
 }

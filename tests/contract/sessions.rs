@@ -18,8 +18,9 @@ async fn list_sessions(app: &TestApp, person: &AppUser) -> Vec<Value> {
 }
 
 async fn refresh(app: &TestApp, person: &AppUser) -> ApiAnswer {
-    let ask = app.post("/auth/refresh");
-    ask.json(&json!({"refresh_token": person.refresh_token}))
+    let request = app.post("/auth/refresh");
+    request
+        .json(&json!({"refresh_token": person.refresh_token}))
         .answer()
         .await
 }
@@ -41,9 +42,9 @@ async fn log_in(app: &TestApp, person: &AppUser, device: &str) -> AppUser {
     let sent = sent.json(&json!({"phone": person.phone})).answer().await;
     assert_eq!(sent.status, 200, "{sent:?}");
     let otp = app.read_otp(&person.phone).await;
-    let ask = app.post("/auth/verify").header("user-agent", device);
-    let ask = ask.json(&json!({"phone": person.phone, "otp": otp}));
-    let verified = ask.answer().await;
+    let request = app.post("/auth/verify").header("user-agent", device);
+    let request = request.json(&json!({"phone": person.phone, "otp": otp}));
+    let verified = request.answer().await;
     assert_eq!(verified.status, 200, "{verified:?}");
     let token = |name: &str| verified.body[name].as_str().expect("a token").to_owned();
     AppUser {
@@ -88,24 +89,24 @@ async fn a_session_can_be_ended_from_another_device() {
     let lost = log_in(&app, &here, "lost").await;
     let listed = list_sessions(&app, &here).await;
     let id = listed[0]["session_id"].as_str().expect("an id");
-    let end = || app.delete(&format!("/auth/sessions/{id}"));
-    assert_problem(&end().answer().await, 401, "missing_token");
+    let end_session = || app.delete(&format!("/auth/sessions/{id}"));
+    assert_problem(&end_session().answer().await, 401, "missing_token");
     let stranger = app.sign_up(UserRole::User).await;
-    let others = end().as_user(&stranger).answer().await;
+    let others = end_session().as_user(&stranger).answer().await;
     assert_problem(&others, 404, "session_not_found");
     assert_logged_in(&app, &lost).await;
 
-    let ended = end().as_user(&here).answer().await;
+    let ended = end_session().as_user(&here).answer().await;
     assert_eq!(
         (ended.status, &ended.body),
         (200, &json!({"message": "Session ended"}))
     );
     assert_logged_out(&app, &lost).await;
     assert_logged_in(&app, &here).await;
-    let again = end().as_user(&here).answer().await;
+    let again = end_session().as_user(&here).answer().await;
     assert_problem(&again, 404, "session_not_found");
-    for nonsense in ["nonsense", "%ff", "7"] {
-        let path = format!("/auth/sessions/{nonsense}");
+    for invalid_id in ["nonsense", "%ff", "7"] {
+        let path = format!("/auth/sessions/{invalid_id}");
         let refused = app.delete(&path).as_user(&here).answer().await;
         assert_problem(&refused, 404, "session_not_found");
     }
@@ -127,7 +128,7 @@ async fn a_user_who_ends_their_last_session_is_offline() {
     let end_current = async |person: &AppUser| {
         let listed = list_sessions(&app, person).await;
         let current = listed.iter().find(|session| session["is_current"] == true);
-        let id = &current.expect("the one that asks")["session_id"];
+        let id = &current.expect("the requester")["session_id"];
         let path = format!("/auth/sessions/{}", id.as_str().expect("an id"));
         let ended = app.delete(&path).as_user(person).answer().await;
         assert_eq!(ended.status, 200, "{ended:?}");
@@ -166,8 +167,8 @@ async fn a_logout_ends_every_token_and_socket_of_its_session() {
     let replica = start_gateway(&[]).await;
     let before = app.sign_up(UserRole::Listener).await;
     let stranger = app.sign_up(UserRole::User).await;
-    let (mut here, _) = open(&app, "/ws/presence", &before).await;
-    let (there, _) = open(&replica.app, "/ws/calls", &before).await;
+    let (mut local_socket, _) = open(&app, "/ws/presence", &before).await;
+    let (remote_socket, _) = open(&replica.app, "/ws/calls", &before).await;
     let refreshed = refresh(&app, &before).await;
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
     let token = |name: &str| refreshed.body[name].as_str().expect("a token").to_owned();
@@ -181,7 +182,7 @@ async fn a_logout_ends_every_token_and_socket_of_its_session() {
     let left = app.post("/auth/logout").as_user(&after).answer().await;
     assert_eq!(left.status, 200, "{left:?}");
     // The old socket may still send pending messages.
-    let _ = here.send(&json!({"type": "ping"})).await;
+    let _ = local_socket.send(&json!({"type": "ping"})).await;
 
     for person in [&before, &after] {
         let me = app.get("/users/me").as_user(person).answer().await;
@@ -193,7 +194,7 @@ async fn a_logout_ends_every_token_and_socket_of_its_session() {
             .await;
         assert_problem(&beat, 401, "token_revoked");
     }
-    for mut socket in [here, there] {
+    for mut socket in [local_socket, remote_socket] {
         let closed = socket.wait_until_closed(WAIT_MAX).await.expect("closed");
         assert_eq!(closed.code, 4401, "{closed:?}");
     }
@@ -255,6 +256,11 @@ async fn heartbeats_that_race_a_logout_leave_nobody_online() {
     let feed = app.get("/feed/listeners?online_only=true&per_page=100&sort_by=recent");
     let feed = feed.as_user(&stranger).answer().await;
     let listed = feed.body["listeners"].as_array().expect("listeners");
-    let ours = |one: &&Value| people.iter().any(|person| one["user_id"] == person.user_id);
-    assert_eq!(listed.iter().filter(ours).count(), 0, "{listed:?}");
+    let is_logged_out_user =
+        |one: &&Value| people.iter().any(|person| one["user_id"] == person.user_id);
+    assert_eq!(
+        listed.iter().filter(is_logged_out_user).count(),
+        0,
+        "{listed:?}"
+    );
 }

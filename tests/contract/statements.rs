@@ -18,7 +18,7 @@ async fn get_ok(pair: &CallPair, person: &AppUser, path: &str) -> Value {
     answer.body
 }
 
-/// Makes a call; returns its id and the paid minutes.
+/// Makes a call; returns its pair, its id and the paid minutes.
 async fn make_call() -> (CallPair, i64, i64) {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
@@ -184,8 +184,8 @@ async fn only_listeners_see_earnings_and_pages_are_bounded() {
         assert_problem(&per_page, 400, "invalid_per_page");
         let words = get(&pair, person, &format!("{path}?page=one")).await;
         assert_problem(&words, 400, "invalid_query");
-        let nobody = pair.app.get(path).answer().await;
-        assert_eq!(nobody.status, 401, "{nobody:?}");
+        let anonymous = pair.app.get(path).answer().await;
+        assert_eq!(anonymous.status, 401, "{anonymous:?}");
     }
 }
 

@@ -19,11 +19,11 @@ async fn send(
     path: &str,
     body: &Value,
 ) -> ApiAnswer {
-    let ask = match method {
+    let request = match method {
         "PUT" => app.put(path),
         _ => app.post(path),
     };
-    ask.as_user(person).json(body).answer().await
+    request.as_user(person).json(body).answer().await
 }
 
 #[tokio::test]

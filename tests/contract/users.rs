@@ -87,11 +87,11 @@ async fn a_name_that_is_taken_is_a_conflict() {
         app.sign_up(UserRole::User).await,
         app.sign_up(UserRole::User).await,
     );
-    let wish = json!({"username": first.username.to_uppercase()});
+    let body = json!({"username": first.username.to_uppercase()});
     let answer = app
         .put("/users/me")
         .as_user(&second)
-        .json(&wish)
+        .json(&body)
         .answer()
         .await;
     assert_problem(&answer, 409, "username_taken");
@@ -215,13 +215,13 @@ async fn every_field_rule_of_a_profile_holds() {
 }
 
 #[tokio::test]
-async fn of_twenty_concurrent_changes_to_one_name_one_succeeds() {
+async fn one_of_twenty_concurrent_changes_to_one_name_succeeds() {
     let app = connect_app().await;
     let people = join_all((0..20).map(|_| app.sign_up(UserRole::User))).await;
-    let wish = json!({"username": random_username("wish")});
+    let body = json!({"username": random_username("name")});
     let answers = people.iter().map(|person| {
-        let ask = app.put("/users/me").as_user(person);
-        ask.json(&wish).answer()
+        let request = app.put("/users/me").as_user(person);
+        request.json(&body).answer()
     });
     let answers = join_all(answers).await;
     let changed = answers.iter().filter(|answer| answer.status == 200).count();

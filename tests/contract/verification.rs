@@ -45,31 +45,45 @@ async fn a_sample_of_each_format_is_served_unchanged() {
     }
 }
 
-#[tokio::test]
-async fn files_that_are_no_samples_are_refused() {
-    let app = talktime_tests::connect_app().await;
-    let listener = app.sign_up(UserRole::Listener).await;
+/// Returns files that are no samples: a description, the file, and the code of its refusal.
+fn wrong_samples() -> [(&'static str, Vec<u8>, &'static str); 16] {
     let truncated = |file: Vec<u8>| file[..file.len() / 2].to_vec();
-    let noise = |head: &[u8]| [head, &vec![0x5A; 100_000]].concat();
-    for (what, file, code) in [
+    let followed_by_noise = |head: &[u8]| [head, &vec![0x5A; 100_000]].concat();
+    [
         ("nothing", Vec::new(), "empty_audio"),
         ("a byte", vec![0xFF], "unsupported_audio"),
-        ("a zip", noise(b"PK\x03\x04"), "unsupported_audio"),
-        ("a page", noise(b"<!DOCTYPE html>"), "unsupported_audio"),
-        ("an image", noise(b"\x89PNG\r\n\x1a\n"), "unsupported_audio"),
+        (
+            "a zip",
+            followed_by_noise(b"PK\x03\x04"),
+            "unsupported_audio",
+        ),
+        (
+            "a page",
+            followed_by_noise(b"<!DOCTYPE html>"),
+            "unsupported_audio",
+        ),
+        (
+            "an image",
+            followed_by_noise(b"\x89PNG\r\n\x1a\n"),
+            "unsupported_audio",
+        ),
         ("half a WAV", truncated(audio::wav(80)), "damaged_audio"),
         ("half an M4A", truncated(audio::m4a(80)), "damaged_audio"),
         (
             "noise named RIFF",
-            noise(b"RIFF\0\0\0\0WAVE"),
+            followed_by_noise(b"RIFF\0\0\0\0WAVE"),
             "damaged_audio",
         ),
         (
             "noise named MP4",
-            noise(b"\0\0\0\x18ftypM4A "),
+            followed_by_noise(b"\0\0\0\x18ftypM4A "),
             "damaged_audio",
         ),
-        ("noise named MP3", noise(b"ID3\x04\0\0"), "damaged_audio"),
+        (
+            "noise named MP3",
+            followed_by_noise(b"ID3\x04\0\0"),
+            "damaged_audio",
+        ),
         (
             "a WAV that claims 4 GB",
             audio::wav_claiming(320_000, u32::MAX - 64),
@@ -84,23 +98,30 @@ async fn files_that_are_no_samples_are_refused() {
         ("29 s of MP3", audio::mp3(28), "invalid_audio_duration"),
         ("301 s", audio::wav(301), "invalid_audio_duration"),
         ("an hour", audio::aac(3_600), "invalid_audio_duration"),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn files_that_are_no_samples_are_refused() {
+    let app = talktime_tests::connect_app().await;
+    let listener = app.sign_up(UserRole::Listener).await;
+    for (description, file, code) in wrong_samples() {
         let refused = upload_file(&app, &listener, &file).await;
         assert_eq!(
             (refused.status, refused.code()),
             (400, code),
-            "{what}: {refused:?}"
+            "{description}: {refused:?}"
         );
     }
     let status = read_status(&app, &listener).await;
     assert_eq!(status["verification_status"], "not_submitted");
     assert_eq!(status["current_verification"], Value::Null);
-    for (what, file) in [("30 s", audio::wav(30)), ("5 min", audio::wav(300))] {
+    for (duration, file) in [("30 s", audio::wav(30)), ("5 min", audio::wav(300))] {
         let listener = app.sign_up(UserRole::Listener).await;
         assert_eq!(
             upload_file(&app, &listener, &file).await.status,
             200,
-            "{what}"
+            "{duration}"
         );
     }
 }
@@ -110,7 +131,7 @@ async fn a_sample_has_at_most_ten_megabytes() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     // A real sample, padded by a chunk that players skip.
-    let padded = |length: usize| {
+    let sample_of_length = |length: usize| {
         let mut file = audio::wav(60);
         let padding = u32::try_from(length - file.len() - 8).expect("small");
         file.extend(b"LIST");
@@ -118,11 +139,11 @@ async fn a_sample_has_at_most_ten_megabytes() {
         file.resize(length, 0);
         file
     };
-    let refused = upload_file(&app, &listener, &padded(10 * MIB + 1)).await;
+    let refused = upload_file(&app, &listener, &sample_of_length(10 * MIB + 1)).await;
     assert_problem(&refused, 413, "audio_too_large");
-    let much = upload_file(&app, &listener, &padded(11 * MIB)).await;
+    let much = upload_file(&app, &listener, &sample_of_length(11 * MIB)).await;
     assert_problem(&much, 413, "audio_too_large");
-    let accepted = upload_file(&app, &listener, &padded(10 * MIB)).await;
+    let accepted = upload_file(&app, &listener, &sample_of_length(10 * MIB)).await;
     assert_eq!(accepted.status, 200, "{accepted:?}");
 }
 
@@ -173,8 +194,8 @@ async fn only_listeners_submit_samples_and_only_admins_review_them() {
         assert_eq!(app.get(path).answer().await.status, 401);
     }
     let address = json!({"audio_url": "https://samples.example.com/a.mp3"});
-    let ask = app.post("/verification/upload-audio-url").as_user(&user);
-    assert_problem(&ask.json(&address).answer().await, 403, "listener_only");
+    let request = app.post("/verification/upload-audio-url").as_user(&user);
+    assert_problem(&request.json(&address).answer().await, 403, "listener_only");
     let pending = app.get("/admin/verification/pending");
     assert_problem(&pending.as_user(&user).answer().await, 403, "admin_only");
     assert_problem(
@@ -182,8 +203,11 @@ async fn only_listeners_submit_samples_and_only_admins_review_them() {
         403,
         "admin_only",
     );
-    let ask = app.post("/admin/verification/revoke").as_user(&user);
-    let revoked = ask.json(&json!({"user_id": user.user_id})).answer().await;
+    let request = app.post("/admin/verification/revoke").as_user(&user);
+    let revoked = request
+        .json(&json!({"user_id": user.user_id}))
+        .answer()
+        .await;
     assert_problem(&revoked, 403, "admin_only");
 }
 
@@ -244,9 +268,9 @@ const INVALID_ADDRESSES: &[&str] = &[
 ];
 
 async fn submit_address(app: &TestApp, listener: &AppUser, address: &str) -> ApiAnswer {
-    let ask = app.post("/verification/upload-audio-url").as_user(listener);
+    let request = app.post("/verification/upload-audio-url").as_user(listener);
     let body = json!({"audio_url": address, "description": "hi"});
-    ask.json(&body).answer().await
+    request.json(&body).answer().await
 }
 
 #[tokio::test]
@@ -289,18 +313,19 @@ async fn a_ticket_accepts_only_the_announced_length_and_type() {
     let listener = app.sign_up(UserRole::Listener).await;
     let other = app.sign_up(UserRole::Listener).await;
     let file = audio::wav(45);
-    let ask = app.post("/verification/upload-ticket").as_user(&listener);
+    let ticket_request = app.post("/verification/upload-ticket").as_user(&listener);
     let body = json!({"length_bytes": file.len(), "content_type": "audio/wav"});
-    let ticket = ask.json(&body).answer().await;
+    let ticket = ticket_request.json(&body).answer().await;
     assert_eq!(ticket.status, 200, "{ticket:?}");
     let confirm = |person: &AppUser| {
-        let ask = app.post("/verification/confirm").as_user(person);
-        ask.json(&json!({"upload_id": ticket.body["upload_id"]}))
+        let ticket_request = app.post("/verification/confirm").as_user(person);
+        ticket_request
+            .json(&json!({"upload_id": ticket.body["upload_id"]}))
             .answer()
     };
     assert_problem(&confirm(&listener).await, 404, "upload_not_found");
 
-    let put = |content_type: &'static str, body: Vec<u8>| {
+    let put_file = |content_type: &'static str, body: Vec<u8>| {
         let url = ticket.body["upload_url"].as_str().expect("an address");
         let request = reqwest::Client::new().put(url);
         request
@@ -308,18 +333,18 @@ async fn a_ticket_accepts_only_the_announced_length_and_type() {
             .body(body)
             .send()
     };
-    let longer = put("audio/wav", [&file[..], b"x"].concat()).await;
+    let longer = put_file("audio/wav", [&file[..], b"x"].concat()).await;
     assert_eq!(longer.expect("answered").status(), 403, "another length");
-    let typed = put("text/html", file.clone()).await;
+    let typed = put_file("text/html", file.clone()).await;
     assert_eq!(typed.expect("answered").status(), 403, "another type");
-    let right = put("audio/wav", file.clone()).await;
+    let right = put_file("audio/wav", file.clone()).await;
     assert_eq!(right.expect("answered").status(), 200);
 
     assert_problem(&confirm(&other).await, 404, "upload_not_found");
     let accepted = confirm(&listener).await;
     assert_eq!(accepted.status, 200, "{accepted:?}");
     // The ticket is still valid, but a later upload does not replace the judged sample.
-    let again = put("audio/wav", vec![0; file.len()]).await;
+    let again = put_file("audio/wav", vec![0; file.len()]).await;
     assert_eq!(again.expect("answered").status(), 200);
     assert_eq!(
         fetch_address(&accepted.body["audio_url"]).await,
@@ -337,7 +362,7 @@ async fn a_ticket_for_an_invalid_length_or_type_is_refused() {
         json!({"length_bytes": 10 * MIB + 1, "content_type": "audio/wav"}),
         json!({"length_bytes": 1000, "content_type": "text/html"}),
     ] {
-        let ask = app.post("/verification/upload-ticket").as_user(&listener);
-        assert_eq!(ask.json(&body).answer().await.status, 400, "{body}");
+        let request = app.post("/verification/upload-ticket").as_user(&listener);
+        assert_eq!(request.json(&body).answer().await.status, 400, "{body}");
     }
 }

@@ -16,9 +16,9 @@ async fn a_ticket_accepts_the_media_types_that_phones_send() {
         ("audio/mp3", audio::mp3(40)),
     ] {
         let listener = app.sign_up(UserRole::Listener).await;
-        let ask = app.post("/verification/upload-ticket").as_user(&listener);
+        let request = app.post("/verification/upload-ticket").as_user(&listener);
         let body = json!({"length_bytes": file.len(), "content_type": content_type});
-        let ticket = ask.json(&body).answer().await;
+        let ticket = request.json(&body).answer().await;
         assert_eq!(ticket.status, 200, "{content_type}: {ticket:?}");
         assert_eq!(ticket.body["content_type"], content_type);
         let url = ticket.body["upload_url"].as_str().expect("an address");

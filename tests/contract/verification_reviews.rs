@@ -6,16 +6,10 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{VerificationReviewed, VerificationSubmitted};
 use talktime_tests::audio;
 use talktime_tests::replica::start_gateway;
-use talktime_tests::{EventLog, ExpectAnswer, TestApp, WAIT_MAX, run_dev, wait_for};
+use talktime_tests::{EventLog, ExpectAnswer, TestApp, WAIT_MAX, wait_for};
 
 use crate::samples::{fetch_address, read_status, review_sample, upload_file};
 use crate::{assert_fields, assert_problem};
-
-pub(crate) async fn sign_up_admin(app: &TestApp) -> AppUser {
-    let admin = app.sign_up(UserRole::User).await;
-    run_dev(&["grant-admin", &admin.phone]).await;
-    admin
-}
 
 async fn find_verified_in_feed(
     app: &TestApp,
@@ -39,9 +33,9 @@ async fn upload_sample(app: &TestApp, listener: &AppUser) -> Value {
 }
 
 async fn revoke(app: &TestApp, admin: &AppUser, listener: &AppUser) -> ApiAnswer {
-    let ask = app.post("/admin/verification/revoke").as_user(admin);
+    let request = app.post("/admin/verification/revoke").as_user(admin);
     let body = json!({"user_id": listener.user_id, "reason": "complaints"});
-    ask.json(&body).answer().await
+    request.json(&body).answer().await
 }
 
 async fn await_verified_in_feed(
@@ -61,7 +55,7 @@ async fn await_verified_in_feed(
 async fn a_rejected_sample_is_answered_with_its_review_and_stays_rejected() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let id = upload_sample(&app, &listener).await;
     let rejected = review_sample(&app, &admin, &id, "reject").await;
     assert_eq!(rejected.status, 200, "{rejected:?}");
@@ -85,7 +79,7 @@ async fn an_approval_after_a_rejection_verifies_the_listener() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     let viewer = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let first = upload_sample(&app, &listener).await;
     let rejected = review_sample(&app, &admin, &first, "reject").await;
     assert_eq!(rejected.status, 200, "{rejected:?}");
@@ -129,7 +123,7 @@ async fn a_revocation_ends_the_verification() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     let viewer = app.sign_up(UserRole::User).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let id = upload_sample(&app, &listener).await;
     let approved = review_sample(&app, &admin, &id, "approve").await;
     assert_eq!(approved.status, 200, "{approved:?}");
@@ -150,7 +144,7 @@ async fn a_submission_and_its_review_are_published_as_events() {
     let app = talktime_tests::connect_app().await;
     let mut events = EventLog::subscribe("events.verification.>").await;
     let listener = app.sign_up(UserRole::Listener).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let id = upload_sample(&app, &listener).await;
     let verification_id = id.as_i64().expect("an id");
     assert_eq!(
@@ -158,12 +152,12 @@ async fn a_submission_and_its_review_are_published_as_events() {
         200
     );
 
-    let ours = |kind: &Kind| match kind {
+    let is_about_listener = |kind: &Kind| match kind {
         Kind::VerificationSubmitted(event) => event.user_id == listener.user_id,
         Kind::VerificationReviewed(event) => event.user_id == listener.user_id,
         _ => false,
     };
-    let submitted = events.receive_matching(ours).await;
+    let submitted = events.receive_matching(is_about_listener).await;
     assert_eq!(
         submitted.kind,
         Some(Kind::VerificationSubmitted(VerificationSubmitted {
@@ -171,7 +165,7 @@ async fn a_submission_and_its_review_are_published_as_events() {
             verification_id,
         }))
     );
-    let reviewed = events.receive_matching(ours).await;
+    let reviewed = events.receive_matching(is_about_listener).await;
     assert!(reviewed.version > submitted.version, "{reviewed:?}");
     assert_eq!(
         reviewed.kind,
@@ -190,7 +184,7 @@ async fn a_listener_is_notified_of_a_review_and_a_revocation() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
     let other = app.sign_up(UserRole::Listener).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let mut socket = app.open_socket("/ws/notifications", &listener).await;
     let id = upload_sample(&app, &listener).await;
     // The review of another listener is published first; the listener is not notified of it.
@@ -214,8 +208,8 @@ async fn a_listener_is_notified_of_a_review_and_a_revocation() {
             "reviewer_notes": "heard",
         })
     );
-    let ask = app.post("/admin/verification/revoke").as_user(&admin);
-    let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
+    let request = app.post("/admin/verification/revoke").as_user(&admin);
+    let revoked = request.json(&json!({"user_id": listener.user_id})).answer();
     assert_eq!(revoked.await.status, 200);
     let message = socket.receive_type("verification_reviewed", WAIT_MAX).await;
     let message = message.expect("a message");
@@ -232,7 +226,7 @@ async fn a_revoked_listener_disappears_from_open_feed_sockets() {
         app.sign_up(UserRole::Listener).await,
         app.sign_up(UserRole::Listener).await,
     );
-    let (admin, watcher) = (sign_up_admin(&app).await, app.sign_up(UserRole::User).await);
+    let (admin, watcher) = (app.sign_up_admin().await, app.sign_up(UserRole::User).await);
     let approve = async || {
         let accepted = upload_file(&app, &listener, &audio::wav(40)).await;
         let id = &accepted.body["verification_id"];
@@ -252,8 +246,8 @@ async fn a_revoked_listener_disappears_from_open_feed_sockets() {
     let subscribed = socket.receive_type("subscribed", WAIT_MAX).await;
     subscribed.expect("an answer");
 
-    let ask = app.post("/admin/verification/revoke").as_user(&admin);
-    let revoked = ask.json(&json!({"user_id": listener.user_id})).answer();
+    let request = app.post("/admin/verification/revoke").as_user(&admin);
+    let revoked = request.json(&json!({"user_id": listener.user_id})).answer();
     assert_eq!(revoked.await.status, 200);
     let gone = socket.receive_type("listener_offline", WAIT_MAX).await;
     let gone = gone.expect("a message");
@@ -287,7 +281,7 @@ async fn a_revoked_listener_disappears_from_open_feed_sockets() {
 async fn one_of_two_concurrent_reviews_succeeds() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
-    let (one, other) = (sign_up_admin(&app).await, sign_up_admin(&app).await);
+    let (one, other) = (app.sign_up_admin().await, app.sign_up_admin().await);
     let id = upload_sample(&app, &listener).await;
     let (approved, rejected) = tokio::join!(
         review_sample(&app, &one, &id, "approve"),
@@ -308,7 +302,7 @@ async fn one_of_two_concurrent_reviews_succeeds() {
 async fn admins_page_through_the_pending_samples() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let id = upload_file(&app, &listener, &audio::aac(40)).await.body["verification_id"].clone();
     let mut found = None;
     for page in 1..100 {
@@ -370,7 +364,7 @@ async fn admins_page_through_the_pending_samples() {
 async fn samples_of_a_deleted_listener_are_deleted() {
     let app = talktime_tests::connect_app().await;
     let listener = app.sign_up(UserRole::Listener).await;
-    let admin = sign_up_admin(&app).await;
+    let admin = app.sign_up_admin().await;
     let id = upload_sample(&app, &listener).await;
     let deleted = app.delete("/users/me").as_user(&listener).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");

@@ -34,10 +34,7 @@ async fn send_signal(pid: &str, signal: &str) {
 async fn stream() -> Stream {
     let nats = async_nats::connect(read_variable("NATS_URL")).await;
     let jetstream = jetstream::new(nats.expect("NATS is up"));
-    jetstream
-        .get_stream(STREAM_NAME)
-        .await
-        .expect("it is there")
+    jetstream.get_stream(STREAM_NAME).await.expect("it exists")
 }
 
 async fn last_sequence(stream: &Stream) -> u64 {
@@ -51,35 +48,41 @@ async fn last_sequence(stream: &Stream) -> u64 {
 
 /// Reads the events of a call from the stream after `sequence`, in their order.
 async fn read_call_events(stream: &Stream, sequence: u64, call_id: i64) -> Vec<&'static str> {
-    let mut told = Vec::new();
+    let mut published = Vec::new();
     for sequence in sequence + 1..=last_sequence(stream).await {
         let message = stream.get_raw_message(sequence).await.expect("stored");
         let event = Event::decode(message.payload).expect("an event");
         match event.kind {
-            Some(Kind::CallStarted(call)) if call.call_id == call_id => told.push("call_started"),
-            Some(Kind::CallEnded(call)) if call.call_id == call_id => told.push("call_ended"),
+            Some(Kind::CallStarted(call)) if call.call_id == call_id => {
+                published.push("call_started");
+            }
+            Some(Kind::CallEnded(call)) if call.call_id == call_id => published.push("call_ended"),
             _ => {}
         }
     }
-    told
+    published
 }
 
 /// Receives the messages about a call up to its end, without those about minutes.
 async fn receive_call_messages(socket: &mut AppSocket, call_id: i64) -> Vec<Value> {
-    let mut heard = Vec::new();
+    let mut messages = Vec::new();
     loop {
-        let is_it = |message: &Value| {
+        let is_edge_of_call = |message: &Value| {
             let is_edge = ["call_started", "call_ended"]
                 .iter()
                 .any(|edge| message["type"] == *edge);
             is_edge && message["data"]["call_id"] == call_id
         };
         let message = socket
-            .receive_matching("word of the call", WAIT_MAX, is_it)
+            .receive_matching(
+                "the start or the end of the call",
+                WAIT_MAX,
+                is_edge_of_call,
+            )
             .await;
-        heard.push(message.expect("the call is told")["type"].clone());
-        if heard.len() == 2 {
-            return heard;
+        messages.push(message.expect("the message arrives")["type"].clone());
+        if messages.len() == 2 {
+            return messages;
         }
     }
 }
@@ -108,14 +111,14 @@ async fn every_socket_gets_the_start_before_the_end_although_nats_pauses() {
         let (call_id, ()) = tokio::join!(ended, tokio::time::sleep(PAUSE));
         send_signal(&pid, "-CONT").await;
         for socket in [&mut of_caller, &mut of_listener] {
-            let heard = receive_call_messages(socket, call_id).await;
-            if heard != ["call_started", "call_ended"] {
-                wrong.push(format!("round {round}: a socket heard {heard:?}"));
+            let received = receive_call_messages(socket, call_id).await;
+            if received != ["call_started", "call_ended"] {
+                wrong.push(format!("round {round}: a socket heard {received:?}"));
             }
         }
-        let told = read_call_events(&stream, before, call_id).await;
-        if told != ["call_started", "call_ended"] {
-            wrong.push(format!("round {round}: the stream has {told:?}"));
+        let published = read_call_events(&stream, before, call_id).await;
+        if published != ["call_started", "call_ended"] {
+            wrong.push(format!("round {round}: the stream has {published:?}"));
         }
     }
     replica.kill().await.expect("killed");

@@ -40,7 +40,7 @@ async fn next_published_end(events: &mut EventLog, call_id: i64) -> CallEnded {
     });
     match ended.await.kind {
         Some(Kind::CallEnded(ended)) => ended,
-        _ => unreachable!("it was looked for"),
+        _ => unreachable!("only the end of a call matches"),
     }
 }
 
@@ -121,16 +121,16 @@ async fn a_begun_minute_that_cannot_be_paid_is_in_no_published_figure() {
     let is_end = move |message: &Value| {
         message["type"] == "call_ended" && message["data"]["call_id"] == call_id
     };
-    let told = socket.receive_matching("the end", WAIT_MAX, is_end).await;
-    let told = told.expect("told")["data"].clone();
-    assert_eq!(told["minute"], receipt["duration_minutes"], "{told}");
+    let message = socket.receive_matching("the end", WAIT_MAX, is_end).await;
+    let data = message.expect("a message")["data"].clone();
+    assert_eq!(data["minute"], receipt["duration_minutes"], "{data}");
     for field in [
         "status",
         "duration_seconds",
         "coins_spent",
         "listener_money_earned",
     ] {
-        assert_eq!(told[field], receipt[field], "{field}: {told}");
+        assert_eq!(data[field], receipt[field], "{field}: {data}");
     }
     wait_for("the feed to count the call", || async {
         (load_feed_totals(&pair).await == (1, PAID_SECS)).then_some(())

@@ -134,7 +134,7 @@ async fn a_key_rotation_logs_nobody_out() {
     }
 }
 
-/// Signs with a key at once, because the safe mode waits for minutes.
+/// Signs with a key at once, because the safe mode waits for minutes; returns whether the command succeeded.
 async fn sign_with(key_id: &str) -> bool {
     let command = ["run", "auth", "keys", "sign", "--now", key_id];
     try_dev(&command).await

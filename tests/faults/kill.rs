@@ -179,7 +179,7 @@ async fn a_ring_survives_a_kill_of_calls_after_its_commit() {
     assert_eq!(cut_off.status, 503, "{cut_off:?}");
     disarm_failpoint("calls").await;
     let rings = socket.receive_type("call_ringing", WAIT_MAX).await;
-    let call_id = rings.expect("the listener hears of the ring")["data"]["call_id"].clone();
+    let call_id = rings.expect("the listener gets the ring")["data"]["call_id"].clone();
     let repeated = pair.request_ring("cut off").await;
     assert_eq!(
         (repeated.status, &repeated.body["call_id"]),

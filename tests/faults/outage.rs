@@ -117,18 +117,27 @@ async fn requests_that_do_not_need_the_dead_service_succeed() {
     run_dev(&["start", "wallet"]).await;
 }
 
-/// Returns whether the answer of `path` declares its statuses as current, and the answer.
-async fn read_statuses(pair: &CallPair, path: &str) -> (bool, Value) {
+/// An answer with statuses of users.
+struct StatusesAnswer {
+    /// Whether the answer declares its statuses as current.
+    is_current: bool,
+    body: Value,
+}
+
+async fn read_statuses(pair: &CallPair, path: &str) -> StatusesAnswer {
     let answer = pair.app.get(path).as_user(&pair.caller).answer().await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let is_current = match path {
         "/calls/status" => answer.body["system_status"] == "operational",
         _ => answer.body["has_current_statuses"] == true,
     };
-    (is_current, answer.body)
+    StatusesAnswer {
+        is_current,
+        body: answer.body,
+    }
 }
 
-/// Endpoints that return statuses without asking presence.
+/// Endpoints that return statuses without a request to presence.
 const WITH_STATUSES: [&str; 4] = [
     "/feed/listeners?online_only=true&sort_by=recent&per_page=100",
     "/feed/stats",
@@ -136,11 +145,11 @@ const WITH_STATUSES: [&str; 4] = [
     "/calls/status",
 ];
 
-async fn wait_until_all_report(pair: &CallPair, expected: bool) {
+async fn wait_until_statuses_are_current(pair: &CallPair, is_current: bool) {
     for path in WITH_STATUSES {
         wait_for(path, || async {
-            let (is_current, _) = read_statuses(pair, path).await;
-            (is_current == expected).then_some(())
+            let answer = read_statuses(pair, path).await;
+            (answer.is_current == is_current).then_some(())
         })
         .await;
     }
@@ -153,9 +162,9 @@ async fn without_presence_the_last_known_statuses_are_marked_as_such() {
     let favorite = json!({"listener_id": pair.listener.user_id});
     let add = pair.app.post("/favorites/add").as_user(&pair.caller);
     assert_eq!(add.json(&favorite).answer().await.status, 200);
-    wait_until_all_report(&pair, true).await;
+    wait_until_statuses_are_current(&pair, true).await;
     let find_in_feed = || async {
-        let (_, feed) = read_statuses(&pair, WITH_STATUSES[0]).await;
+        let feed = read_statuses(&pair, WITH_STATUSES[0]).await.body;
         let listeners = feed["listeners"].as_array()?.iter();
         let mut ours = listeners.filter(|one| one["user_id"] == pair.listener.user_id);
         ours.next().cloned()
@@ -164,19 +173,19 @@ async fn without_presence_the_last_known_statuses_are_marked_as_such() {
     assert_eq!(before["is_online"], true, "{before}");
 
     run_dev(&["kill", "presence"]).await;
-    wait_until_all_report(&pair, false).await;
+    wait_until_statuses_are_current(&pair, false).await;
     let after = find_in_feed().await.expect("still there, as last known");
     assert_eq!(after, before);
-    let (_, favorites) = read_statuses(&pair, "/favorites").await;
+    let favorites = read_statuses(&pair, "/favorites").await.body;
     assert_eq!(favorites["favorites"][0]["is_online"], true, "{favorites}");
-    let (_, status) = read_statuses(&pair, "/calls/status").await;
+    let status = read_statuses(&pair, "/calls/status").await.body;
     assert!(status["listeners_online"].as_i64() >= Some(1), "{status}");
     // Requests that need presence fail with a 503.
     let own = pair.app.get("/users/me/status").as_user(&pair.caller);
     assert_eq!(own.answer().await.status, 503);
 
     run_dev(&["start", "presence"]).await;
-    wait_until_all_report(&pair, true).await;
+    wait_until_statuses_are_current(&pair, true).await;
 }
 
 #[tokio::test]

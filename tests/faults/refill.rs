@@ -1,5 +1,5 @@
-//! NATS loses its storage, and the outboxes fill it again: the read models are the same afterwards, whatever was
-//! lost in between.
+//! NATS loses its storage, and the outboxes fill it again: the read models are the same afterwards, although
+//! events were lost in between.
 
 use std::collections::BTreeSet;
 use std::future::ready;

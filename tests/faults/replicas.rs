@@ -47,8 +47,8 @@ async fn assert_paid_exactly(pair: &CallPair, call_id: i64) -> i64 {
     let receipt = load_receipt(pair, call_id).await;
     let seconds = receipt["duration_seconds"].as_i64().expect("seconds");
     let minutes = receipt["duration_minutes"].as_i64().expect("minutes");
-    let begun = seconds.div_euclid(MINUTE_SECS) + i64::from(seconds % MINUTE_SECS > 0);
-    assert_eq!(minutes, begun.max(1), "{receipt}");
+    let minutes_begun = seconds.div_euclid(MINUTE_SECS) + i64::from(seconds % MINUTE_SECS > 0);
+    assert_eq!(minutes, minutes_begun.max(1), "{receipt}");
     assert_eq!(receipt["status"], "completed", "{receipt}");
     assert_eq!(receipt["coins_spent"], RATE_COINS * minutes, "{receipt}");
     assert_eq!(

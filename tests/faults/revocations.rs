@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use talktime_client::{ApiClient, AppUser, UserRole};
+use talktime_client::{ApiAnswer, ApiClient, AppUser, UserRole};
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,22 +13,22 @@ use crate::lock_stack;
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
-async fn load_own_profile(app: &ApiClient, person: &AppUser) -> (u16, String) {
-    let answer = app.get("/users/me").as_user(person).answer().await;
-    (answer.status, answer.code().to_owned())
+async fn load_own_profile(app: &ApiClient, person: &AppUser) -> ApiAnswer {
+    app.get("/users/me").as_user(person).answer().await
 }
 
 /// Asserts that requests are refused from a second after `revoked_at` on.
 async fn assert_refused_within_a_second(app: &ApiClient, person: &AppUser, revoked_at: Instant) {
     loop {
         let sent_after = revoked_at.elapsed();
-        match load_own_profile(app, person).await {
-            (401, code) => return assert_eq!(code, "token_revoked"),
-            (status, code) => assert!(
-                sent_after < A_SECOND,
-                "{status} {code} {sent_after:?} after the revocation"
-            ),
+        let answer = load_own_profile(app, person).await;
+        if answer.status == 401 {
+            return assert_eq!(answer.code(), "token_revoked");
         }
+        assert!(
+            sent_after < A_SECOND,
+            "{answer:?} {sent_after:?} after the revocation"
+        );
     }
 }
 
@@ -70,8 +70,8 @@ async fn every_way_to_revoke_reaches_every_replica_within_a_second() {
     for way in 0..5 {
         let person = first.sign_up(UserRole::User).await;
         // Both gateways have verified the token and cached the result.
-        assert_eq!(load_own_profile(&first, &person).await.0, 200);
-        assert_eq!(load_own_profile(&second.app, &person).await.0, 200);
+        assert_eq!(load_own_profile(&first, &person).await.status, 200);
+        assert_eq!(load_own_profile(&second.app, &person).await.status, 200);
         match way {
             0 => log_out(&first, &person).await,
             1 => log_out_everywhere(&first, &person).await,
@@ -104,25 +104,30 @@ async fn flushing_redis_makes_no_revoked_token_valid() {
 async fn without_auth_redis_decides_and_without_both_every_token_is_refused() {
     let _stack = lock_stack().await;
     let app = connect_app().await;
-    let (here, gone) = (
+    let (kept_user, logged_out_user) = (
         app.sign_up(UserRole::User).await,
         app.sign_up(UserRole::User).await,
     );
-    log_out(&app, &gone).await;
+    log_out(&app, &logged_out_user).await;
     run_dev(&["kill", "auth"]).await;
     run_dev(&["kill", "redis"]).await;
-    wait_for("what is known of auth to grow old", || async {
-        (load_own_profile(&app, &here).await == (503, "redis_unavailable".to_owned())).then_some(())
+    wait_for("the last answer of auth to be too old", || async {
+        let answer = load_own_profile(&app, &kept_user).await;
+        (answer.code() == "redis_unavailable").then_some(())
     })
     .await;
-    assert_eq!(load_own_profile(&app, &gone).await.0, 401, "from memory");
+    assert_eq!(
+        load_own_profile(&app, &logged_out_user).await.status,
+        401,
+        "from memory"
+    );
 
     run_dev(&["start", "redis"]).await;
-    wait_for("Redis to be asked in auth's place", || async {
-        (load_own_profile(&app, &here).await.0 == 200).then_some(())
+    wait_for("Redis to replace auth", || async {
+        (load_own_profile(&app, &kept_user).await.status == 200).then_some(())
     })
     .await;
-    assert_eq!(load_own_profile(&app, &gone).await.0, 401);
+    assert_eq!(load_own_profile(&app, &logged_out_user).await.status, 401);
     run_dev(&["start", "auth"]).await;
 }
 
@@ -144,7 +149,7 @@ async fn a_deletion_holds_on_every_gateway_while_nats_is_down() {
     let _stack = lock_stack().await;
     let (first, second) = (connect_app().await, start_gateway(&[]).await);
     let person = first.sign_up(UserRole::User).await;
-    assert_eq!(load_own_profile(&second.app, &person).await.0, 200);
+    assert_eq!(load_own_profile(&second.app, &person).await.status, 200);
     run_dev(&["stop", "nats"]).await;
     delete(&first, &person).await;
     for gateway in [&second.app, &*first] {

@@ -77,7 +77,7 @@ async fn a_ring_that_no_device_hears_of_while_nats_is_down_ends_as_unreachable()
     let rings = socket.receive_matching("the second ring", WAIT_MAX, |message| {
         message["type"] == "call_ringing" && message["data"]["call_id"] == second
     });
-    rings.await.expect("the device hears of it");
+    rings.await.expect("the device gets a message");
     let cancel = pair.app.post(&format!("/calls/{second}/cancel"));
     assert_eq!(cancel.as_user(&pair.caller).answer().await.status, 200);
     assert_books_are_right().await;
@@ -177,8 +177,8 @@ async fn a_listener_is_not_connected_to_a_caller_whose_phone_has_died() {
     })
     .await;
     let accept = async |pair: &CallPair, call_id| {
-        let ask = gateway.app.post(&format!("/calls/{call_id}/accept"));
-        ask.as_user(&pair.listener).answer().await
+        let request = gateway.app.post(&format!("/calls/{call_id}/accept"));
+        request.as_user(&pair.listener).answer().await
     };
     assert_ring_over(&accept(&dead, dead_id).await, "cancelled");
     let state = dead.wait_until_unanswered(dead_id).await;

@@ -2,7 +2,7 @@
 //! takes their place. Their sockets stay open, so only deadlines end the waits for them.
 //!
 //! Every request is answered within its deadline; soon after the component is back, or replaced, everything works;
-//! and nobody pays for the time after they have hung up, whether they could be heard or not.
+//! and nobody pays for the time after they have hung up, even if the hang-up could not be delivered.
 //!
 //! `TALKTIME_SILENCE_SECS` is the number of seconds for which each component is frozen, and
 //! `TALKTIME_SILENCE_ROUNDS` the number of times.
@@ -36,8 +36,8 @@ const MINUTE_SECS: i64 = 2;
 const COINS_PER_MINUTE: i64 = 10;
 const COINS_AT_FIRST: i64 = 300;
 fn read_number(name: &str, default: u64) -> u64 {
-    let given = std::env::var(name).ok();
-    given.map_or(default, |number| number.parse().expect("a number"))
+    let value = std::env::var(name).ok();
+    value.map_or(default, |number| number.parse().expect("a number"))
 }
 
 /// A component whose processes do not run until this is dropped.
@@ -96,8 +96,8 @@ impl<'a> LiveCall<'a> {
 
     async fn end_at(&self, app: &ApiClient) -> ApiAnswer {
         let body = serde_json::json!({"call_id": self.call_id});
-        let ask = app.post("/calls/end").as_user(&self.pair.caller);
-        ask.json(&body).answer().await
+        let request = app.post("/calls/end").as_user(&self.pair.caller);
+        request.json(&body).answer().await
     }
 
     /// Hangs up as an app does, which repeats what was answered 503, until the call has ended.
@@ -116,8 +116,8 @@ impl<'a> LiveCall<'a> {
     async fn assert_billed_until(&self, hung_up_at: Instant) {
         let path = format!("/calls/{}", self.call_id);
         let receipt = wait_for("the receipt", || async {
-            let ask = self.pair.app.get(&path).as_user(&self.pair.caller);
-            let receipt = ask.answer().await;
+            let request = self.pair.app.get(&path).as_user(&self.pair.caller);
+            let receipt = request.answer().await;
             let is_settled = receipt.status == 200 && receipt.body["listener_money_earned"] != 0;
             is_settled.then_some(receipt.body)
         })
@@ -191,7 +191,7 @@ async fn freeze_under_calls(component: &str, silence: Duration) {
     let frozen_at = Instant::now();
     let hang_up = async {
         let ended = ending.end_at(&ending.pair.app).await;
-        // An end that is answered in time is of that time, and one that is not, of its request's.
+        // An end that is answered counts from its answer, and any other from its request.
         let is_answered = ended.status == 200;
         let hung_up_at = if is_answered {
             Instant::now()
@@ -270,7 +270,7 @@ async fn calls_end_as_of_the_hang_up_though_their_database_was_out_of_reach() {
         assert_eq!(ended.status, 503, "{ended:?}");
         assert_answered("an end", hung_up_at, &ended);
     }
-    // A call is billed meanwhile that its caller has hung up in vain.
+    // Meanwhile a call is billed although its caller has hung up, because the hang-up could not be stored.
     let billed_before = calls[0].pair.load_coins().await;
     wait_for("another minute to be billed", || async {
         (calls[0].pair.load_coins().await < billed_before).then_some(())

@@ -140,14 +140,14 @@ async fn one_trace_shows_a_start_from_the_gateway_to_the_event_that_follows() {
     ]);
     let spans = wait_for("the whole trace", || async {
         let spans = sink.spans(trace_id);
-        let is_there = |service: &str, name: &str| {
+        let has_span = |service: &str, name: &str| {
             spans
                 .iter()
                 .any(|span| span.service == service && span.name == name)
         };
         wanted
             .iter()
-            .all(|(service, name)| is_there(service, name))
+            .all(|(service, name)| has_span(service, name))
             .then_some(spans)
     })
     .await;

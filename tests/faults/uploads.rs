@@ -17,8 +17,8 @@ const EVERY: &str = "TALKTIME_VERIFICATION__RECONCILER__EVERY_SECS=1";
 
 pub(crate) async fn upload(app: &TestApp, person: &AppUser) -> ApiAnswer {
     let body = form("sample.wav", &audio::wav(40), None);
-    let ask = app.post("/verification/upload-audio-file").as_user(person);
-    ask.body(FORM_TYPE, body).answer().await
+    let request = app.post("/verification/upload-audio-file").as_user(person);
+    request.body(FORM_TYPE, body).answer().await
 }
 
 async fn restart(variables: &[&str]) {
@@ -36,16 +36,20 @@ async fn count_differences() -> Option<String> {
         .output()
         .await
         .expect("the runner runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (!output.status.success()).then_some(said)
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    (!output.status.success()).then_some(message)
 }
 
 async fn assert_no_record_without_object() {
-    if let Some(said) = count_differences().await {
-        assert!(said.contains("records_without_object: 0"), "{said}");
+    if let Some(differences) = count_differences().await {
+        assert!(
+            differences.contains("records_without_object: 0"),
+            "{differences}"
+        );
     }
 }
 
+/// Restarts verification with a reconciler that runs often and deletes early, and waits until it has nothing to do.
 async fn wait_until_reconciled() {
     restart(&[GRACE, EVERY]).await;
     wait_for("the reconciler", || async {
@@ -83,8 +87,11 @@ async fn an_upload_survives_a_kill_of_verification_at_every_step() {
 }
 
 async fn submit_photo(app: &TestApp, person: &AppUser, upload_id: &Value) -> ApiAnswer {
-    let ask = app.post("/users/me/photo").as_user(person);
-    ask.json(&json!({"upload_id": upload_id})).answer().await
+    let request = app.post("/users/me/photo").as_user(person);
+    request
+        .json(&json!({"upload_id": upload_id}))
+        .answer()
+        .await
 }
 
 #[tokio::test]
@@ -93,9 +100,9 @@ async fn a_photo_can_be_submitted_again_after_verification_died() {
     let app = talktime_tests::connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let file = photo::encode(300, 300, ImageFormat::Png);
-    let ask = app.post("/users/me/photo-ticket").as_user(&person);
+    let request = app.post("/users/me/photo-ticket").as_user(&person);
     let body = json!({"length_bytes": file.len(), "content_type": "image/png"});
-    let ticket = ask.json(&body).answer().await;
+    let ticket = request.json(&body).answer().await;
     let url = ticket.body["upload_url"].as_str().expect("an address");
     let put = reqwest::Client::new().put(url);
     let put = put.header("content-type", "image/png").body(file).send();
@@ -258,9 +265,15 @@ const UPLOADS_TIMEOUT: Duration = Duration::from_mins(1);
 /// Permitted growth of a process: buffers of 3 MiB for each upload, however large the files are.
 const GROWTH_KIB_MAX: u64 = 150 * 1024;
 
-/// Returns the current and the highest resident memory of a service in KiB.
+/// The resident memory of a process.
 #[cfg(target_os = "linux")]
-async fn read_memory_kib(service: &str) -> (u64, u64) {
+struct ProcessMemory {
+    current_kib: u64,
+    peak_kib: u64,
+}
+
+#[cfg(target_os = "linux")]
+async fn read_memory(service: &str) -> ProcessMemory {
     let variables = run_dev(&["env"]).await;
     let name = format!("{}_PID=", service.to_uppercase());
     let pid = variables.lines().find_map(|line| line.strip_prefix(&name));
@@ -271,7 +284,10 @@ async fn read_memory_kib(service: &str) -> (u64, u64) {
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         kib.expect("the kernel says it")
     };
-    (field("VmRSS:"), field("VmHWM:"))
+    ProcessMemory {
+        current_kib: field("VmRSS:"),
+        peak_kib: field("VmHWM:"),
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -283,29 +299,29 @@ async fn fifty_uploads_at_once_are_not_held_in_memory() {
     restart(&[]).await;
     run_dev(&["restart", "gateway", "--no-build"]).await;
     let services = ["gateway", "verification"];
-    let before = join_all(services.map(read_memory_kib)).await;
+    let before = join_all(services.map(read_memory)).await;
 
     // One minute of audio, and a chunk that players skip.
     let mut file = audio::wav(60);
     file.resize(UPLOAD_BYTES, 0);
     let body: &'static [u8] = form("sample.wav", &file, None).leak();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let http = reqwest::Client::builder().timeout(UPLOADS_TIMEOUT);
-    let http = http.build().expect("nothing unusual is asked of it");
+    let http = http.build().expect("valid settings");
     let url = app.gateway_url().to_owned() + "/verification/upload-audio-file";
     let answers = join_all(listeners.iter().map(|listener| {
-        let ask = http.post(&url).bearer_auth(&listener.access_token);
-        ask.header("content-type", FORM_TYPE).body(body).send()
+        let request = http.post(&url).bearer_auth(&listener.access_token);
+        request.header("content-type", FORM_TYPE).body(body).send()
     }))
     .await;
     for answer in answers {
         assert_eq!(answer.expect("answered").status(), 200);
     }
-    println!("{UPLOADS} uploads at once took {:?}", begun.elapsed());
-    for (service, (before, _)) in services.into_iter().zip(before) {
-        let (_, highest) = read_memory_kib(service).await;
-        println!("{service}: {before} KiB before, {highest} KiB at the highest");
-        let growth = highest.saturating_sub(before);
+    println!("{UPLOADS} uploads at once took {:?}", started_at.elapsed());
+    for (service, before) in services.into_iter().zip(before) {
+        let (before_kib, peak_kib) = (before.current_kib, read_memory(service).await.peak_kib);
+        println!("{service}: {before_kib} KiB before, {peak_kib} KiB at the highest");
+        let growth = peak_kib.saturating_sub(before_kib);
         assert!(growth < GROWTH_KIB_MAX, "{service}: {growth} KiB more");
     }
 }

@@ -40,14 +40,14 @@ pub fn mp3(secs: u32) -> Vec<u8> {
 /// Returns AAC LC in ADTS, 16 kHz, mono, with 64 ms a frame.
 pub fn aac(secs: u32) -> Vec<u8> {
     let length = 7 + AAC_FRAME.len();
-    let low = |bits: usize| u8::try_from(bits & 0xFF).expect("masked");
+    let low_byte = |bits: usize| u8::try_from(bits & 0xFF).expect("masked");
     let mut frame = vec![
         0xFF,
         0xF1,
         0x60,
-        0x40 | low(length >> 11),
-        low(length >> 3),
-        low(length << 5) | 0x1F,
+        0x40 | low_byte(length >> 11),
+        low_byte(length >> 3),
+        low_byte(length << 5) | 0x1F,
         0xFC,
     ];
     frame.extend(AAC_FRAME);

@@ -44,7 +44,7 @@ impl ApiDocument {
     /// Lists all endpoints.
     pub fn list_operations(&self) -> Vec<ApiOperation> {
         let paths = self.0["paths"].as_object().expect("paths");
-        let of_path = |(path, item): (&String, &Value)| {
+        let operations_of_path = |(path, item): (&String, &Value)| {
             let operation = |method: &&str| {
                 Some(ApiOperation {
                     method: method.to_uppercase(),
@@ -54,7 +54,7 @@ impl ApiDocument {
             };
             METHODS.iter().filter_map(operation).collect::<Vec<_>>()
         };
-        paths.iter().flat_map(of_path).collect()
+        paths.iter().flat_map(operations_of_path).collect()
     }
 
     /// Returns a JSON body that the schema of the endpoint permits, if it takes one.

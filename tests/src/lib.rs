@@ -86,6 +86,13 @@ impl TestApp {
         .await
     }
 
+    /// Signs up a user and grants them the role admin.
+    pub async fn sign_up_admin(&self) -> AppUser {
+        let admin = self.sign_up(UserRole::User).await;
+        run_dev(&["grant-admin", &admin.phone]).await;
+        admin
+    }
+
     /// Reads the last code for a phone.
     pub async fn read_otp(&self, phone: &str) -> String {
         self.inbox.read_otp(phone).await.expect("a code was sent")
@@ -211,8 +218,11 @@ impl CallPair {
         let pair = Self::sign_up_without_coins().await;
         let body = json!({"amount_rupees": 150, "payment_method": "upi"});
         let recharged = retry_after_503("a recharge", || {
-            let ask = pair.app.post("/calls/recharge").as_user(&pair.caller);
-            ask.header("idempotency-key", "first").json(&body).answer()
+            let request = pair.app.post("/calls/recharge").as_user(&pair.caller);
+            request
+                .header("idempotency-key", "first")
+                .json(&body)
+                .answer()
         })
         .await;
         assert_eq!(recharged.status, 200, "{recharged:?}");
@@ -246,8 +256,8 @@ impl CallPair {
         let body = json!({"listener_id": self.listener.user_id, "call_type": "audio"});
         let key = format!("{}", NEXT_KEY.fetch_add(1, Ordering::Relaxed));
         let started = retry_after_503("a call", || {
-            let ask = self.app.post("/calls/start").as_user(&self.caller);
-            ask.header("idempotency-key", &key).json(&body).answer()
+            let request = self.app.post("/calls/start").as_user(&self.caller);
+            request.header("idempotency-key", &key).json(&body).answer()
         })
         .await;
         assert_eq!(started.status, 200, "{started:?}");
@@ -258,8 +268,9 @@ impl CallPair {
     pub async fn request_ring(&self, key: &str) -> ApiAnswer {
         let listener_id = self.listener.user_id;
         let body = json!({"listener_id": listener_id, "call_type": "audio", "ring": true});
-        let ask = self.app.post("/calls/start").as_user(&self.caller);
-        ask.header("idempotency-key", key)
+        let request = self.app.post("/calls/start").as_user(&self.caller);
+        request
+            .header("idempotency-key", key)
             .json(&body)
             .answer()
             .await
@@ -277,8 +288,8 @@ impl CallPair {
     /// Accepts a ringing call as the listener.
     pub async fn accept_ring(&self, call_id: i64) -> ApiAnswer {
         let path = format!("/calls/{call_id}/accept");
-        let ask = self.app.post(&path).as_user(&self.listener);
-        ask.answer().await
+        let request = self.app.post(&path).as_user(&self.listener);
+        request.answer().await
     }
 
     /// Waits until a ring has led to no call and both users are free; returns its state for the caller.

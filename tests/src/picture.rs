@@ -78,12 +78,12 @@ pub fn draw_trace(title: &str, root: &str, spans: &[TraceSpan]) -> String {
 fn order_rows<'a>(parent: &str, spans: &'a [TraceSpan], depth: u32) -> Vec<(&'a TraceSpan, u32)> {
     let mut children: Vec<&TraceSpan> = spans.iter().filter(|span| span.parent == parent).collect();
     children.sort_by_key(|span| span.begins_ns);
-    let with_theirs = |span: &'a TraceSpan| {
+    let with_children = |span: &'a TraceSpan| {
         let mut rows = vec![(span, depth)];
         rows.extend(order_rows(&span.id, spans, depth + 1));
         rows
     };
-    children.into_iter().flat_map(with_theirs).collect()
+    children.into_iter().flat_map(with_children).collect()
 }
 
 /// Shortens `talktime.calls.v1.CallsService/StartCall` to `CallsService/StartCall`.

@@ -1,4 +1,4 @@
-// What an app would write: a client typed by docs/openapi.json. It must compile, and its calls must do
+// The code that an app would have: a client typed by docs/openapi.json. It must compile, and its calls must do
 // what their types say.
 import assert from "node:assert/strict";
 import createClient from "openapi-fetch";

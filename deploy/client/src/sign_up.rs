@@ -30,8 +30,8 @@ impl ApiClient {
             "role": new.role.name(),
             "interests": new.interests,
         });
-        let ask = self.post("/auth/register").json(&registration);
-        let registered = ask.send().await?.into_body()?;
+        let request = self.post("/auth/register").json(&registration);
+        let registered = request.send().await?.into_body()?;
         let user_id = registered["user_id"].as_i64();
         Ok(AppUser {
             user_id: user_id.context("the registration has no user_id")?,
@@ -53,14 +53,16 @@ impl ApiClient {
     }
 
     async fn verify_phone(&self, inbox: &OtpInbox, phone: &str) -> anyhow::Result<Value> {
-        let ask = self.post("/auth/request_otp");
-        ask.json(&json!({"phone": phone}))
+        let request = self.post("/auth/request_otp");
+        request
+            .json(&json!({"phone": phone}))
             .send()
             .await?
             .into_body()?;
         let otp = inbox.read_otp(phone).await?;
-        let ask = self.post("/auth/verify");
-        ask.json(&json!({"phone": phone, "otp": otp}))
+        let request = self.post("/auth/verify");
+        request
+            .json(&json!({"phone": phone, "otp": otp}))
             .send()
             .await?
             .into_body()

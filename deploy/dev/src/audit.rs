@@ -57,11 +57,17 @@ pub(crate) struct LogFinding {
     redacted: String,
 }
 
-/// Searches all logs; returns the report and whether the search passed.
-pub(crate) fn audit_logs(stack: &DevStack) -> Result<(String, bool)> {
+/// The outcome of a search of all logs.
+pub(crate) struct LogAudit {
+    pub(crate) report: String,
+    pub(crate) has_passed: bool,
+}
+
+/// Searches all logs.
+pub(crate) fn audit_logs(stack: &DevStack) -> Result<LogAudit> {
     let (lines, findings) = scan_logs(stack)?;
-    let passed = findings.is_empty() && lines > 0;
-    let verdict = if passed { "ok" } else { "FAILED" };
+    let has_passed = findings.is_empty() && lines > 0;
+    let verdict = if has_passed { "ok" } else { "FAILED" };
     let mut report = vec![format!(
         "\ntest logs::hold_no_secrets_and_are_json ... {verdict}"
     )];
@@ -76,7 +82,10 @@ pub(crate) fn audit_logs(stack: &DevStack) -> Result<(String, bool)> {
     }));
     let found = findings.len();
     report.push(format!("  {lines} lines searched, {found} findings"));
-    Ok((report.join("\n"), passed))
+    Ok(LogAudit {
+        report: report.join("\n"),
+        has_passed,
+    })
 }
 
 /// Returns the number of lines, and the findings.
@@ -85,7 +94,7 @@ fn scan_logs(stack: &DevStack) -> Result<(usize, Vec<LogFinding>)> {
     let mut lines = 0;
     let mut findings = Vec::new();
     for instance in instance::all_instances() {
-        let path = stack.log(&instance.name());
+        let path = stack.log_file(&instance.name());
         let Some(log) = read_log(&path)? else {
             continue;
         };
@@ -263,10 +272,15 @@ fn contains_token(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// The line is of a process of Talktime.
+    const OURS: bool = true;
+    /// The line is of other software.
+    const FOREIGN: bool = false;
+
     fn check_fields(fields: &str) -> Option<&'static str> {
         let line =
             format!(r#"{{"timestamp":"2026-01-01T00:00:00.000000Z","level":"INFO",{fields}}}"#);
-        find_problem(line.as_bytes(), true, &["dev-secret".to_owned()])
+        find_problem(line.as_bytes(), OURS, &["dev-secret".to_owned()])
     }
 
     #[test]
@@ -282,7 +296,11 @@ mod tests {
             assert_eq!(check_fields(fields), None, "{fields}");
         }
         assert_eq!(
-            find_problem(b"2026-01-01 00:00:00.000 UTC [123] LOG: ready", false, &[]),
+            find_problem(
+                b"2026-01-01 00:00:00.000 UTC [123] LOG: ready",
+                FOREIGN,
+                &[]
+            ),
             None
         );
     }
@@ -309,10 +327,10 @@ mod tests {
         let encoded = format!(r#""message":"{}""#, "gICA".repeat(60));
         assert!(check_fields(&encoded).is_some());
         for line in [&b"not JSON"[..], b"{\"level\":\"INFO\"}", b"\x80\x80\x80"] {
-            assert!(find_problem(line, true, &[]).is_some(), "{line:?}");
+            assert!(find_problem(line, OURS, &[]).is_some(), "{line:?}");
         }
         let detail = b"DETAIL:  Key (phone)=(+919876543210) already exists.";
-        assert!(find_problem(detail, false, &[]).is_some());
+        assert!(find_problem(detail, FOREIGN, &[]).is_some());
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn is_reachable_by_everybody(path: &Path) -> bool {
 }
 
 /// Removes the lock file of a killed server if its process is a zombie. Postgres regards a zombie as alive,
-/// and in a container whose first process never waits for orphans, a zombie remains for ever.
+/// and in a container whose first process never waits for orphans, a zombie remains forever.
 fn remove_stale_lock(cluster: &Path) -> Result<()> {
     let lock = cluster.join("postmaster.pid");
     let holder = fs::read_to_string(&lock)
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_of_different_workspaces_do_not_share_a_folder() {
+    fn two_stacks_do_not_share_a_folder() {
         let dev = open_data_dir(&DevStack::new(StackName::Dev));
         let test = open_data_dir(&DevStack::new(StackName::Test));
         assert_ne!(dev, test);

@@ -83,12 +83,12 @@ pub(crate) fn service_variables(
     let variables = variables
         .into_iter()
         .map(|(key, value)| (format!("{prefix}{key}"), value));
-    Ok(variables.chain([worker_threads()]).collect())
+    Ok(variables.chain([worker_threads_variable()]).collect())
 }
 
-/// Returns the number of worker threads. All processes share this machine, where a thread for each core in
-/// each of a dozen processes would mostly cause context switches.
-fn worker_threads() -> (String, String) {
+/// Returns the variable that limits worker threads, with its value. All processes share this machine, where a
+/// thread for each core in each of a dozen processes would mostly cause context switches.
+fn worker_threads_variable() -> (String, String) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / 4).max(1);
     ("TOKIO_WORKER_THREADS".to_owned(), threads.to_string())
@@ -177,6 +177,8 @@ fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Returns the variables of rings and media in stacks of tests, which wait for their ends, and of benches, which
+/// ring more often than a caller may.
 fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
     if stack.is_throwaway() {
         return vec![

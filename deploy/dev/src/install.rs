@@ -145,7 +145,7 @@ fn install_with_apt(stack: &DevStack, missing: &[&ProgramRequirement]) -> Result
 }
 
 fn run_apt_get(stack: &DevStack, arguments: &[&str]) -> Result<()> {
-    let path = stack.log("apt-get");
+    let path = stack.log_file("apt-get");
     let output = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut command = Command::new("apt-get");
     command

@@ -70,7 +70,7 @@ fn spawn_instance(
     let name = instance.name();
     let mut command = build_command(stack, settings, instance)?;
     command.envs(extra.iter().map(|(key, value)| (key, value)));
-    let log_from = log::read_length(&stack.log(&name));
+    let log_from = log::read_length(&stack.log_file(&name));
     let step = ProgressStep::start(name.clone());
     let child = process::spawn_logged(stack, &name, &mut command)?;
     Ok(PendingInstance {
@@ -138,7 +138,7 @@ fn collect_pending(
             .try_wait()
             .context("cannot wait for a child")?;
         if let Some(status) = ended {
-            let tail = log::format_tail(&stack.log(&instance.name()), starting.log_from);
+            let tail = log::format_tail(&stack.log_file(&instance.name()), starting.log_from);
             bail!("{instance} ended before it was ready ({status}):\n{tail}");
         }
         if probe::is_ready(stack, instance) {
@@ -158,7 +158,7 @@ fn describe_timeout(stack: &DevStack, waiting: &[PendingInstance]) -> String {
             let name = starting.instance.name();
             format!(
                 "{name}:\n{}",
-                log::format_tail(&stack.log(&name), starting.log_from)
+                log::format_tail(&stack.log_file(&name), starting.log_from)
             )
         })
         .collect();

@@ -40,8 +40,8 @@ pub(crate) fn require_free_ports(stack: &DevStack, instances: &[UnitInstance]) -
 /// Whether the port is free, possibly after a short wait: the port of a process that has just ended may stay
 /// in use for a moment.
 fn becomes_free(port: u16) -> bool {
-    let in_passing = || !is_free(port) && find_holder(port).is_none();
-    wait::poll_until(Instant::now() + PASSING_MAX, || !in_passing()) && is_free(port)
+    let is_unheld_but_in_use = || !is_free(port) && find_holder(port).is_none();
+    wait::poll_until(Instant::now() + PASSING_MAX, || !is_unheld_but_in_use()) && is_free(port)
 }
 
 fn is_free(port: u16) -> bool {

@@ -168,7 +168,7 @@ pub(crate) fn read_pid_file(pid_file: &Path) -> Option<ManagedProcess> {
 /// Starts a process that writes to its log file, in a process group of its own, so that Ctrl-C in the
 /// terminal reaches only the runner, and records it in a pid file.
 pub(crate) fn spawn_logged(stack: &DevStack, name: &str, command: &mut Command) -> Result<Child> {
-    let path = stack.log(name);
+    let path = stack.log_file(name);
     let log = OpenOptions::new()
         .create(true)
         .append(true)

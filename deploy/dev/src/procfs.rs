@@ -9,7 +9,7 @@ pub(crate) struct ProcessStat {
     state: char,
     pub(crate) parent: i32,
     pub(crate) group: i32,
-    /// Time of the start in clock ticks since boot. Together with the pid it identifies a process for ever.
+    /// Time of the start in clock ticks since boot. Together with the pid it identifies a process permanently.
     pub(crate) started: u64,
 }
 

@@ -30,7 +30,8 @@ pub(crate) struct StackReaper {
 
 impl StackReaper {
     pub(crate) fn spawn(stack: &DevStack, runner: &Path, lock: &StackLock) -> Result<Self> {
-        let log = File::create(stack.log("reaper")).context("cannot write the reaper's log")?;
+        let log =
+            File::create(stack.log_file("reaper")).context("cannot write the reaper's log")?;
         let child = Command::new(runner)
             .args(["--stack", stack.name(), "reap"])
             .stdin(Stdio::piped())

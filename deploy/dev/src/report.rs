@@ -73,7 +73,7 @@ pub(crate) fn print_logs(stack: &DevStack, options: &LogsOptions) -> Result<Exit
     );
     let files: Vec<PathBuf> = instances
         .into_iter()
-        .map(|instance| stack.log(&instance.name()))
+        .map(|instance| stack.log_file(&instance.name()))
         .filter(|file| file.exists())
         .collect();
     if files.is_empty() {

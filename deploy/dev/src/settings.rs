@@ -91,7 +91,7 @@ impl StackSettings {
         let build = self
             .build
             .to_possible_value()
-            .expect("no way of building is hidden");
+            .expect("no build profile is hidden");
         format!(
             "minute_secs={}\nbuild={}\ninfra_only={}\nreplicas={}\ngateways={}\nrelays={}\ndetached={}\n",
             self.minute_secs,

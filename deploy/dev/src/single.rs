@@ -160,9 +160,9 @@ mod tests {
 
     #[test]
     fn a_variable_has_a_name_and_any_value() {
-        let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
-        assert_eq!(parse_variable("A=b=c"), pair("A", "b=c"));
-        assert_eq!(parse_variable("A="), pair("A", ""));
+        let variable = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        assert_eq!(parse_variable("A=b=c"), variable("A", "b=c"));
+        assert_eq!(parse_variable("A="), variable("A", ""));
         assert!(parse_variable("A").is_err());
         assert!(parse_variable("=b").is_err());
     }

@@ -146,7 +146,8 @@ impl DevStack {
         self.dir.join("run")
     }
 
-    pub(crate) fn log(&self, name: &str) -> PathBuf {
+    /// Returns the file with the log of a part or a command.
+    pub(crate) fn log_file(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{name}.log"))
     }
 

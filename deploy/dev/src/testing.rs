@@ -126,9 +126,9 @@ fn start_and_test(
         totals.add_line(line);
     })?;
     step.finish("done");
-    let (report, passed) = audit::audit_logs(stack)?;
-    println!("{report}");
-    totals.add_test(passed);
+    let audit = audit::audit_logs(stack)?;
+    println!("{}", audit.report);
+    totals.add_test(audit.has_passed);
     Ok(status)
 }
 

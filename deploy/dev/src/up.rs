@@ -152,7 +152,7 @@ pub(crate) fn migrate_service(
     service: StackUnit,
 ) -> Result<()> {
     let step = ProgressStep::start(service.name());
-    let path = stack.log(service.name());
+    let path = stack.log_file(service.name());
     let log_from = log::read_length(&path);
     let log = std::fs::OpenOptions::new()
         .create(true)

@@ -21,9 +21,9 @@ impl TryFrom<String> for IpNetwork {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let one = || text.parse::<IpAddr>().map(|ip| ip.to_canonical().into());
+        let parse_single_address = || text.parse::<IpAddr>().map(|ip| ip.to_canonical().into());
         text.parse()
-            .or_else(|_| one())
+            .or_else(|_| parse_single_address())
             .map(Self)
             .map_err(|_| format!("{text} is not an address or a network"))
     }

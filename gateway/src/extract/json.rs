@@ -317,13 +317,14 @@ mod tests {
 
     #[test]
     fn only_the_media_types_of_json_are_accepted() {
-        let of = |value| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+        let headers_with_type =
+            |value| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
         for value in [
             "application/json",
             "Application/JSON; charset=utf-8",
             "application/a+json",
         ] {
-            assert!(is_json(&of(value)), "{value}");
+            assert!(is_json(&headers_with_type(value)), "{value}");
         }
         for value in [
             "text/plain",
@@ -331,7 +332,7 @@ mod tests {
             "text/json",
             "",
         ] {
-            assert!(!is_json(&of(value)), "{value}");
+            assert!(!is_json(&headers_with_type(value)), "{value}");
         }
         assert!(!is_json(&HeaderMap::new()));
     }

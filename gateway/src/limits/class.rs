@@ -43,24 +43,27 @@ const NOT_COUNTED: [&str; 5] = [
 impl RateClass {
     /// Returns the class of a route, or `None` for a route that is not limited.
     pub fn of(method: &Method, route: &str) -> Option<Self> {
-        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| route.starts_with(prefix));
-        if begins(&NOT_COUNTED) {
+        let is_below_any =
+            |prefixes: &[&str]| prefixes.iter().any(|prefix| route.starts_with(prefix));
+        if is_below_any(&NOT_COUNTED) {
             return None;
         }
         let reads = *method == Method::GET || *method == Method::HEAD;
-        Some(if begins(&["/auth/"]) && !begins(&AUTHENTICATED_AUTH) {
-            Self::Auth
-        } else if begins(&["/feed/"]) {
-            Self::Feed
-        } else if begins(&UPLOADS) && !reads {
-            Self::Upload
-        } else if begins(&MONEY) && !reads {
-            Self::Money
-        } else if reads {
-            Self::Read
-        } else {
-            Self::Write
-        })
+        Some(
+            if is_below_any(&["/auth/"]) && !is_below_any(&AUTHENTICATED_AUTH) {
+                Self::Auth
+            } else if is_below_any(&["/feed/"]) {
+                Self::Feed
+            } else if is_below_any(&UPLOADS) && !reads {
+                Self::Upload
+            } else if is_below_any(&MONEY) && !reads {
+                Self::Money
+            } else if reads {
+                Self::Read
+            } else {
+                Self::Write
+            },
+        )
     }
 
     /// Returns the name in keys, in metrics and in the OpenAPI document.

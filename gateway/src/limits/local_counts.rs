@@ -1,4 +1,4 @@
-//! The request counts of this replica. They refuse a burst before Redis is asked, and decide alone while Redis is
+//! The request counts of this replica. They refuse a burst without a request to Redis, and decide alone while it is
 //! unavailable.
 
 use std::collections::HashMap;
@@ -123,7 +123,7 @@ mod tests {
         for key in 0..2 * COUNTS_MAX {
             counts.add(&key.to_string(), now);
         }
-        let kept = counts.0.lock().expect("unpoisoned").len();
+        let kept = counts.0.lock().expect("not poisoned").len();
         assert!(kept <= COUNTS_MAX, "{kept}");
     }
 }

@@ -137,19 +137,29 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         }
     }
     for (status, codes) in refusals {
-        let shared = shared_refusals().find(|(of, _, same)| *of == status && *same == codes);
+        let shared =
+            shared_refusals().find(|shared| shared.status == status && shared.codes == codes);
         let answer = match shared {
-            Some((_, name, _)) => reference("responses", name),
+            Some(shared) => reference("responses", shared.name),
             None => refusal(status, &codes),
         };
         answers.insert(status.to_string(), answer);
     }
 }
 
-fn shared_refusals() -> impl Iterator<Item = (u16, &'static str, BTreeSet<String>)> {
-    SHARED.iter().map(|(status, name, codes)| {
-        let codes = codes.iter().map(ToString::to_string);
-        (*status, *name, codes.collect())
+/// A refusal that endpoints refer to, since it has the same codes at most of them.
+struct SharedRefusal {
+    status: u16,
+    /// Name of the component.
+    name: &'static str,
+    codes: BTreeSet<String>,
+}
+
+fn shared_refusals() -> impl Iterator<Item = SharedRefusal> {
+    SHARED.iter().map(|(status, name, codes)| SharedRefusal {
+        status: *status,
+        name,
+        codes: codes.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -210,28 +220,28 @@ fn declared_refusals(operation: &Value) -> RefusalsByStatus {
 }
 
 fn add_common_refusals(path: &str, operation: &Value, refusals: &mut RefusalsByStatus) {
-    let mut add = |status: u16, codes: &[&str]| {
+    let mut add_refusal = |status: u16, codes: &[&str]| {
         let codes = codes.iter().map(ToString::to_string);
         refusals.entry(status).or_default().extend(codes);
     };
     let roles = roles(operation);
     for role in roles.iter().flatten() {
-        add(403, &[&format!("{role}_only")]);
+        add_refusal(403, &[&format!("{role}_only")]);
     }
     if parameters_of(path).next().is_some() {
-        add(404, &["not_found"]);
+        add_refusal(404, &["not_found"]);
     }
     let has_body = operation.get("requestBody").is_some();
     if has_body {
-        add(400, &["unreadable_body", "invalid_text"]);
+        add_refusal(400, &["unreadable_body", "invalid_text"]);
     }
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let queries: Vec<&Value> = parameters.filter(|one| one["in"] == "query").collect();
     if !queries.is_empty() {
-        add(400, &["invalid_query", "invalid_text"]);
+        add_refusal(400, &["invalid_query", "invalid_text"]);
     }
     if queries.iter().any(|parameter| parameter["name"] == "page") {
-        add(400, &["invalid_page", "invalid_per_page"]);
+        add_refusal(400, &["invalid_page", "invalid_per_page"]);
     }
     for (status, _, codes) in SHARED {
         let applies = match status {
@@ -241,7 +251,7 @@ fn add_common_refusals(path: &str, operation: &Value, refusals: &mut RefusalsByS
             _ => true,
         };
         if applies {
-            add(status, codes);
+            add_refusal(status, codes);
         }
     }
 }
@@ -255,7 +265,7 @@ fn roles(operation: &Value) -> Option<Vec<String>> {
 }
 
 fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
-    let listed: Vec<String> = codes.iter().map(|code| listed(code)).collect();
+    let listed: Vec<String> = codes.iter().map(|code| describe_code(code)).collect();
     let mut refusal = json!({
         "description": listed.join(", "),
         "headers": {"x-request-id": reference("headers", "RequestId")},
@@ -277,7 +287,7 @@ fn refusal(status: u16, codes: &BTreeSet<String>) -> Value {
     refusal
 }
 
-fn listed(code: &str) -> String {
+fn describe_code(code: &str) -> String {
     match code {
         rate_limits::CODE => format!("`{code}` ({})", rate_limits::DESCRIPTION),
         _ => format!("`{code}`"),

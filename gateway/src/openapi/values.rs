@@ -434,7 +434,7 @@ pub enum SocketError {
     NotInCall,
     /// Another device of the user holds the seat.
     SeatTaken,
-    /// The seat was taken anew or given up.
+    /// The seat was taken by another session or given up.
     StaleEpoch,
     /// The other party has no seat on a socket now.
     PeerAway,

@@ -265,8 +265,8 @@ pub(super) async fn assign_badges(
     let request = AssignBadgesRequest {
         date: text(target.target_date),
     };
-    let given = calls.assign_badges(request).await?.into_inner();
-    Ok(Json(given.into()))
+    let assignment = calls.assign_badges(request).await?.into_inner();
+    Ok(Json(assignment.into()))
 }
 
 /// Read a listener's badge of a day.

@@ -315,7 +315,7 @@ pub(super) async fn end_call(
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
-// Only a user who is not a party of the call needs the role `admin`, so profile is asked only for such users.
+// Only a user who is not a party of the call needs the role `admin`, so profile is queried only for such users.
 pub(super) async fn emergency_end_call(
     State(mut calls): State<CallsClient>,
     State(profile): State<ProfileClient>,

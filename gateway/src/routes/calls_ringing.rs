@@ -103,7 +103,8 @@ async fn join_best_effort(
     current_user: &CurrentUser,
     call_id: i64,
 ) -> Option<JoinedMessage> {
-    match join_call(calls, current_user, call_id, false).await {
+    let take_over = false;
+    match join_call(calls, current_user, call_id, take_over).await {
         Ok(joined) => Some(joined.into()),
         Err(error) => {
             tracing::warn!(%error, call_id, "failed to take the seat of a device that accepted; it will join by itself");

@@ -1,4 +1,4 @@
-//! ICE candidates (RFC 8839, section 5.1). Only those of relays pass, written anew from their parts.
+//! ICE candidates (RFC 8839, section 5.1). Only those of relays pass, rebuilt from their parts.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Session descriptions (RFC 8866). Each line is kept as it is, written anew without addresses, or removed.
+//! Session descriptions (RFC 8866). Each line is kept as it is, rewritten without addresses, or removed.
 
 use std::net::IpAddr;
 
@@ -65,9 +65,9 @@ fn is_fingerprint(value: &str) -> bool {
         return false;
     };
     let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b':';
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b':';
     name.len() <= FINGERPRINT_NAME_CHARS_MAX
-        && name.bytes().all(is_name)
+        && name.bytes().all(is_name_byte)
         && hash.len() <= FINGERPRINT_CHARS_MAX
         && hash.split(':').all(is_pair)
 }

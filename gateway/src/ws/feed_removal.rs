@@ -55,7 +55,7 @@ impl FeedRemover {
     }
 
     /// Sends `listener_offline` to the feed. The event does not contain the status, and the log may have
-    /// dropped the last message about this listener, so presence is asked for it.
+    /// dropped the last message about this listener, so it is loaded from presence.
     async fn remove(&self, stream: &EventStreamState, event: &Event, user_id: i64) {
         for _ in 0..ATTEMPTS_MAX {
             if !stream.unverified.contains(user_id) {

@@ -32,7 +32,7 @@ struct SocketHubParts {
 }
 
 impl SocketHub {
-    /// Creates a hub without a stream. `profile` is asked for blocks, and `presence` for the status of a
+    /// Creates a hub without a stream. It loads blocks from `profile`, and from `presence` the status of a
     /// listener who must leave the feed. With `require_verified` the feed shows verified listeners only.
     pub fn new(
         profile: ProfileClient,

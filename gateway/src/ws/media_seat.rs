@@ -1,7 +1,7 @@
 //! The seat of a socket in a call that the platform's media carries: what the app sends through it, and what arrives
 //! for it.
 //!
-//! Calls says once, at the join, who the other party is. From then on the gateways of both pass signals on by
+//! The calls service names the other party once, at the join. From then on the gateways of both pass signals on by
 //! themselves, over core NATS: a signal is a request, which the gateway with the seat of the other party answers. The
 //! subject follows from the other party, never from the client, and nothing is stored.
 
@@ -37,10 +37,10 @@ pub(super) struct MediaSeat {
     rate: SignalRate,
 }
 
-/// The seat of the other party, as far as this socket has heard of it.
+/// The seat of the other party, as far as messages have told this socket.
 pub(super) struct PeerSeat {
     user_id: i64,
-    /// The greatest epoch heard of; 0 before the other party has joined.
+    /// The greatest known epoch; 0 before the other party has joined.
     epoch: i32,
 }
 
@@ -52,7 +52,7 @@ impl PeerSeat {
         }
     }
 
-    /// Takes note of what a message says; returns false if it is about an older seat than the present one. The
+    /// Applies a message about the seat; returns false if it is about an older seat than the present one. The
     /// message about a join that `joined` includes already may arrive after it.
     fn accept(&mut self, kind: &Kind) -> bool {
         match kind {
@@ -67,7 +67,7 @@ impl PeerSeat {
     }
 }
 
-/// Messages for the sockets of a user, from before the join on, so that none is missed.
+/// Messages for the sockets of a user. The subscription precedes the join, so no message is missed.
 pub(super) async fn subscribe_seat(nats: &Client, user_id: i64) -> Option<Subscriber> {
     let subscribing = nats.subscribe(seat_subject(user_id));
     timeout(NATS_TIMEOUT, subscribing).await.ok()?.ok()
@@ -117,9 +117,9 @@ impl MediaSeat {
             kind: Some(Kind::Signal(signal)),
         };
         let subject = seat_subject(self.peer.user_id);
-        let asking = nats.request(subject, message.encode_to_vec().into());
+        let request = nats.request(subject, message.encode_to_vec().into());
         // An error is a party without a seat anywhere, or NATS that does not answer.
-        match timeout(SIGNAL_TIMEOUT, asking).await {
+        match timeout(SIGNAL_TIMEOUT, request).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(PEER_AWAY),
         }
@@ -153,7 +153,7 @@ impl MediaSeat {
     }
 }
 
-/// Waits for the next message for a seat; for ever without one.
+/// Waits for the next message for a seat; without a seat it never returns.
 pub(super) async fn receive_for_seat(seat: &mut Option<MediaSeat>, nats: &Client) -> Kind {
     match seat {
         Some(seat) => seat.receive(nats).await,
@@ -188,6 +188,7 @@ impl SignalRate {
         }
     }
 
+    /// Counts a signal; returns false if there were too many in this minute.
     fn admit(&mut self, now: Instant) -> bool {
         if now - self.window_began >= MINUTE {
             self.window_began = now;

@@ -66,11 +66,11 @@ impl SocketChannelReader {
             .since
             .map(latest_event_seq)
             .filter(|_| resume.stream_id.as_ref() == Some(&stream.id));
-        let (newest, is_complete) = stream.newest_seq(channel, since);
+        let extent = stream.channel_extent(channel, since);
         let (cursor, start) = match since {
-            Some(since) if is_complete => (since, ReaderStartPosition::Resumed),
-            _ if resume.is_present => (newest, ReaderStartPosition::NeedsSnapshot),
-            _ => (newest, ReaderStartPosition::FromNow),
+            Some(since) if extent.is_complete => (since, ReaderStartPosition::Resumed),
+            _ if resume.is_present => (extent.newest_seq, ReaderStartPosition::NeedsSnapshot),
+            _ => (extent.newest_seq, ReaderStartPosition::FromNow),
         };
         let reader = Self {
             stream,

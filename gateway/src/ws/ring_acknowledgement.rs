@@ -53,7 +53,7 @@ pub(super) struct RingResponse {
     status: Option<String>,
 }
 
-/// Tells calls that a device of the listener rings.
+/// Reports to calls that a device of the listener rings.
 pub(super) async fn acknowledge_ring(
     calls: &CallsClient,
     user_id: i64,

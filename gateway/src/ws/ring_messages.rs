@@ -36,7 +36,9 @@ impl UserMessageWriter {
                 expires_at: datetime(call.expires_at.as_ref()),
                 peer: peer.as_ref().map(PeerAnswer::from),
                 ..ring_message(
-                    (call.call_id, call.user_id, call.listener_id),
+                    call.call_id,
+                    call.user_id,
+                    call.listener_id,
                     &call.call_type,
                     "ringing",
                 )
@@ -46,8 +48,14 @@ impl UserMessageWriter {
     }
 
     fn write_reached(&mut self, call: &CallReached) {
-        let ids = (call.call_id, call.user_id, call.listener_id);
-        let message = ring_message(ids, &call.call_type, "ringing");
+        let (call_id, user_id) = (call.call_id, call.user_id);
+        let message = ring_message(
+            call_id,
+            user_id,
+            call.listener_id,
+            &call.call_type,
+            "ringing",
+        );
         self.write(SocketChannel::Calls, call.user_id, "call_reached", message);
     }
 
@@ -61,7 +69,9 @@ impl UserMessageWriter {
                 accepted_at: datetime(call.accepted_at.as_ref()),
                 accepted_session_id,
                 ..ring_message(
-                    (call.call_id, call.user_id, call.listener_id),
+                    call.call_id,
+                    call.user_id,
+                    call.listener_id,
                     &call.call_type,
                     &call.status,
                 )
@@ -78,7 +88,9 @@ impl UserMessageWriter {
                 ended_by: Some(&call.ended_by),
                 rung_seconds: Some(call.rung_seconds),
                 ..ring_message(
-                    (call.call_id, call.user_id, call.listener_id),
+                    call.call_id,
+                    call.user_id,
+                    call.listener_id,
                     &call.call_type,
                     "unanswered",
                 )
@@ -90,7 +102,9 @@ impl UserMessageWriter {
 
 /// Returns the fields that every message about a ring has.
 fn ring_message<'a>(
-    (call_id, user_id, listener_id): (i64, i64, i64),
+    call_id: i64,
+    user_id: i64,
+    listener_id: i64,
     call_type: &'a str,
     status: &'a str,
 ) -> RingMessage<'a> {
@@ -107,27 +121,11 @@ fn ring_message<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-    use talktime_proto::events::v1::{CallPeer, Event};
+    use serde_json::json;
+    use talktime_proto::events::v1::CallPeer;
 
-    use super::super::user_messages::user_messages;
+    use super::super::user_messages::tests::messages_of;
     use super::*;
-
-    fn messages_of(kind: Kind) -> Vec<(i64, Value)> {
-        let event = Event {
-            version: 1,
-            happened_at: None,
-            kind: Some(kind),
-        };
-        let messages = user_messages(&event, 7).into_iter();
-        messages
-            .map(|message| {
-                assert_eq!(message.channel, SocketChannel::Calls);
-                let text: Value = serde_json::from_str(&message.text).expect("JSON");
-                (message.user_id, text)
-            })
-            .collect()
-    }
 
     fn peer(user_id: i64, username: &str) -> CallPeer {
         CallPeer {
@@ -159,11 +157,16 @@ mod tests {
             })
         };
         assert_eq!(messages.len(), 2);
-        assert_eq!(messages[0].0, 1);
-        assert_eq!(messages[0].1["type"], "call_ringing");
-        assert_eq!(messages[0].1["data"], expected("outgoing", 2, "asha"));
-        assert_eq!(messages[1].0, 2);
-        assert_eq!(messages[1].1["data"], expected("incoming", 1, "ravi"));
+        assert!(
+            messages
+                .iter()
+                .all(|message| message.channel == SocketChannel::Calls)
+        );
+        assert_eq!(messages[0].user_id, 1);
+        assert_eq!(messages[0].body["type"], "call_ringing");
+        assert_eq!(messages[0].body["data"], expected("outgoing", 2, "asha"));
+        assert_eq!(messages[1].user_id, 2);
+        assert_eq!(messages[1].body["data"], expected("incoming", 1, "ravi"));
     }
 
     #[test]
@@ -176,7 +179,7 @@ mod tests {
             status: "ongoing".to_owned(),
             ..CallAccepted::default()
         }));
-        assert_eq!(messages[0].1["data"].get("accepted_session_id"), None);
-        assert_eq!(messages[1].1["data"]["accepted_session_id"], "s");
+        assert_eq!(messages[0].body["data"].get("accepted_session_id"), None);
+        assert_eq!(messages[1].body["data"]["accepted_session_id"], "s");
     }
 }

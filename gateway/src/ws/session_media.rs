@@ -49,7 +49,7 @@ impl SocketSession {
     async fn join(&mut self, message: &ClientMessage<'_>) -> Answer<Option<Utf8Bytes>> {
         let join: JoinMessage = parse(message)?;
         let user_id = self.user_id;
-        // Before the join, so that nothing that follows it is missed.
+        // The subscription precedes the join, so no message after the join is missed.
         let messages = subscribe_seat(&self.context.nats, user_id).await;
         let messages = messages.ok_or_else(|| media_failure(&Error::internal("no NATS")))?;
         let current_user = self.guards.current_user();
@@ -59,7 +59,7 @@ impl SocketSession {
             join.call_id,
             join.take_over,
         );
-        let joined = ask(joining).await?;
+        let joined = call_with_deadline(joining).await?;
         let peer = PeerSeat::new(joined.peer_user_id, joined.peer_epoch);
         let joined = JoinedMessage::from(joined);
         self.seat = Some(MediaSeat::new(joined.clone(), peer, messages));
@@ -78,7 +78,7 @@ impl SocketSession {
         let request = report.into_request(self.user_id).ok_or(INVALID_SEAT)?;
         let calls = &self.context.calls;
         let reporting = retry_idempotent(calls, CallsServiceClient::report_media, request);
-        let reported = ask(reporting).await?;
+        let reported = call_with_deadline(reporting).await?;
         let state = reported.state.as_ref().map(MediaStateMessage::new);
         Ok(state.map(|state| self.text("media_state", state)))
     }
@@ -92,7 +92,7 @@ impl SocketSession {
         };
         let calls = &self.context.calls;
         let refreshing = retry_idempotent(calls, CallsServiceClient::refresh_seat, request);
-        let refreshed = ask(refreshing).await?;
+        let refreshed = call_with_deadline(refreshing).await?;
         let seat = require_seat(&mut self.seat, SeatRef { call_id, epoch })?;
         let joined = seat.joined_mut();
         joined.ice_servers = ice_servers(refreshed.ice_servers);
@@ -109,7 +109,7 @@ impl SocketSession {
         };
         let mut calls = self.context.calls.clone();
         let leaving = async move { Ok(calls.leave_seat(request).await?) };
-        ask(leaving).await?;
+        call_with_deadline(leaving).await?;
         self.drop_seat_of(message);
         Ok(None)
     }
@@ -178,8 +178,8 @@ fn parse<T: DeserializeOwned>(message: &ClientMessage<'_>) -> Answer<T> {
     serde_json::from_str(data.get()).map_err(|_| INVALID_SEAT)
 }
 
-/// Waits for calls, and returns its refusal in words for the client.
-async fn ask<T>(asking: impl Future<Output = Result<T, Error>>) -> Answer<T> {
-    let answered = with_deadline(Instant::now() + TIMEOUT, asking).await;
+/// Waits for an answer of the calls service; its refusals become errors for the client.
+async fn call_with_deadline<T>(request: impl Future<Output = Result<T, Error>>) -> Answer<T> {
+    let answered = with_deadline(Instant::now() + TIMEOUT, request).await;
     answered.map_err(|error| media_failure(&error))
 }

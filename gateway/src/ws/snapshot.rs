@@ -157,7 +157,7 @@ impl ChannelSnapshotLoader {
             return Ok(shared.clone());
         }
         let loaded_at = Instant::now();
-        let (cursor, _) = stream.newest_seq(channel, None);
+        let cursor = stream.newest_seq(channel);
         let request = ListOnlineRequest {
             listeners_only,
             limit: USERS_MAX,

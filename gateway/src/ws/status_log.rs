@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    fn all(log: &StatusLog, cursor: u64) -> Vec<String> {
+    fn read_all(log: &StatusLog, cursor: u64) -> Vec<String> {
         let batch = log
             .read(cursor, usize::MAX, StatusChangeFormat::Both, |_| true)
             .expect("the log is complete");
@@ -240,9 +240,9 @@ mod tests {
         log.push(11, change(1, 1));
         log.push(12, change(2, 1));
         log.push(13, change(1, 2));
-        assert_eq!(all(&log, 10), ["2v1", "1v2"]);
-        assert_eq!(all(&log, 12), ["1v2"]);
-        assert!(all(&log, 13).is_empty());
+        assert_eq!(read_all(&log, 10), ["2v1", "1v2"]);
+        assert_eq!(read_all(&log, 12), ["1v2"]);
+        assert!(read_all(&log, 13).is_empty());
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         log.push(2, change(1, 4));
         log.push(3, heartbeat(1, 4));
         log.push(4, heartbeat(1, 5));
-        assert_eq!(all(&log, 0), ["1v5", "1s5"]);
+        assert_eq!(read_all(&log, 0), ["1v5", "1s5"]);
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
         for seq in 2..9 {
             log.push(seq, heartbeat(1, 1));
         }
-        assert_eq!(all(&log, 0), ["1v1", "1s1"]);
+        assert_eq!(read_all(&log, 0), ["1v1", "1s1"]);
     }
 
     #[test]

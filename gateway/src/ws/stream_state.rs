@@ -50,6 +50,13 @@ pub(super) struct PublicStatusChannel {
     pub(super) updates: watch::Sender<()>,
 }
 
+/// The messages that a channel has at one moment.
+pub(super) struct SocketChannelExtent {
+    pub(super) newest_seq: u64,
+    /// Whether the channel still has all messages after the position of the reader.
+    pub(super) is_complete: bool,
+}
+
 /// Counts the heartbeats that were sent to everyone in the current second.
 struct HeartbeatBroadcastBudget {
     since: Instant,
@@ -114,21 +121,34 @@ impl EventStreamState {
         }
     }
 
-    /// Returns the newest number of a channel, and whether the channel still has all messages after `since`.
-    pub(super) fn newest_seq(&self, channel: SocketChannel, since: Option<u64>) -> (u64, bool) {
+    /// Returns the newest number of a channel.
+    pub(super) fn newest_seq(&self, channel: SocketChannel) -> u64 {
+        self.channel_extent(channel, None).newest_seq
+    }
+
+    /// Returns what a channel has for a reader that continues after `since`.
+    pub(super) fn channel_extent(
+        &self,
+        channel: SocketChannel,
+        since: Option<u64>,
+    ) -> SocketChannelExtent {
         let position = self.position();
         if channel.is_public() {
             let log = &self.statuses(channel).log;
             let mut log = log.write().unwrap_or_else(PoisonError::into_inner);
             log.advance_to(position);
-            let is_complete = since.is_some_and(|since| log.is_complete_since(since));
-            (log.newest(), is_complete)
+            SocketChannelExtent {
+                newest_seq: log.newest(),
+                is_complete: since.is_some_and(|since| log.is_complete_since(since)),
+            }
         } else {
             let log = self.user_messages(channel);
             let mut log = log.write().unwrap_or_else(PoisonError::into_inner);
             log.advance_to(position);
-            let is_complete = since.is_some_and(|since| log.is_complete_since(since));
-            (log.newest(), is_complete)
+            SocketChannelExtent {
+                newest_seq: log.newest(),
+                is_complete: since.is_some_and(|since| log.is_complete_since(since)),
+            }
         }
     }
 
@@ -181,6 +201,7 @@ impl EventStreamState {
         }
     }
 
+    /// Returns whether one more heartbeat may be sent to everyone in this second, and counts it.
     fn take_heartbeat_for_all(&self) -> bool {
         let budget = self.heartbeat_budget.lock();
         budget.unwrap_or_else(PoisonError::into_inner).take_one()
@@ -226,6 +247,7 @@ impl HeartbeatBroadcastBudget {
         }
     }
 
+    /// Counts a heartbeat; returns false if the budget of this second is spent.
     fn take_one(&mut self) -> bool {
         if self.since.elapsed() >= Duration::from_secs(1) {
             *self = Self::new();
@@ -247,6 +269,14 @@ mod tests {
 
     fn stream(stream_seq: u64) -> EventStreamState {
         EventStreamState::new("e".to_owned(), stream_seq, CancellationToken::new())
+    }
+
+    fn listener_status(user_id: i64, version: i64) -> Event {
+        status(user_id, version, true)
+    }
+
+    fn user_status(user_id: i64, version: i64) -> Event {
+        status(user_id, version, false)
     }
 
     fn status(user_id: i64, version: i64, is_listener: bool) -> Event {
@@ -277,7 +307,7 @@ mod tests {
     }
 
     fn messages(stream: &EventStreamState, channel: SocketChannel, since: u64) -> Vec<Value> {
-        let log = stream.statuses(channel).log.read().expect("unpoisoned");
+        let log = stream.statuses(channel).log.read().expect("not poisoned");
         let batch = log
             .read(since, 100, StatusChangeFormat::StatusChange, |_| true)
             .expect("the log is complete");
@@ -290,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_has_the_fields_of_the_contract() {
         let stream = stream(4);
-        push(&stream, 5, &status(2, 1, true));
+        push(&stream, 5, &listener_status(2, 1));
         let expected = json!({
             "type": "status_change",
             "data": {
@@ -317,10 +347,10 @@ mod tests {
     #[tokio::test]
     async fn the_feed_reports_listeners_and_former_listeners_only() {
         let stream = stream(0);
-        push(&stream, 1, &status(1, 1, false));
+        push(&stream, 1, &user_status(1, 1));
         assert!(messages(&stream, SocketChannel::Feed, 0).is_empty());
-        push(&stream, 2, &status(1, 2, true));
-        push(&stream, 3, &status(1, 3, false));
+        push(&stream, 2, &listener_status(1, 2));
+        push(&stream, 3, &user_status(1, 3));
         let in_feed = messages(&stream, SocketChannel::Feed, 0);
         assert_eq!(in_feed[0]["type"], LISTENER_OFFLINE);
     }
@@ -328,20 +358,20 @@ mod tests {
     #[tokio::test]
     async fn an_unverified_listener_leaves_the_feed_until_a_change_after_the_verification() {
         let stream = stream(0);
-        push(&stream, 1, &status(1, 1, true));
+        push(&stream, 1, &listener_status(1, 1));
         stream.unverified.set(1, false);
-        let event = status(1, 1, true);
+        let event = listener_status(1, 1);
         let Some(Kind::StatusChanged(last)) = &event.kind else {
             panic!("a status");
         };
         stream.push_departure(1, &event, last);
-        push(&stream, 2, &status(1, 2, true));
+        push(&stream, 2, &listener_status(1, 2));
         let departure = messages(&stream, SocketChannel::Feed, 0);
         assert_eq!(departure.len(), 1);
         assert_eq!(departure[0]["type"], LISTENER_OFFLINE);
         assert_eq!(departure[0]["seq"], seq_of_event(1) + 1);
         stream.unverified.set(1, true);
-        push(&stream, 3, &status(1, 3, true));
+        push(&stream, 3, &listener_status(1, 3));
         let change = messages(&stream, SocketChannel::Feed, seq_of_event(2));
         assert_eq!(change[0]["type"], "listener_busy");
     }
@@ -349,12 +379,12 @@ mod tests {
     #[tokio::test]
     async fn heartbeats_are_numbered_between_events() {
         let stream = stream(0);
-        push(&stream, 7, &status(1, 1, false));
+        push(&stream, 7, &user_status(1, 1));
         let heartbeats = SignsOfLife {
-            statuses: vec![status(1, 1, false), status(2, 1, false)],
+            statuses: vec![user_status(1, 1), user_status(2, 1)],
         };
         stream.push_heartbeats(&heartbeats);
-        push(&stream, 8, &status(3, 1, false));
+        push(&stream, 8, &user_status(3, 1));
         let seqs: Vec<_> = messages(&stream, SocketChannel::Presence, 0)
             .iter()
             .map(|message| message["seq"].as_u64().expect("a number"))

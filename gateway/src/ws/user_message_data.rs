@@ -55,12 +55,12 @@ pub(super) struct CallMessage<'a> {
 }
 
 impl<'a> CallMessage<'a> {
-    /// Describes an ongoing call in this minute, with the coins charged so far and the caller's balance.
+    /// Describes an ongoing call, without its minute and its coins.
     pub(super) fn ongoing(
-        (call_id, user_id, listener_id): (i64, i64, i64),
+        call_id: i64,
+        user_id: i64,
+        listener_id: i64,
         call_type: &'a str,
-        minute: i32,
-        (coins_spent, remaining_coins): (i64, i64),
     ) -> Self {
         Self {
             call_id,
@@ -69,9 +69,6 @@ impl<'a> CallMessage<'a> {
             listener_id,
             call_type,
             status: "ongoing",
-            minute: Some(minute),
-            coins_spent: Some(coins_spent),
-            remaining_coins: Some(remaining_coins),
             ..Self::default()
         }
     }

@@ -93,9 +93,9 @@ mod tests {
         log.push(5, 1, "a".into());
         log.push(5, 2, "b".into());
         log.push(6, 1, "c".into());
-        let mine = log.read(1, 4, 9).expect("the log is complete");
-        assert_eq!(mine.texts, ["a", "c"]);
-        assert_eq!(mine.cursor, 6);
+        let messages = log.read(1, 4, 9).expect("the log is complete");
+        assert_eq!(messages.texts, ["a", "c"]);
+        assert_eq!(messages.cursor, 6);
         let first = log.read(1, 4, 1).expect("the log is complete");
         assert_eq!(first.cursor, 5);
         assert_eq!(

@@ -90,21 +90,33 @@ impl UserMessageWriter {
     fn write_call(&mut self, kind: &Kind) {
         match kind {
             Kind::CallStarted(call) => {
-                let ids = (call.call_id, call.user_id, call.listener_id);
-                let coins = (call.coins_spent, call.remaining_coins);
-                let message = CallMessage::ongoing(ids, &call.call_type, 1, coins);
+                let (call_id, user_id) = (call.call_id, call.user_id);
+                let message = CallMessage {
+                    minute: Some(1),
+                    coins_spent: Some(call.coins_spent),
+                    remaining_coins: Some(call.remaining_coins),
+                    ..CallMessage::ongoing(call_id, user_id, call.listener_id, &call.call_type)
+                };
                 self.notify_parties("call_started", message);
             }
             Kind::MinuteBilled(call) => {
-                let ids = (call.call_id, call.user_id, call.listener_id);
-                let coins = (call.coins_spent, call.remaining_coins);
-                let message = CallMessage::ongoing(ids, &call.call_type, call.minute, coins);
+                let (call_id, user_id) = (call.call_id, call.user_id);
+                let message = CallMessage {
+                    minute: Some(call.minute),
+                    coins_spent: Some(call.coins_spent),
+                    remaining_coins: Some(call.remaining_coins),
+                    ..CallMessage::ongoing(call_id, user_id, call.listener_id, &call.call_type)
+                };
                 self.notify_parties("call_billing", message);
             }
             Kind::CallLowBalance(call) => {
-                let ids = (call.call_id, call.user_id, call.listener_id);
-                let coins = (call.coins_spent, call.remaining_coins);
-                let message = CallMessage::ongoing(ids, &call.call_type, call.minute, coins);
+                let (call_id, user_id) = (call.call_id, call.user_id);
+                let message = CallMessage {
+                    minute: Some(call.minute),
+                    coins_spent: Some(call.coins_spent),
+                    remaining_coins: Some(call.remaining_coins),
+                    ..CallMessage::ongoing(call_id, user_id, call.listener_id, &call.call_type)
+                };
                 self.notify_parties("call_low_balance", message);
             }
             Kind::CallEnded(call) => self.write_call_ended(call),
@@ -281,13 +293,21 @@ fn non_empty(text: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::{Value, json};
     use talktime_proto::events::v1::{FavoriteAdded, MinuteBilled};
 
     use super::*;
 
-    fn messages_of(kind: Kind) -> Vec<(SocketChannel, i64, Value)> {
+    /// A message as its user receives it.
+    pub(in crate::ws) struct ParsedMessage {
+        pub(in crate::ws) channel: SocketChannel,
+        pub(in crate::ws) user_id: i64,
+        pub(in crate::ws) body: Value,
+    }
+
+    /// Returns the messages that an event causes.
+    pub(in crate::ws) fn messages_of(kind: Kind) -> Vec<ParsedMessage> {
         let event = Event {
             version: 1,
             happened_at: None,
@@ -295,9 +315,10 @@ mod tests {
         };
         let messages = user_messages(&event, 7).into_iter();
         messages
-            .map(|message| {
-                let text: Value = serde_json::from_str(&message.text).expect("JSON");
-                (message.channel, message.user_id, text)
+            .map(|message| ParsedMessage {
+                channel: message.channel,
+                user_id: message.user_id,
+                body: serde_json::from_str(&message.text).expect("JSON"),
             })
             .collect()
     }
@@ -318,38 +339,41 @@ mod tests {
         let mut for_caller = common.clone();
         for_caller["remaining_coins"] = 280.into();
         assert_eq!(messages.len(), 2);
-        assert_eq!((messages[0].0, messages[0].1), (SocketChannel::Calls, 1));
-        assert_eq!(messages[0].2["type"], "call_billing");
-        assert_eq!(messages[0].2["data"], for_caller);
-        assert_eq!(messages[1].1, 2);
-        assert_eq!(messages[1].2["data"], common);
+        assert_eq!(
+            (messages[0].channel, messages[0].user_id),
+            (SocketChannel::Calls, 1)
+        );
+        assert_eq!(messages[0].body["type"], "call_billing");
+        assert_eq!(messages[0].body["data"], for_caller);
+        assert_eq!(messages[1].user_id, 2);
+        assert_eq!(messages[1].body["data"], common);
     }
 
     #[test]
     fn both_users_are_notified_of_a_favourite_unless_it_has_no_name() {
-        let of_name = |username: &str| {
+        let messages_for_name = |username: &str| {
             messages_of(Kind::FavoriteAdded(FavoriteAdded {
                 user_id: 1,
                 listener_id: 2,
                 username: username.to_owned(),
             }))
         };
-        let messages = of_name("asha");
+        let messages = messages_for_name("asha");
         assert_eq!(
-            (messages[0].0, messages[0].1),
+            (messages[0].channel, messages[0].user_id),
             (SocketChannel::Notifications, 1)
         );
-        assert_eq!(messages[0].2["type"], "favorites_changed");
-        assert_eq!(messages[0].2["seq"], 7);
+        assert_eq!(messages[0].body["type"], "favorites_changed");
+        assert_eq!(messages[0].body["seq"], 7);
         assert_eq!(
-            (messages[1].0, messages[1].1),
+            (messages[1].channel, messages[1].user_id),
             (SocketChannel::Notifications, 2)
         );
-        assert_eq!(messages[1].2["type"], "favorite_added");
+        assert_eq!(messages[1].body["type"], "favorite_added");
         let data = json!({"user_id": 1, "username": "asha", "action": "added", "listener_id": 2,
                           "is_favorited": true});
-        assert_eq!(messages[1].2["data"], data);
-        let blocked = of_name("");
-        assert_eq!((blocked.len(), blocked[0].1), (1, 1));
+        assert_eq!(messages[1].body["data"], data);
+        let blocked = messages_for_name("");
+        assert_eq!((blocked.len(), blocked[0].user_id), (1, 1));
     }
 }

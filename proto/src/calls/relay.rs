@@ -1,4 +1,4 @@
-//! Where orders to relays travel.
+//! The subjects of orders to relays.
 
 /// Core NATS: `RelayCut`, for the agent beside the relay of this realm.
 pub fn relay_cut_subject(realm: &str) -> String {

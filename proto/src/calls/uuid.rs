@@ -1,4 +1,4 @@
-//! The id of a call as a UUID, which the call interfaces of phones (CallKit, Telecom) ask for.
+//! The id of a call as a UUID, which the call interfaces of phones (CallKit, Telecom) require.
 
 use uuid::{Builder, Uuid};
 

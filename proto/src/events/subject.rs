@@ -1,4 +1,4 @@
-//! Where events travel: one JetStream stream, one subject an event type.
+//! The stream and the subjects of events: one JetStream stream, and one subject for each type of event.
 
 use super::v1::event::Kind;
 

@@ -36,7 +36,7 @@ impl AuthEventHandler {
         }
     }
 
-    /// A deletion has asked for this before it was published, unless its profile service is one that did
+    /// A deletion has requested this before it was published, unless its profile service is one that did
     /// not do so yet.
     async fn end_account(&self, tx: &mut PgConnection, user_id: i64) -> Result<(), Error> {
         let now = self.clock.now();

@@ -20,7 +20,7 @@ pub struct SessionEventRecorder {
 }
 
 impl SessionEventRecorder {
-    /// A journal in the outbox of `db`; `relay` is woken when there are events.
+    /// Creates a recorder with the outbox of `db`; `relay` is woken when there are events.
     pub fn new(db: DatabasePool, relay: Relay) -> Self {
         Self { db, relay }
     }

@@ -95,10 +95,10 @@ impl AuthService for AuthGrpcApi {
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
         let registration = self.login.register(request.into_inner()).await;
-        let (user_id, tokens) = registration.map_err(to_status)?;
+        let registered = registration.map_err(to_status)?;
         Ok(Response::new(RegisterResponse {
-            tokens: Some(token_pair(tokens)),
-            user_id,
+            tokens: Some(token_pair(registered.tokens)),
+            user_id: registered.user_id,
         }))
     }
 

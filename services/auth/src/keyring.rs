@@ -7,7 +7,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 
-/// An Ed25519 key (RFC 8037). Its id is its thumbprint (RFC 7638), so that whoever has it agrees on it.
+/// An Ed25519 key (RFC 8037). Its id is its thumbprint (RFC 7638), which everybody can compute from the public key.
 pub struct Ed25519PrivateKey {
     key_id: String,
     jwk: Jwk,
@@ -15,7 +15,7 @@ pub struct Ed25519PrivateKey {
 }
 
 impl Ed25519PrivateKey {
-    /// A new one, as PKCS#8 in DER.
+    /// Generates a key, as PKCS#8 in DER.
     pub fn generate() -> anyhow::Result<Vec<u8>> {
         let pair = Ed25519KeyPair::generate().map_err(|_| anyhow!("no key could be made"))?;
         let der = pair
@@ -24,7 +24,7 @@ impl Ed25519PrivateKey {
         Ok(der.as_ref().to_vec())
     }
 
-    /// The key of PKCS#8 in DER.
+    /// Parses a key from PKCS#8 in DER.
     pub fn from_der(der: &[u8]) -> anyhow::Result<Self> {
         let signing = EncodingKey::from_ed_der(der);
         let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::EdDSA)?;

@@ -51,14 +51,20 @@ pub enum OtpVerificationOutcome {
     New(String),
 }
 
+/// The session that a registration has opened for its new user.
+pub struct RegisteredSession {
+    pub user_id: i64,
+    pub tokens: SessionTokens,
+}
+
 impl LoginService {
     /// Sends a new password. The answer does not reveal whether the phone has an account.
     pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
         let phone = PhoneNumber::parse(phone)?;
         self.check_delivery()?;
         let otp = OneTimePassword::generate(&mut rand::rng());
-        let made = otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await;
-        self.audit_refusal(&phone, made)?;
+        let outcome = otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await;
+        self.audit_refusal(&phone, outcome)?;
         let message = OtpMessage { phone, otp };
         self.deliver(&message, address, OtpSendReason::Requested)
             .await
@@ -193,16 +199,12 @@ impl LoginService {
             .issue_token(Uuid::new_v4(), self.clock.now(), grant)?)
     }
 
-    /// Creates the account of a verified phone and logs it in; returns the user's id. The profile
-    /// service checks the fields.
+    /// Creates the account of a verified phone and logs it in. The profile service checks the fields.
     ///
-    /// The token's id is the registration's: asking again after a lost answer gets the tokens of the
-    /// session that the first one opened, as long as nobody has used them and the session is open. Otherwise
-    /// the token is as good as expired.
-    pub async fn register(
-        &self,
-        request: RegisterRequest,
-    ) -> Result<(i64, SessionTokens), AuthError> {
+    /// The token's id is the registration's: a repetition after a lost answer gets the tokens of the
+    /// session that the first request opened, as long as nobody has used them and the session is open.
+    /// Otherwise the token counts as expired.
+    pub async fn register(&self, request: RegisterRequest) -> Result<RegisteredSession, AuthError> {
         let (registration_id, phone) = self.check_registration_token(&request)?;
         let device = DeviceName::new(&request.user_agent);
         let new_user = new_user(registration_id, phone, request);
@@ -218,7 +220,7 @@ impl LoginService {
             content_hash: content_hash.clone(),
         };
         if let Some(tokens) = self.sessions.open_session(user, &device, proof).await? {
-            return Ok((user_id, tokens));
+            return Ok(RegisteredSession { user_id, tokens });
         }
         // The same registration came in twice at once.
         let used = recorder.find_registration(registration_id).await?;
@@ -230,13 +232,16 @@ impl LoginService {
         &self,
         used: &UsedRegistrationToken,
         content_hash: &[u8],
-    ) -> Result<(i64, SessionTokens), AuthError> {
+    ) -> Result<RegisteredSession, AuthError> {
         let tokens = self.sessions.find_first_tokens(used).await?;
         let tokens = tokens.ok_or_else(|| self.refuse_registration())?;
         if used.content_hash != content_hash {
             return Err(AuthError::RegistrationReused);
         }
-        Ok((used.session.user_id, tokens))
+        Ok(RegisteredSession {
+            user_id: used.session.user_id,
+            tokens,
+        })
     }
 
     /// Checks a registration token; returns its id and the verified phone.

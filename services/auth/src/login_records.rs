@@ -23,8 +23,8 @@ use crate::store::registrations::{self, UsedRegistrationToken};
 use crate::store::sessions::TokenIdPair;
 use crate::store::{deleted_users, used_codes};
 
-/// An answer that has less time left may reach nobody, so what it was made with is not used up: presence
-/// and Redis may each take a part of it after the commit.
+/// Time that must be left at the commit, because presence and Redis may each take a part of it afterwards.
+/// Otherwise the answer might not reach the client, so the proof of the login is not used up.
 const ANSWER_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// A login whose session is stored in Redis.
@@ -156,7 +156,7 @@ async fn use_proof(tx: &mut PgConnection, login: &NewLoginRecord) -> sqlx::Resul
     }
 }
 
-/// Commits what a login was made with only where its answer still reaches who waits for it.
+/// Commits the record of a login, unless its answer would come too late for the client.
 async fn commit_in_time(tx: DatabaseTransaction) -> Result<(), AuthError> {
     if !has_time_left(ANSWER_TIME_MIN) {
         return Err(AuthError::OutOfTime);

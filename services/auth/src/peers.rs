@@ -98,8 +98,8 @@ impl PresenceClient {
     async fn set_online(&self, request: SetOnlineRequest) {
         let user_id = request.user_id;
         let mut client = self.0.clone();
-        let asked = tokio::time::timeout(SET_ONLINE_TIMEOUT, client.set_online(request)).await;
-        let reason = match asked {
+        let outcome = tokio::time::timeout(SET_ONLINE_TIMEOUT, client.set_online(request)).await;
+        let reason = match outcome {
             Ok(Ok(_status)) => return,
             Ok(Err(status)) => chain(&Error::from(status)),
             Err(_elapsed) => "no answer in time".to_owned(),

@@ -40,7 +40,7 @@ pub enum KeyRotationMode {
 }
 
 impl SigningKeyRotation {
-    /// The keys in `db`, under these rules.
+    /// Prepares the steps of a rotation of the keys in `db`, which last as long as `config` says.
     pub fn new(db: DatabasePool, config: &TokenSigningConfig) -> anyhow::Result<Self> {
         Ok(Self {
             db,
@@ -106,7 +106,7 @@ impl SigningKeyRotation {
         Ok(())
     }
 
-    /// Has a new key sign and retires all others at once, so that no token is valid any more. Only for a time
+    /// Makes a new key sign and retires all others at once, so that no token is valid any more. Only for a time
     /// in which no replica runs: a running one would go on to sign with its key for a moment.
     pub async fn replace_all_keys(&self) -> anyhow::Result<String> {
         let (key_id, sealed) = self.generate_sealed_key()?;

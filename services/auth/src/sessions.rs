@@ -49,8 +49,8 @@ pub struct SessionTokens {
 }
 
 impl SessionService {
-    /// Opens a session for a user who has just shown who they are, and has them online; `None` when
-    /// what they showed had been used before.
+    /// Opens a session for a user who has just authenticated, and reports them online; `None` if the proof
+    /// was used before.
     ///
     /// The session is stored before the login is recorded (see [`crate::login_records`]). One that could
     /// not be recorded is ended again, since nobody gets its tokens.
@@ -131,9 +131,9 @@ impl SessionService {
         }
     }
 
-    /// Exchanges a refresh token for a new pair. A token that was exchanged before ends every
-    /// session of its user (contract, section 2): it is in two hands. Only within the configured grace
-    /// for a lost answer, and while nobody has used the new pair, it gives that pair once more.
+    /// Exchanges a refresh token for a new pair. A token that was exchanged before ends every session of its
+    /// user (contract, section 2), because somebody else has it as well. Only within the configured grace for
+    /// a lost answer, and while nobody has used the new pair, the token returns that pair once more.
     pub async fn refresh_tokens(&self, refresh_token: &str) -> Result<SessionTokens, AuthError> {
         let now = self.clock.now();
         let Some(TokenClaims {
@@ -198,11 +198,11 @@ impl SessionService {
         store::sessions::revoke(&self.redis, &revocation, now).await
     }
 
-    /// Ends the session that asks, with every token of it and the refresh tokens of all other sessions of
-    /// its user, and has them offline. A gateway that does not name the session yet has only the access
-    /// token revoked that asked.
+    /// Ends the requesting session, with every token of it and the refresh tokens of all other sessions of
+    /// its user, and reports them offline. For an older gateway, which does not name the session, only the
+    /// access token of the request is revoked.
     ///
-    /// The event is written first: should Redis fail then, the client can ask again.
+    /// The event is written first, so that the client can repeat the request if Redis fails afterwards.
     pub async fn log_out(
         &self,
         user_id: i64,
@@ -223,8 +223,9 @@ impl SessionService {
         Ok(())
     }
 
-    /// Ends an account for good: its sessions, its tokens, and the issue of any. Answers when every gateway
-    /// refuses them. Each step may happen twice, so whoever gets no answer asks again.
+    /// Ends an account for good: its sessions and tokens end, and no more are issued. Returns once every
+    /// gateway refuses the tokens. Each step may happen twice, so a client that gets no answer repeats the
+    /// request.
     pub async fn end_account(&self, user_id: i64) -> Result<(), AuthError> {
         let now = self.clock.now();
         let lifetimes = self.issuer.lifetimes();
@@ -240,10 +241,10 @@ impl SessionService {
         store::sessions::list(&self.redis, user_id).await
     }
 
-    /// Ends one session, wherever it is; its access tokens end with it. These are revoked first, so
-    /// that a client that gets no answer finds the session and can ask again. With the last one its
-    /// user is offline; of two that end each other at once neither is, and presence finds that user
-    /// silent.
+    /// Ends one session with its access tokens. These are revoked first, so that a client that gets no answer
+    /// finds the session and can repeat the request. With the last session its user goes offline. If the last
+    /// two sessions end each other at the same time, neither counts as the last, and the sweep of presence
+    /// marks the user offline later.
     pub async fn end_session(&self, session: UserSession) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
         let session_id = session.session_id.to_string();
@@ -270,8 +271,8 @@ impl SessionService {
         Ok(())
     }
 
-    /// Ends every session of a user with all their tokens, and has them offline. The event is
-    /// written first, as in [`SessionService::log_out`].
+    /// Ends every session of a user with all their tokens, and reports them offline. The event is written
+    /// first, as in [`SessionService::log_out`].
     pub async fn log_out_everywhere(&self, session: UserSession) -> Result<(), AuthError> {
         let (now, user_id) = (self.clock.now(), session.user_id);
         // The session of this request may have ended already and is revoked in any case.

@@ -39,12 +39,11 @@ impl TokenIssuer {
     /// Signs and checks with these keys from now on; returns whether the signing key has changed.
     pub fn use_ring(&self, ring: TokenKeyRing) -> bool {
         let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        let before = current
+        let has_changed = current
             .as_ref()
-            .map(|ring| ring.signing_key_id().to_owned());
-        let is_other = before.as_deref() != Some(ring.signing_key_id());
+            .is_none_or(|previous| previous.signing_key_id() != ring.signing_key_id());
         *current = Some(Arc::new(ring));
-        is_other
+        has_changed
     }
 
     /// Returns the current keys, or the error `keys_unavailable` before they are loaded.
@@ -169,8 +168,8 @@ mod tests {
         assert!(!issuer.use_ring(ring(1, &[2])), "only published");
         assert!(issuer.use_ring(ring(2, &[1])));
         let new = issue(&issuer);
-        let kid = |token: &str| decode_header(token).expect("a JWT").kid;
-        assert_ne!(kid(&old), kid(&new));
+        let key_id_of = |token: &str| decode_header(token).expect("a JWT").kid;
+        assert_ne!(key_id_of(&old), key_id_of(&new));
         assert!(check(&issuer, &old).is_some() && check(&issuer, &new).is_some());
         issuer.use_ring(ring(2, &[]));
         assert!(check(&issuer, &old).is_none() && check(&issuer, &new).is_some());
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
-    /// The classic: the public key taken for an HMAC secret, or no algorithm at all.
+    /// Known attacks: the public key used as an HMAC secret, or no algorithm at all.
     #[test]
     fn the_algorithm_is_pinned() {
         let issuer = issuer(1);

@@ -7,7 +7,7 @@ use talktime_kit::db::DatabasePool;
 use crate::domain::badge::{Badge, BadgeCard, BadgeError};
 use crate::domain::india;
 use crate::store::answer_rates;
-use crate::store::badges::{self, TimeSpan};
+use crate::store::badges::{self, ExistingBadgePolicy, TimeSpan};
 pub use crate::store::badges::{BadgeRangeFigures, ListenerDayBadge};
 
 /// Listeners whose talk time is read in one query.
@@ -46,6 +46,15 @@ pub struct BadgeAssignmentCounts {
     pub date: NaiveDate,
     /// Number of listeners per badge, from basic to gold.
     pub counts: [i64; 4],
+}
+
+/// Figures of all badges over a range of days.
+#[derive(Clone, Debug)]
+pub struct BadgeStatistics {
+    pub range: InclusiveDateRange,
+    pub counts: Vec<BadgeRangeFigures>,
+    /// Number of listeners with a badge in the range.
+    pub listeners: i64,
 }
 
 /// A range of days that includes both ends.
@@ -125,6 +134,10 @@ impl BadgeService {
         mode: BadgeAssignmentMode,
     ) -> Result<Option<BadgeAssignmentCounts>, BadgeError> {
         let is_new = mode == BadgeAssignmentMode::Nightly;
+        let existing = match mode {
+            BadgeAssignmentMode::Nightly => ExistingBadgePolicy::Keep,
+            BadgeAssignmentMode::Replace => ExistingBadgePolicy::Replace,
+        };
         let span = span_of_day_before(date);
         let mut counts = [0; 4];
         let mut tx = self.db.begin().await?;
@@ -147,7 +160,7 @@ impl BadgeService {
             for (_, badge) in &earned {
                 counts[*badge as usize] += 1;
             }
-            badges::insert_badges(&mut tx, date, &earned, &self.card, now, !is_new).await?;
+            badges::insert_badges(&mut tx, date, &earned, &self.card, now, existing).await?;
             let listener_ids: Vec<i64> =
                 talked.iter().map(|(listener_id, _)| *listener_id).collect();
             answer_rates::update(&mut tx, &listener_ids).await?;
@@ -205,7 +218,8 @@ impl BadgeService {
         let secs = badges::load_talked_secs(&mut tx, listener_id, span_of_day_before(date)).await?;
         let card = &self.card;
         let earned = [(listener_id, card.badge_for(secs))];
-        badges::insert_badges(&mut tx, date, &earned, card, self.clock.now(), false).await?;
+        let (now, existing) = (self.clock.now(), ExistingBadgePolicy::Keep);
+        badges::insert_badges(&mut tx, date, &earned, card, now, existing).await?;
         let badge = badges::find_for_day(&mut tx, listener_id, date).await?;
         tx.commit().await?;
         badge.ok_or(BadgeError::NoSuchBadge)
@@ -228,12 +242,16 @@ impl BadgeService {
         &self,
         first: Option<NaiveDate>,
         last: Option<NaiveDate>,
-    ) -> Result<(InclusiveDateRange, Vec<BadgeRangeFigures>, i64), BadgeError> {
+    ) -> Result<BadgeStatistics, BadgeError> {
         let range = InclusiveDateRange::new(first, last, india::date(self.clock.now()))?;
         let mut connection = self.db.acquire().await?;
         let counts = badges::count_by_badge(&mut connection, range.first, range.last).await?;
         let listeners = badges::count_listeners(&mut connection, range.first, range.last).await?;
-        Ok((range, counts, listeners))
+        Ok(BadgeStatistics {
+            range,
+            counts,
+            listeners,
+        })
     }
 }
 

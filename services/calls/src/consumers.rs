@@ -33,7 +33,8 @@ impl EventHandler for CallsEventHandler {
         let version = event.version;
         match event.kind {
             Some(Kind::UserRegistered(user)) if user.role == ROLE_LISTENER => {
-                badges::upsert_listener(tx, user.user_id, version, true).await?;
+                let is_active = true;
+                badges::upsert_listener(tx, user.user_id, version, is_active).await?;
             }
             Some(Kind::RoleChanged(change)) if change.role == ROLE_LISTENER => {
                 if !change.active {
@@ -53,7 +54,8 @@ impl EventHandler for CallsEventHandler {
             Some(Kind::UserDeleted(user)) => {
                 self.calls.forbid_calls_of(user.user_id).await?;
                 calls::clear_username(tx, user.user_id).await?;
-                badges::upsert_listener(tx, user.user_id, version, false).await?;
+                let is_active = false;
+                badges::upsert_listener(tx, user.user_id, version, is_active).await?;
                 badges::delete_of_user(tx, user.user_id).await?;
                 call_ratings::delete_of_user(tx, user.user_id).await?;
                 seen_unanswered::delete_of_user(tx, user.user_id).await?;

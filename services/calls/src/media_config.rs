@@ -213,12 +213,19 @@ mod tests {
         }
     }
 
-    fn chosen(
+    fn choose_for_ring(
         config: &MediaConfig,
-        rings: bool,
         requested: Option<CallMedia>,
     ) -> Result<CallMedia, String> {
-        let chosen = config.media_terms().choose_carrier(rings, requested);
+        let chosen = config.media_terms().choose_carrier(true, requested);
+        chosen.map_err(|error| talktime_kit::Error::from(error).code().to_owned())
+    }
+
+    fn choose_for_call_without_ring(
+        config: &MediaConfig,
+        requested: Option<CallMedia>,
+    ) -> Result<CallMedia, String> {
+        let chosen = config.media_terms().choose_carrier(false, requested);
         chosen.map_err(|error| talktime_kit::Error::from(error).code().to_owned())
     }
 
@@ -226,16 +233,22 @@ mod tests {
     fn the_platform_carries_rings_where_it_has_an_engine_unless_the_app_does() {
         let (without, with) = (MediaConfig::default(), with_engine());
         let (own, platform) = (Some(CallMedia::Own), Some(CallMedia::Platform));
-        assert_eq!(chosen(&without, true, None), Ok(CallMedia::Own));
-        assert_eq!(chosen(&with, true, None), Ok(CallMedia::Platform));
-        assert_eq!(chosen(&with, true, own), Ok(CallMedia::Own));
-        assert_eq!(chosen(&with, false, None), Ok(CallMedia::Own));
+        assert_eq!(choose_for_ring(&without, None), Ok(CallMedia::Own));
+        assert_eq!(choose_for_ring(&with, None), Ok(CallMedia::Platform));
+        assert_eq!(choose_for_ring(&with, own), Ok(CallMedia::Own));
+        assert_eq!(
+            choose_for_call_without_ring(&with, None),
+            Ok(CallMedia::Own)
+        );
         let refused = |code: &str| Err(code.to_owned());
         assert_eq!(
-            chosen(&without, true, platform),
+            choose_for_ring(&without, platform),
             refused("media_not_available")
         );
-        assert_eq!(chosen(&with, false, platform), refused("media_needs_ring"));
+        assert_eq!(
+            choose_for_call_without_ring(&with, platform),
+            refused("media_needs_ring")
+        );
     }
 
     #[test]
@@ -244,9 +257,9 @@ mod tests {
             default_carrier: CallMedia::Own,
             ..with_engine()
         };
-        assert_eq!(chosen(&config, true, None), Ok(CallMedia::Own));
+        assert_eq!(choose_for_ring(&config, None), Ok(CallMedia::Own));
         let platform = Some(CallMedia::Platform);
-        assert_eq!(chosen(&config, true, platform), Ok(CallMedia::Platform));
+        assert_eq!(choose_for_ring(&config, platform), Ok(CallMedia::Platform));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use talktime_proto::wallet::v1::{
 };
 
 use crate::config::PeerAddressConfig;
-use crate::domain::call::Call;
+use crate::domain::call::{Call, PlannedParties};
 use crate::domain::evidence::MinuteReturns;
 use crate::domain::steps::MinuteChargeOutcome;
 
@@ -47,15 +47,15 @@ impl PeerClients {
         })
     }
 
-    /// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`, and returns
-    /// their names. The results have the order of the calls.
+    /// Checks whether callers may call listeners, and returns their names. The results have the order of the
+    /// calls.
     pub(crate) async fn check_calls(
         &self,
-        planned: &[(i64, i64)],
+        planned: &[PlannedParties],
     ) -> Result<Vec<CallCheck>, Error> {
-        let calls = planned.iter().map(|(caller_id, listener_id)| PlannedCall {
-            caller_id: *caller_id,
-            listener_id: *listener_id,
+        let calls = planned.iter().map(|parties| PlannedCall {
+            caller_id: parties.caller_id,
+            listener_id: parties.listener_id,
         });
         let request = CheckCallsRequest {
             calls: calls.collect(),
@@ -135,13 +135,13 @@ impl PeerClients {
         &self,
         charges: Vec<ChargeRequest>,
     ) -> Result<Vec<MinuteChargeOutcome>, Error> {
-        let asked = charges.len();
+        let requested = charges.len();
         let request = ChargeBatchRequest { charges };
         let response =
             retry_idempotent(&self.wallet, WalletServiceClient::charge_batch, request).await?;
         let outcomes = response.outcomes.into_iter();
         let charges = outcomes.filter_map(|each| each.outcome.map(charge_outcome));
-        match_answers(asked, charges.collect())
+        match_answers(requested, charges.collect())
     }
 
     /// Voids the charge of the first minute of a call, or forbids it if it has not happened.
@@ -160,11 +160,11 @@ impl PeerClients {
         &self,
         settlements: Vec<SettleCallRequest>,
     ) -> Result<Vec<SettleCallResponse>, Error> {
-        let asked = settlements.len();
+        let requested = settlements.len();
         let request = SettleBatchRequest { settlements };
         let response =
             retry_idempotent(&self.wallet, WalletServiceClient::settle_batch, request).await?;
-        match_answers(asked, response.settled)
+        match_answers(requested, response.settled)
     }
 }
 

@@ -55,15 +55,16 @@ pub(crate) fn call_accepted(call: &Call, version: i64) -> CallEvent {
 
 /// The event of a ring that has ended without a call.
 pub(crate) fn call_unanswered(call: &Call) -> CallEvent {
-    let word = |word: Option<&'static str>| word.unwrap_or_default().to_owned();
+    let text_or_empty =
+        |text_or_empty: Option<&'static str>| text_or_empty.unwrap_or_default().to_owned();
     let unanswered = Kind::CallUnanswered(CallUnanswered {
         call_id: call.call_id,
         user_id: call.user_id,
         listener_id: call.listener_id,
         call_type: call.call_type.name().to_owned(),
-        outcome: word(call.outcome.map(RingOutcome::name)),
-        reason: word(call.outcome_reason.map(RingOutcomeReason::name)),
-        ended_by: word(call.ended_by.map(EndingParty::name)),
+        outcome: text_or_empty(call.outcome.map(RingOutcome::name)),
+        reason: text_or_empty(call.outcome_reason.map(RingOutcomeReason::name)),
+        ended_by: text_or_empty(call.ended_by.map(EndingParty::name)),
         rung_seconds: call.rung_seconds(),
     });
     (call.call_id, call.version, unanswered)

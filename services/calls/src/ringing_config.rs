@@ -96,12 +96,13 @@ mod tests {
             required: true,
             ..RingingConfig::default()
         };
+        let (with_ring, without_ring) = (true, false);
         assert!(matches!(
-            required.check_ring(false),
+            required.check_ring(without_ring),
             Err(CallError::RingRequired)
         ));
-        assert!(required.check_ring(true).is_ok());
-        assert!(RingingConfig::default().check_ring(false).is_ok());
+        assert!(required.check_ring(with_ring).is_ok());
+        assert!(RingingConfig::default().check_ring(without_ring).is_ok());
     }
 
     #[test]

@@ -231,7 +231,7 @@ async fn run_batches<H: BatchHandler>(
         let batch = gather_batch(limits, first, &mut queued).await;
         let handler = handler.clone();
         batches.spawn(async move {
-            // A batch that hangs would hold its permit for good. Its callers find out that it is gone.
+            // A batch that hangs would hold its permit for good. Its callers get an error.
             if timeout(BATCH, execute_batch(&*handler, batch))
                 .await
                 .is_err()

@@ -75,8 +75,8 @@ impl CircuitBreaker {
 
     /// Records that a call was answered.
     pub fn record_success(&self) -> CircuitChange {
-        let was = std::mem::take(&mut *self.lock_state());
-        match was.open_until {
+        let previous = std::mem::take(&mut *self.lock_state());
+        match previous.open_until {
             Some(_) => CircuitChange::Closed,
             None => CircuitChange::None,
         }

@@ -3,7 +3,8 @@
 //! A process that is gone closes its sockets, and its callers learn it at once. One that is frozen, or whose
 //! packets are dropped, does neither: without a deadline its callers wait until TCP gives up after a quarter of
 //! an hour. So each wait ends by one of these bounds, the connection that it used is discarded, and
-//! `missed_deadlines_total` counts it by peer. `ARCHITECTURE.md` has the table of all of them.
+//! `missed_deadlines_total` counts it by peer. `docs/architecture/operations.md` has the table of
+//! all bounds.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// Opening a TCP connection and logging in at Postgres. Logging in takes a busy server seconds, so a shorter
 /// bound would waste what it has done.
 pub const POSTGRES_CONNECT: Duration = Duration::from_secs(5);
-/// The question whether an idle connection still works.
+/// A ping of an idle connection.
 pub const POSTGRES_PING: Duration = Duration::from_millis(500);
 /// `BEGIN`, which has nothing to wait for.
 pub const POSTGRES_BEGIN: Duration = Duration::from_secs(2);

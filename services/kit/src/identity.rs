@@ -96,7 +96,7 @@ impl WorkloadIdentity {
             .domain_name(peer.server_name())
     }
 
-    /// Returns whether the files have changed since this was last asked of this clone.
+    /// Returns whether the files have changed since the last call on this clone.
     pub(crate) fn has_changed(&mut self) -> bool {
         let changed = self.current.has_changed().unwrap_or(false);
         self.current.mark_unchanged();

@@ -23,10 +23,10 @@ mod tests {
 
     #[test]
     fn a_day_begins_at_half_past_six_in_the_evening_utc() {
-        let at = |text: &str| -> DateTime<Utc> { text.parse().expect("RFC 3339") };
+        let instant = |text: &str| -> DateTime<Utc> { text.parse().expect("RFC 3339") };
         let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).expect("a date");
-        assert_eq!(date(at("2026-11-23T18:29:59Z")), day(23));
-        assert_eq!(date(at("2026-11-23T18:30:00Z")), day(24));
-        assert_eq!(begins_at(day(24)), at("2026-11-23T18:30:00Z"));
+        assert_eq!(date(instant("2026-11-23T18:29:59Z")), day(23));
+        assert_eq!(date(instant("2026-11-23T18:30:00Z")), day(24));
+        assert_eq!(begins_at(day(24)), instant("2026-11-23T18:30:00Z"));
     }
 }

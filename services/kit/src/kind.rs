@@ -39,153 +39,163 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// The names of a kind.
+pub(crate) struct ErrorKindNames {
+    pub(crate) kind: ErrorKind,
+    /// The name between services.
+    name: &'static str,
+    grpc: Code,
+    /// The HTTP status.
+    http: u16,
+    title: &'static str,
+}
+
 impl ErrorKind {
-    /// The name between services, the gRPC code, the HTTP status and the title of each kind.
-    pub(crate) const TABLE: &'static [(ErrorKind, &'static str, Code, u16, &'static str)] = &[
-        (
-            ErrorKind::InvalidArgument,
-            "invalid_argument",
-            Code::InvalidArgument,
-            400,
-            "Bad Request",
-        ),
-        (
-            ErrorKind::Unprocessable,
-            "unprocessable",
-            Code::InvalidArgument,
-            422,
-            "Unprocessable Content",
-        ),
-        (
-            ErrorKind::Unauthenticated,
-            "unauthenticated",
-            Code::Unauthenticated,
-            401,
-            "Unauthorized",
-        ),
-        (
-            ErrorKind::PaymentRequired,
-            "payment_required",
-            Code::FailedPrecondition,
-            402,
-            "Payment Required",
-        ),
-        (
-            ErrorKind::PermissionDenied,
-            "permission_denied",
-            Code::PermissionDenied,
-            403,
-            "Forbidden",
-        ),
-        (
-            ErrorKind::NotFound,
-            "not_found",
-            Code::NotFound,
-            404,
-            "Not Found",
-        ),
-        (
-            ErrorKind::MethodNotAllowed,
-            "method_not_allowed",
-            Code::Unimplemented,
-            405,
-            "Method Not Allowed",
-        ),
-        (
-            ErrorKind::Conflict,
-            "conflict",
-            Code::Aborted,
-            409,
-            "Conflict",
-        ),
-        (
-            ErrorKind::TooLarge,
-            "too_large",
-            Code::OutOfRange,
-            413,
-            "Content Too Large",
-        ),
-        (
-            ErrorKind::UnsupportedMediaType,
-            "unsupported_media_type",
-            Code::InvalidArgument,
-            415,
-            "Unsupported Media Type",
-        ),
-        (
-            ErrorKind::UriTooLong,
-            "uri_too_long",
-            Code::OutOfRange,
-            414,
-            "URI Too Long",
-        ),
-        (
-            ErrorKind::HeadersTooLarge,
-            "headers_too_large",
-            Code::OutOfRange,
-            431,
-            "Request Header Fields Too Large",
-        ),
-        (
-            ErrorKind::RateLimited,
-            "rate_limited",
-            Code::ResourceExhausted,
-            429,
-            "Too Many Requests",
-        ),
-        (
-            ErrorKind::Unavailable,
-            "unavailable",
-            Code::Unavailable,
-            503,
-            "Service Unavailable",
-        ),
-        (
-            ErrorKind::DeadlineExceeded,
-            "deadline_exceeded",
-            Code::DeadlineExceeded,
-            503,
-            "Service Unavailable",
-        ),
-        (
-            ErrorKind::Internal,
-            "internal",
-            Code::Internal,
-            500,
-            "Internal Server Error",
-        ),
+    pub(crate) const TABLE: &'static [ErrorKindNames] = &[
+        ErrorKindNames {
+            kind: ErrorKind::InvalidArgument,
+            name: "invalid_argument",
+            grpc: Code::InvalidArgument,
+            http: 400,
+            title: "Bad Request",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::Unprocessable,
+            name: "unprocessable",
+            grpc: Code::InvalidArgument,
+            http: 422,
+            title: "Unprocessable Content",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::Unauthenticated,
+            name: "unauthenticated",
+            grpc: Code::Unauthenticated,
+            http: 401,
+            title: "Unauthorized",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::PaymentRequired,
+            name: "payment_required",
+            grpc: Code::FailedPrecondition,
+            http: 402,
+            title: "Payment Required",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::PermissionDenied,
+            name: "permission_denied",
+            grpc: Code::PermissionDenied,
+            http: 403,
+            title: "Forbidden",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::NotFound,
+            name: "not_found",
+            grpc: Code::NotFound,
+            http: 404,
+            title: "Not Found",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::MethodNotAllowed,
+            name: "method_not_allowed",
+            grpc: Code::Unimplemented,
+            http: 405,
+            title: "Method Not Allowed",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::Conflict,
+            name: "conflict",
+            grpc: Code::Aborted,
+            http: 409,
+            title: "Conflict",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::TooLarge,
+            name: "too_large",
+            grpc: Code::OutOfRange,
+            http: 413,
+            title: "Content Too Large",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::UnsupportedMediaType,
+            name: "unsupported_media_type",
+            grpc: Code::InvalidArgument,
+            http: 415,
+            title: "Unsupported Media Type",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::UriTooLong,
+            name: "uri_too_long",
+            grpc: Code::OutOfRange,
+            http: 414,
+            title: "URI Too Long",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::HeadersTooLarge,
+            name: "headers_too_large",
+            grpc: Code::OutOfRange,
+            http: 431,
+            title: "Request Header Fields Too Large",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::RateLimited,
+            name: "rate_limited",
+            grpc: Code::ResourceExhausted,
+            http: 429,
+            title: "Too Many Requests",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::Unavailable,
+            name: "unavailable",
+            grpc: Code::Unavailable,
+            http: 503,
+            title: "Service Unavailable",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::DeadlineExceeded,
+            name: "deadline_exceeded",
+            grpc: Code::DeadlineExceeded,
+            http: 503,
+            title: "Service Unavailable",
+        },
+        ErrorKindNames {
+            kind: ErrorKind::Internal,
+            name: "internal",
+            grpc: Code::Internal,
+            http: 500,
+            title: "Internal Server Error",
+        },
     ];
 
-    fn row(self) -> &'static (ErrorKind, &'static str, Code, u16, &'static str) {
+    fn names(self) -> &'static ErrorKindNames {
         Self::TABLE
             .iter()
-            .find(|row| row.0 == self)
+            .find(|names| names.kind == self)
             .expect("the table has a row for every kind; a test walks them")
     }
 
     /// Returns the gRPC code.
     pub fn grpc(self) -> Code {
-        self.row().2
+        self.names().grpc
     }
 
     /// Returns the HTTP status.
     pub fn http(self) -> u16 {
-        self.row().3
+        self.names().http
     }
 
     /// Returns the title of the problem document.
     pub fn title(self) -> &'static str {
-        self.row().4
+        self.names().title
     }
 
     pub(crate) fn name(self) -> &'static str {
-        self.row().1
+        self.names().name
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::TABLE
             .iter()
-            .find(|row| row.1 == name)
-            .map(|row| row.0)
+            .find(|names| names.name == name)
+            .map(|names| names.kind)
     }
 }

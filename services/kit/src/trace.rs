@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn http_headers_and_grpc_metadata_carry_it() {
+    fn http_headers_and_grpc_metadata_carry_the_trace() {
         with_tracing(|| {
             let mut headers = http::HeaderMap::new();
             headers.insert(TRACEPARENT, RECEIVED.parse().expect("ascii"));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn nats_headers_carry_it() {
+    fn nats_headers_carry_the_trace() {
         with_tracing(|| {
             let mut headers = async_nats::HeaderMap::new();
             headers.insert(TRACEPARENT, RECEIVED);

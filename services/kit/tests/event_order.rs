@@ -183,7 +183,7 @@ impl Bench {
         }
     }
 
-    async fn unpublished(&self) -> i64 {
+    async fn count_unpublished(&self) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM outbox WHERE published_at IS NULL")
             .fetch_one(&self.database.app_pool)
             .await
@@ -191,7 +191,10 @@ impl Bench {
     }
 
     async fn wait_until_published(&self) {
-        wait_until("all published", || async { self.unpublished().await == 0 }).await;
+        wait_until("all published", || async {
+            self.count_unpublished().await == 0
+        })
+        .await;
     }
 
     async fn assert_in_order(&self, versions: i64) {
@@ -275,7 +278,10 @@ async fn an_event_that_cannot_be_published_holds_back_its_own_aggregate_alone() 
     bench.write(2).await;
     let relay = bench.start_relay().await;
     relay.wake();
-    wait_until("the others", || async { bench.unpublished().await == 2 }).await;
+    wait_until("the others", || async {
+        bench.count_unpublished().await == 2
+    })
+    .await;
     let published = bench.nats.versions().await;
     assert_eq!(
         i64::try_from(published.len()),

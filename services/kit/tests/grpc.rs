@@ -30,26 +30,29 @@ const ANSWERS: usize = 0;
 const HANGS: usize = 1;
 const REFUSES: usize = 2;
 
-/// A service of one method, such as any collector of traces has, that does what it is asked for.
-struct Obedient;
+/// A service of one method, such as any collector of traces has, that behaves as the number of spans requests.
+struct ScriptedService;
 
 #[tonic::async_trait]
-impl TraceService for Obedient {
+impl TraceService for ScriptedService {
     async fn export(
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         match request.into_inner().resource_spans.len() {
             HANGS => std::future::pending().await,
-            REFUSES => Err(refuse(Error::invalid("told_so", "You asked for it."))),
+            REFUSES => Err(refuse(Error::invalid(
+                "refused_on_request",
+                "The test requests a refusal.",
+            ))),
             _ => {
                 let left = grpc::time_left().expect("every request has a deadline");
-                let told = ExportTracePartialSuccess {
+                let time_left = ExportTracePartialSuccess {
                     rejected_spans: i64::try_from(left.as_millis()).expect("short"),
                     ..ExportTracePartialSuccess::default()
                 };
                 Ok(Response::new(ExportTraceServiceResponse {
-                    partial_success: Some(told),
+                    partial_success: Some(time_left),
                 }))
             }
         }
@@ -86,7 +89,7 @@ fn connect(urls: &str) -> PeerChannel {
     gateway.connect(Workload::Wallet, urls).expect("valid")
 }
 
-/// A server, a channel to it, and what stops it.
+/// Starts a server; returns a channel to it, and a guard that stops it when it is dropped.
 async fn serve() -> (PeerChannel, DropGuard) {
     let address = free_address().await;
     let stop = serve_until_dropped(address);
@@ -98,7 +101,7 @@ fn serve_until_dropped(address: SocketAddr) -> DropGuard {
     let lifecycle = ProcessLifecycle::default();
     let stop = lifecycle.stopping().drop_guard();
     tokio::spawn(async move {
-        let routes = Routes::new(TraceServiceServer::new(Obedient));
+        let routes = Routes::new(TraceServiceServer::new(ScriptedService));
         server::serve(server_at(address), routes, &[SERVICE_NAME], &lifecycle)
             .await
             .expect("serves");
@@ -106,26 +109,32 @@ fn serve_until_dropped(address: SocketAddr) -> DropGuard {
     stop
 }
 
-/// Answers how much time the peer was left, in milliseconds.
-async fn ask(channel: &PeerChannel, what: usize) -> Result<i64, Error> {
+/// Calls the service and returns the time that it had left, in milliseconds.
+async fn call(channel: &PeerChannel, behavior: usize) -> Result<i64, Error> {
     let client = TraceServiceClient::new(channel.clone());
     let request = ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans::default(); what],
+        resource_spans: vec![ResourceSpans::default(); behavior],
     };
     let answer = client::retry_idempotent(&client, TraceServiceClient::export, request).await?;
-    Ok(answer.partial_success.expect("told").rejected_spans)
+    Ok(answer
+        .partial_success
+        .expect("the time left")
+        .rejected_spans)
 }
 
-fn in_time(timeout: Duration) -> Instant {
+fn deadline_after(timeout: Duration) -> Instant {
     Instant::now() + timeout
 }
 
 #[tokio::test]
-async fn a_peer_knows_how_long_somebody_waits() {
+async fn a_peer_learns_how_long_its_caller_waits() {
     let (channel, _stop) = serve().await;
-    ask(&channel, ANSWERS).await.expect("connected");
-    let left_ms =
-        grpc::with_deadline(in_time(Duration::from_millis(700)), ask(&channel, ANSWERS)).await;
+    call(&channel, ANSWERS).await.expect("connected");
+    let left_ms = grpc::with_deadline(
+        deadline_after(Duration::from_millis(700)),
+        call(&channel, ANSWERS),
+    )
+    .await;
     let left_ms = left_ms.expect("answered");
     assert!((1..=700).contains(&left_ms), "{left_ms}");
 }
@@ -133,10 +142,13 @@ async fn a_peer_knows_how_long_somebody_waits() {
 #[tokio::test]
 async fn a_peer_that_hangs_costs_no_more_than_the_deadline() {
     let (channel, _stop) = serve().await;
-    ask(&channel, ANSWERS).await.expect("connected");
+    call(&channel, ANSWERS).await.expect("connected");
     let started = Instant::now();
-    let asked = grpc::with_deadline(in_time(Duration::from_millis(300)), ask(&channel, HANGS));
-    let error = asked.await.expect_err("no answer ever comes");
+    let hanging_call = grpc::with_deadline(
+        deadline_after(Duration::from_millis(300)),
+        call(&channel, HANGS),
+    );
+    let error = hanging_call.await.expect_err("no answer ever comes");
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     assert!(error.is_outcome_unknown());
     assert!(
@@ -147,11 +159,11 @@ async fn a_peer_that_hangs_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_not_there_is_an_error_at_once() {
+async fn a_request_to_an_absent_peer_fails_at_once() {
     let address = free_address().await;
     let channel = connect(&format!("https://{address}"));
     let started = Instant::now();
-    let error = ask(&channel, ANSWERS).await.expect_err("nobody listens");
+    let error = call(&channel, ANSWERS).await.expect_err("nobody listens");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(
         started.elapsed() < Duration::from_secs(2),
@@ -160,18 +172,18 @@ async fn a_peer_that_is_not_there_is_an_error_at_once() {
     );
 }
 
-/// Asks until the circuit is open, which shows in answers that come at once.
-async fn until_it_is_not_asked(channel: &PeerChannel) {
-    let deadline = in_time(Duration::from_secs(10));
+/// Calls until the circuit is open, which shows in answers without a delay.
+async fn wait_until_not_called(channel: &PeerChannel) {
+    let deadline = deadline_after(Duration::from_secs(10));
     loop {
         let started = Instant::now();
-        let error = ask(channel, ANSWERS).await.expect_err("nobody listens");
+        let error = call(channel, ANSWERS).await.expect_err("nobody listens");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         // Less than the first pause between retries.
         if started.elapsed() < Duration::from_millis(20) {
             return;
         }
-        assert!(Instant::now() < deadline, "it is asked again and again");
+        assert!(Instant::now() < deadline, "it is still called");
     }
 }
 
@@ -179,18 +191,21 @@ async fn until_it_is_not_asked(channel: &PeerChannel) {
 async fn a_dead_peer_is_left_alone_until_it_is_back() {
     let address = free_address().await;
     let channel = connect(&format!("https://{address}"));
-    until_it_is_not_asked(&channel).await;
+    wait_until_not_called(&channel).await;
     let mut fastest = Duration::MAX;
     for _ in 0..100 {
         let started = Instant::now();
-        assert!(ask(&channel, ANSWERS).await.is_err());
+        assert!(call(&channel, ANSWERS).await.is_err());
         fastest = fastest.min(started.elapsed());
     }
     assert!(fastest < Duration::from_millis(1), "{fastest:?}");
     let _stop = serve_until_dropped(address);
-    let deadline = in_time(Duration::from_secs(10));
-    while ask(&channel, ANSWERS).await.is_err() {
-        assert!(Instant::now() < deadline, "nobody looks whether it is back");
+    let deadline = deadline_after(Duration::from_secs(10));
+    while call(&channel, ANSWERS).await.is_err() {
+        assert!(
+            Instant::now() < deadline,
+            "the peer is back and still not called"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -198,12 +213,15 @@ async fn a_dead_peer_is_left_alone_until_it_is_back() {
 #[tokio::test]
 async fn a_peer_that_hangs_is_left_alone_too() {
     let (channel, _stop) = serve().await;
-    ask(&channel, ANSWERS).await.expect("connected");
+    call(&channel, ANSWERS).await.expect("connected");
     let mut waits = Vec::new();
     for _ in 0..6 {
         let started = Instant::now();
-        let asked = grpc::with_deadline(in_time(Duration::from_millis(300)), ask(&channel, HANGS));
-        asked.await.expect_err("no answer ever comes");
+        let hanging_call = grpc::with_deadline(
+            deadline_after(Duration::from_millis(300)),
+            call(&channel, HANGS),
+        );
+        hanging_call.await.expect_err("no answer ever comes");
         waits.push(started.elapsed());
     }
     let last = waits.last().expect("several");
@@ -217,15 +235,15 @@ async fn a_peer_that_took_the_place_of_a_silent_one_is_found() {
     let _stop = serve_until_dropped(address);
     let proxy = SilentProxy::start(&address.to_string()).await;
     let channel = connect(&format!("https://{}", proxy.address()));
-    ask(&channel, ANSWERS).await.expect("connected");
+    call(&channel, ANSWERS).await.expect("connected");
     proxy.silence();
-    let error = ask(&channel, ANSWERS)
+    let error = call(&channel, ANSWERS)
         .await
         .expect_err("the peer is silent");
     assert!(error.is_outcome_unknown(), "{error}");
     proxy.replace();
-    let deadline = in_time(Duration::from_secs(10));
-    while ask(&channel, ANSWERS).await.is_err() {
+    let deadline = deadline_after(Duration::from_secs(10));
+    while call(&channel, ANSWERS).await.is_err() {
         assert!(Instant::now() < deadline, "its connections stay in use");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -234,24 +252,26 @@ async fn a_peer_that_took_the_place_of_a_silent_one_is_found() {
 #[tokio::test]
 async fn a_refusal_arrives_whole_and_is_not_retried() {
     let (channel, _stop) = serve().await;
-    let error = ask(&channel, REFUSES).await.expect_err("told so");
+    let error = call(&channel, REFUSES)
+        .await
+        .expect_err("the test requests a refusal");
     assert_eq!(
         (error.kind(), error.code()),
-        (ErrorKind::InvalidArgument, "told_so")
+        (ErrorKind::InvalidArgument, "refused_on_request")
     );
-    assert_eq!(error.detail(), "You asked for it.");
+    assert_eq!(error.detail(), "The test requests a refusal.");
     assert!(!error.is_outcome_unknown());
 }
 
 #[tokio::test]
 async fn the_named_service_says_that_it_serves() {
     let (channel, _stop) = serve().await;
-    ask(&channel, ANSWERS).await.expect("connected");
+    call(&channel, ANSWERS).await.expect("connected");
     let mut health = HealthClient::new(channel);
-    let asked = HealthCheckRequest {
+    let request = HealthCheckRequest {
         service: SERVICE_NAME.to_owned(),
     };
-    let answer = health.check(asked).await.expect("answered").into_inner();
+    let answer = health.check(request).await.expect("answered").into_inner();
     assert_eq!(answer.status(), ServingStatus::Serving);
     let unknown = HealthCheckRequest {
         service: "talktime.unknown.v1.Nothing".to_owned(),
@@ -264,7 +284,7 @@ fn serve_at(address: SocketAddr) -> ProcessLifecycle {
     let lifecycle = ProcessLifecycle::default();
     let stopping = lifecycle.clone();
     tokio::spawn(async move {
-        let routes = Routes::new(TraceServiceServer::new(Obedient));
+        let routes = Routes::new(TraceServiceServer::new(ScriptedService));
         server::serve(server_at(address), routes, &[SERVICE_NAME], &stopping)
             .await
             .expect("serves");
@@ -273,17 +293,17 @@ fn serve_at(address: SocketAddr) -> ProcessLifecycle {
 }
 
 #[tokio::test]
-async fn a_replica_that_drains_or_is_not_there_is_asked_nothing() {
+async fn a_replica_that_drains_or_is_absent_gets_no_request() {
     let (one, other) = (free_address().await, free_address().await);
     let first = serve_at(one);
-    // The other is not there yet: each request that it got would fail at once.
+    // The other has not started yet: each request to it would fail at once.
     let channel = connect(&format!("https://{one},https://{other}"));
-    let ask_once = || {
+    let call_once = || {
         let mut client = TraceServiceClient::new(channel.clone());
         async move { client.export(ExportTraceServiceRequest::default()).await }
     };
     for _ in 0..20 {
-        ask_once().await.expect("only the first is asked");
+        call_once().await.expect("only the first is called");
     }
 
     let _second = serve_at(other);
@@ -292,14 +312,14 @@ async fn a_replica_that_drains_or_is_not_there_is_asked_nothing() {
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     first.stopping().cancel();
     for _ in 0..20 {
-        ask_once().await.expect("only the second is asked");
+        call_once().await.expect("only the second is called");
     }
 }
 
 /// A change in the health of a peer is noticed within the number of checks after which it counts as silent.
-async fn wait_until(is_so: impl Fn() -> bool) {
+async fn wait_until(holds: impl Fn() -> bool) {
     let wait = async {
-        while !is_so() {
+        while !holds() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -107,7 +107,7 @@ async fn a_client_leaves_a_process_that_is_not_the_one_it_wants() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_names_no_single_process_is_refused() {
+async fn a_certificate_must_name_exactly_one_process() {
     let authority = TestAuthority::default();
     let wallet = serve_wallet(&authority.issue(Workload::Wallet)).await;
     let (gateway, calls) = (Workload::Gateway.spiffe_id(), Workload::Calls.spiffe_id());
@@ -183,9 +183,9 @@ async fn has_handshake(wallet: SocketAddr, identity: &WorkloadIdentity) -> bool 
     is_answer(check_health(open_channel(wallet, identity, Workload::Wallet)).await)
 }
 
-async fn wait_until(mut is_so: impl AsyncFnMut() -> bool) {
+async fn wait_until(mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so().await {
+    while !holds().await {
         assert!(Instant::now() < deadline, "the state is not reached");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -68,7 +68,7 @@ impl Bench {
             stopping.clone(),
         );
         tokio::spawn(run);
-        // Above any real id, so that a service that hears it finds nobody.
+        // Above any real id, so that a service that gets the event finds no such user.
         let user_id = (1_i64 << 40) + i64::from(uuid::Uuid::new_v4().as_fields().0);
         let stop = stopping.clone().drop_guard();
         Self {
@@ -128,7 +128,7 @@ impl Bench {
             .expect("readable")
     }
 
-    async fn effects(&self) -> i64 {
+    async fn count_effects(&self) -> i64 {
         count(
             &self.database.app_pool,
             "SELECT count(*) FROM wallet.effects",
@@ -144,7 +144,7 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
         .expect("readable")
 }
 
-/// Writes a row for each event of its user, and then refuses it if so told.
+/// Writes a row for each event of its user, and then refuses the event if the test says so.
 struct Recorder {
     user_id: i64,
     refuses: bool,
@@ -172,7 +172,7 @@ impl EventHandler for Recorder {
 }
 
 #[tokio::test]
-async fn an_event_that_means_nothing_here_leaves_no_trace() {
+async fn an_event_that_is_irrelevant_to_the_service_leaves_no_trace() {
     let bench = Bench::set_up().await;
     bench.consume(Recorder {
         user_id: bench.user_id,
@@ -183,7 +183,7 @@ async fn an_event_that_means_nothing_here_leaves_no_trace() {
     bench.append(&mut tx).await;
     tx.commit().await.expect("committed");
     bench.relay.wake();
-    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
     let remembered = "SELECT count(*) FROM inbox";
     assert_eq!(count(&bench.database.app_pool, remembered).await, 1);
 }
@@ -199,13 +199,13 @@ async fn a_committed_event_has_its_effect_and_a_rolled_back_one_has_none() {
     bench.append(&mut tx).await;
     tx.rollback().await.expect("rolled back");
     bench.append_and_commit().await;
-    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
     let unpublished = "SELECT count(*) FROM outbox WHERE published_at IS NULL";
     wait_until("all published", || async {
         count(&bench.database.app_pool, unpublished).await == 0
     })
     .await;
-    assert_eq!(bench.effects().await, 1);
+    assert_eq!(bench.count_effects().await, 1);
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn a_republished_event_has_no_second_effect() {
         refuses: false,
     });
     bench.append_and_commit().await;
-    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
 
     let mut published = bench
         .nats
@@ -241,10 +241,10 @@ async fn a_republished_event_has_no_second_effect() {
         .expect("published again");
     bench.append_and_commit().await;
     wait_until("the next event's effect", || async {
-        bench.effects().await >= 2
+        bench.count_effects().await >= 2
     })
     .await;
-    assert_eq!(bench.effects().await, 2, "one effect for each event");
+    assert_eq!(bench.count_effects().await, 2, "one effect for each event");
 }
 
 #[tokio::test]
@@ -260,7 +260,11 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
         count(&bench.database.app_pool, letters).await == 1
     })
     .await;
-    assert_eq!(bench.effects().await, 0, "a refused effect is rolled back");
+    assert_eq!(
+        bench.count_effects().await,
+        0,
+        "a refused effect is rolled back"
+    );
     let listed = dead_letters::list(&bench.database.app)
         .await
         .expect("readable");
@@ -297,7 +301,7 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
     dead_letters::replay(&bench.database.app, &bench.nats, letter)
         .await
         .expect("replayed");
-    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
     assert_eq!(count(&bench.database.app_pool, letters).await, 0);
 }
 
@@ -318,7 +322,7 @@ async fn the_trace_of_a_writer_reaches_the_effect_through_outbox_row_and_message
         Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     );
     bench.append_and_commit().instrument(span).await;
-    wait_until("the effect", || async { bench.effects().await == 1 }).await;
+    wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
     let traces = bench.effect_traces().await;
     assert!(
         traces[0].contains("0af7651916cd43dd8448eb211c80319c"),

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::testing::TestDatabase;
 
-/// Fails when it is run twice.
+/// A migration that fails when it is run twice.
 static ONCE: LazyLock<Migrator> = LazyLock::new(|| {
     let sql = "CREATE TABLE wallet.made_once (id int)";
     let migration = Migration::new(

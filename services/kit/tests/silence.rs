@@ -124,7 +124,7 @@ async fn a_database_that_was_frozen_serves_at_once_when_it_goes_on() {
 #[tokio::test]
 async fn a_lease_is_neither_taken_nor_awaited_beyond_its_deadline() {
     let (proxy, db) = database_behind_a_proxy().await;
-    let mut lease = Lease::try_take(&db, "silence").await.expect("asked");
+    let mut lease = Lease::try_take(&db, "silence").await.expect("answered");
     proxy.silence();
     let connection = lease.as_mut().expect("nobody has it").connection();
     let read = sqlx::query("SELECT 1").execute(connection);
@@ -177,8 +177,8 @@ async fn a_nats_server_that_took_the_place_of_a_silent_one_is_found() {
     let jetstream = messaging::open_jetstream(nats.expect("a valid URL"));
     succeeds_within(RECOVERY_MAX, || ensure_stream(&jetstream)).await;
     proxy.silence();
-    let asked = ends_within(deadlines::NATS_REQUEST, ensure_stream(&jetstream)).await;
-    assert!(asked.is_err(), "the server is silent");
+    let outcome = ends_within(deadlines::NATS_REQUEST, ensure_stream(&jetstream)).await;
+    assert!(outcome.is_err(), "the server is silent");
     proxy.replace();
     succeeds_within(DETECTION_MAX, || ensure_stream(&jetstream)).await;
 }

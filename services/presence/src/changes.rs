@@ -198,7 +198,8 @@ pub(crate) async fn append_offline_events(
 ) -> sqlx::Result<()> {
     let events: Vec<_> = silent
         .map(|status| {
-            let kind = status_changed_event(status, false);
+            let came_online = false;
+            let kind = status_changed_event(status, came_online);
             (status.user_id, status.version, kind)
         })
         .collect();

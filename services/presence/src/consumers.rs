@@ -117,10 +117,13 @@ fn changes_from_event(event: Event) -> Result<Vec<(Vec<i64>, StatusChange)>, Pre
             vec![(vec![role.user_id], listener(role.active))]
         }
         Some(Kind::LoggedIn(login)) => {
-            vec![(vec![login.user_id], session(true, login.username, vec![])?)]
+            let is_online = true;
+            let change = session(is_online, login.username, vec![])?;
+            vec![(vec![login.user_id], change)]
         }
         Some(Kind::LoggedOut(logout)) => {
-            let change = session(false, String::new(), logout.session_ids)?;
+            let is_online = false;
+            let change = session(is_online, String::new(), logout.session_ids)?;
             vec![(vec![logout.user_id], change)]
         }
         Some(Kind::CallStarted(call)) => {

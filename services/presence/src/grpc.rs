@@ -109,10 +109,10 @@ impl PresenceService for PresenceGrpcApi {
             limit,
         } = request.into_inner();
         let online = self.statuses.list_online(listeners_only, limit).await;
-        let (online, has_more) = online.map_err(refused)?;
+        let online = online.map_err(refused)?;
         Ok(Response::new(pb::ListOnlineResponse {
-            statuses: online.into_iter().map(status_message).collect(),
-            has_more,
+            statuses: online.statuses.into_iter().map(status_message).collect(),
+            has_more: online.has_more,
         }))
     }
 

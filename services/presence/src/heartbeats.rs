@@ -98,7 +98,7 @@ impl BatchHandler for HeartbeatBatchHandler {
         Ok(answers)
     }
 
-    /// All heartbeats share one statement, which no single one makes fail.
+    /// All heartbeats share one statement, so an error concerns all of them.
     fn fails_whole_batch(_error: &PresenceError) -> bool {
         true
     }
@@ -161,9 +161,10 @@ async fn broadcast(nats: &async_nats::Client, rows: &[HeartbeatStatusRow]) {
 }
 
 fn live_event(row: &HeartbeatStatusRow) -> Event {
+    let came_online = false;
     Event {
         version: row.version,
         happened_at: Some(timestamp(row.last_seen)),
-        kind: Some(heartbeat_event(row, false)),
+        kind: Some(heartbeat_event(row, came_online)),
     }
 }

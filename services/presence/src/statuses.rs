@@ -22,6 +22,13 @@ pub struct StatusService {
     clock: Clock,
 }
 
+/// The users who are online, up to a limit.
+#[derive(Clone, Debug)]
+pub struct OnlineUserPage {
+    pub statuses: Vec<UserStatus>,
+    pub has_more: bool,
+}
+
 impl StatusService {
     /// Returns the operations on a migrated database. They wake `relay` after they have appended events.
     pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
@@ -40,20 +47,20 @@ impl StatusService {
         Ok(user_status::find(&mut connection, user_ids).await?)
     }
 
-    /// Lists the users who are online, most recent status change first, and returns whether there are more.
+    /// Lists the users who are online, most recent status change first.
     pub async fn list_online(
         &self,
         listeners_only: bool,
         limit: i32,
-    ) -> Result<(Vec<UserStatus>, bool), PresenceError> {
+    ) -> Result<OnlineUserPage, PresenceError> {
         let limit = check_limit(limit)?;
         let mut connection = self.db.acquire().await?;
         let one_more = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
-        let mut online =
+        let mut statuses =
             user_status::list_online(&mut connection, listeners_only, one_more).await?;
-        let has_more = online.len() > limit;
-        online.truncate(limit);
-        Ok((online, has_more))
+        let has_more = statuses.len() > limit;
+        statuses.truncate(limit);
+        Ok(OnlineUserPage { statuses, has_more })
     }
 
     /// Applies the settings that a user has chosen. The request is refused if its session has ended.
@@ -133,7 +140,7 @@ impl StatusService {
             not_recorded.extend(round.iter().map(|heartbeat| heartbeat.user_id));
             for row in user_status::record_heartbeats(&mut tx, &round, now).await? {
                 if row.came_online {
-                    let event = heartbeat_event(&row, true);
+                    let event = heartbeat_event(&row, row.came_online);
                     events.push((row.user_id, row.version, event));
                 }
                 recorded.insert(row.user_id, row);

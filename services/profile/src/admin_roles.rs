@@ -17,13 +17,14 @@ pub async fn grant_admin(
     let mut tx = db.begin().await?;
     let user = require_user(&mut tx, phone).await?;
     if user_roles::grant(&mut tx, user.user_id, UserRole::Admin, now).await? {
-        record_change(&mut tx, user.user_id, true, operator, now).await?;
+        let is_active = true;
+        record_change(&mut tx, user.user_id, is_active, operator, now).await?;
     }
     tx.commit().await?;
     Ok(user)
 }
 
-/// Revokes the role admin. The gateway asks for roles at each request, so that the next one is refused.
+/// Revokes the role admin. The gateway loads roles for each request, so the next one is refused.
 pub async fn revoke_admin(
     db: &DatabasePool,
     phone: &str,
@@ -33,7 +34,8 @@ pub async fn revoke_admin(
     let mut tx = db.begin().await?;
     let user = require_user(&mut tx, phone).await?;
     if user_roles::revoke(&mut tx, user.user_id, UserRole::Admin).await? {
-        record_change(&mut tx, user.user_id, false, operator, now).await?;
+        let is_active = false;
+        record_change(&mut tx, user.user_id, is_active, operator, now).await?;
     }
     tx.commit().await?;
     Ok(user)
@@ -52,5 +54,5 @@ async fn record_change(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let version = users::increment_version(tx, user_id).await?;
-    append_admin_changed(tx, (user_id, version), is_active, operator, now).await
+    append_admin_changed(tx, user_id, version, is_active, operator, now).await
 }

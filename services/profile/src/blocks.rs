@@ -28,7 +28,7 @@ pub struct BlockedUserPage {
 }
 
 impl BlockService {
-    /// Operations on a migrated database; `relay` is woken when there are events.
+    /// Creates the operations on a migrated database. They wake `relay` when they have appended events.
     pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
@@ -56,7 +56,7 @@ impl BlockService {
         Ok(())
     }
 
-    /// Removes a block; removing it twice is fine.
+    /// Removes a block; removing it twice is no error.
     pub async fn remove_block(&self, user_id: i64, blocked_id: i64) -> Result<(), ProfileError> {
         let mut tx = self.db.begin().await?;
         users::lock_for_events(&mut tx, user_id).await?;

@@ -61,7 +61,8 @@ impl EventHandler for FeedEventHandler {
                     feed_listeners::update_verified(tx, user_id, version, is_verified).await?;
                 }
                 Some(Kind::VerificationRevoked(revoked)) => {
-                    feed_listeners::update_verified(tx, revoked.user_id, version, false).await?;
+                    let (user_id, is_verified) = (revoked.user_id, false);
+                    feed_listeners::update_verified(tx, user_id, version, is_verified).await?;
                 }
                 _ => {}
             }

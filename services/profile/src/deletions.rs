@@ -52,7 +52,7 @@ impl AccountDeletionService {
         self.finish_deletion(user_id).await
     }
 
-    /// Refuses while the user is on a call, and otherwise has calls refuse new ones: a start that was checked
+    /// Refuses while the user is on a call, and otherwise makes calls refuse new ones: a start that was checked
     /// here before the deletion must not go live after it. Calls forgets this twenty seconds later unless the
     /// user is deleted, so that it must be the last step before the deletion.
     async fn prevent_calls(&self, user_id: i64) -> Result<(), ProfileError> {

@@ -60,7 +60,8 @@ pub(crate) async fn append_user_deleted(
 /// Appends the grant or the revocation of the role admin, `version` being the new version of the user.
 pub(crate) async fn append_admin_changed(
     tx: &mut PgConnection,
-    (user_id, version): (i64, i64),
+    user_id: i64,
+    version: i64,
     is_active: bool,
     operator: &str,
     now: DateTime<Utc>,
@@ -77,7 +78,8 @@ pub(crate) async fn append_admin_changed(
 /// Appends an added favourite; `username` is the name of the user as the listener may read it.
 pub(crate) async fn append_favorite_added(
     tx: &mut PgConnection,
-    (user_id, listener_id): (i64, i64),
+    user_id: i64,
+    listener_id: i64,
     username: String,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -92,7 +94,8 @@ pub(crate) async fn append_favorite_added(
 /// Appends a removed favourite; `username` is the name of the user as the listener may read it.
 pub(crate) async fn append_favorite_removed(
     tx: &mut PgConnection,
-    (user_id, listener_id): (i64, i64),
+    user_id: i64,
+    listener_id: i64,
     username: String,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {

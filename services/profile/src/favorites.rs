@@ -28,12 +28,12 @@ pub struct FavoriteListenerPage {
 }
 
 impl FavoriteService {
-    /// Operations on a migrated database; `relay` is woken when there are events.
+    /// Creates the operations on a migrated database. They wake `relay` when they have appended events.
     pub fn new(db: DatabasePool, relay: Relay, clock: Clock) -> Self {
         Self { db, relay, clock }
     }
 
-    /// Makes a listener a favourite; adding twice is fine.
+    /// Makes a listener a favourite; adding twice is no error.
     pub async fn add_favorite(&self, user_id: i64, listener_id: i64) -> Result<(), ProfileError> {
         if user_id == listener_id {
             return Err(ProfileError::FavoriteOfOneself);
@@ -42,18 +42,17 @@ impl FavoriteService {
         users::lock_for_events(&mut tx, user_id).await?;
         let now = self.clock.now();
         user_roles::require_listener(&mut tx, listener_id).await?;
-        let pair = (user_id, listener_id);
         let is_added = user_favorites::insert(&mut tx, user_id, listener_id, now).await;
         if is_added.map_err(listener_not_found)? {
             let name = user_favorites::find_visible_name(&mut tx, user_id, listener_id).await?;
-            append_favorite_added(&mut tx, pair, name, now).await?;
+            append_favorite_added(&mut tx, user_id, listener_id, name, now).await?;
         }
         tx.commit().await?;
         self.relay.wake();
         Ok(())
     }
 
-    /// Removes a favourite; removing twice is fine. A favourite who is no longer a listener can be removed too.
+    /// Removes a favourite; removing twice is no error. A favourite who is no longer a listener can be removed too.
     pub async fn remove_favorite(
         &self,
         user_id: i64,
@@ -64,7 +63,7 @@ impl FavoriteService {
         let now = self.clock.now();
         if user_favorites::delete(&mut tx, user_id, listener_id).await? {
             let name = user_favorites::find_visible_name(&mut tx, user_id, listener_id).await?;
-            append_favorite_removed(&mut tx, (user_id, listener_id), name, now).await?;
+            append_favorite_removed(&mut tx, user_id, listener_id, name, now).await?;
         } else {
             user_roles::require_listener(&mut tx, listener_id).await?;
         }

@@ -31,7 +31,7 @@ enum ProfileCommand {
     GrantAdmin(AdminRoleArguments),
     /// Revokes the role admin of the user with this phone; their next request is refused.
     RevokeAdmin(AdminRoleArguments),
-    /// Writes the feed's read model anew from its sources, while it is read and written.
+    /// Rebuilds the feed's read model from its sources, while it is read and written.
     RebuildFeed,
     #[command(flatten)]
     Common(cli::CommonCommand),

@@ -11,12 +11,12 @@ pub(crate) fn register_metrics() {
 
 /// Records what a comparison of the feed has repaired.
 pub(crate) fn record_feed_repairs(report: FeedConsistencyReport) {
-    for (what, repairs) in [
+    for (kind, repairs) in [
         ("row", report.misplaced),
         ("status", report.statuses),
         ("totals", report.totals),
         ("standing", report.standings),
     ] {
-        metrics::counter!(FEED_REPAIRS, "what" => what).increment(repairs);
+        metrics::counter!(FEED_REPAIRS, "what" => kind).increment(repairs);
     }
 }

@@ -93,7 +93,7 @@ mod tests {
         for key in 0..2 * u32::try_from(KEYS_MAX).expect("small") {
             get(&long, key, key).await;
         }
-        let cached = long.slots.lock().expect("unpoisoned").len();
+        let cached = long.slots.lock().expect("not poisoned").len();
         assert!(cached <= KEYS_MAX, "{cached}");
         let failed = long.get_or_load(&7_777, async { Err::<u32, _>("away") });
         assert_eq!(failed.await, Err("away"));

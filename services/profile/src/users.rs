@@ -6,9 +6,9 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, india};
 
 use crate::domain::{
-    CallPermissionFacts, ListenerPreferences, ListenerPreferencesUpdate, ProfileError,
-    PublicProfile, RegistrationRequest, RequiredTermsVersion, User, UserProfileUpdate,
-    UsernameAvailability, fields, username_candidates,
+    CallPermissionFacts, ListenerPreferences, ListenerPreferencesUpdate, PlannedParties,
+    ProfileError, PublicProfile, RegistrationRequest, RequiredTermsVersion, User,
+    UserProfileUpdate, UsernameAvailability, fields, username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
 use crate::store::{deletion_reasons, spent_registrations, user_blocks, user_roles, users};
@@ -159,7 +159,7 @@ impl UserService {
             update.terms_version.as_deref(),
             user.terms_version.as_deref(),
         )?;
-        if self.refuse_external_images && user.is_given_image(&update) {
+        if self.refuse_external_images && user.gets_new_image(&update) {
             return Err(ProfileError::ExternalImage);
         }
         if !user.apply(update, now)? {
@@ -213,11 +213,10 @@ impl UserService {
         Ok(preferences)
     }
 
-    /// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`. The results have
-    /// the order of the calls.
+    /// Checks whether callers may call listeners. The results have the order of the calls.
     pub async fn check_calls(
         &self,
-        planned: &[(i64, i64)],
+        planned: &[PlannedParties],
     ) -> Result<Vec<CallPermissionFacts>, ProfileError> {
         check_lookups(planned.len())?;
         let mut connection = self.db.acquire().await?;

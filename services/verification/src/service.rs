@@ -18,7 +18,7 @@ use crate::probe::AudioProbe;
 use crate::spool::UploadSpool;
 use crate::store::{listener_verifications, standings};
 
-/// Standings that one request may ask for.
+/// Standings that one request may list.
 const STANDINGS_MAX: usize = 500;
 
 /// Parts that the operations use.

@@ -19,18 +19,25 @@ pub struct IssuedUploadTicket {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Signs the address of a ticket for one file of this length and type.
+/// A file that a client is about to upload.
+#[derive(Clone, Copy)]
+pub(crate) struct AnnouncedFile<'a> {
+    pub(crate) length_bytes: i64,
+    pub(crate) content_type: &'a str,
+}
+
+/// Signs the address of a ticket for one file.
 pub(crate) async fn issue_ticket<F: UploadFormat>(
     parts: &VerificationServiceParts,
     user_id: i64,
     ticket: UploadTicket<F>,
-    (length_bytes, content_type): (i64, &str),
+    file: AnnouncedFile<'_>,
     validity: Duration,
 ) -> Result<IssuedUploadTicket, VerificationError> {
     let key = ticket.key(user_id);
     let upload_url = parts
         .bucket
-        .presign_put(&key, length_bytes, content_type, validity);
+        .presign_put(&key, file.length_bytes, file.content_type, validity);
     Ok(IssuedUploadTicket {
         upload_id: ticket.id(),
         upload_url: upload_url.await?,

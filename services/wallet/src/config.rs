@@ -59,9 +59,9 @@ pub enum PaymentProviderName {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct WithdrawalLimitsConfig {
-    /// The least that may be asked for, in rupees.
+    /// The least that may be withdrawn at once, in rupees.
     pub minimum_rupees: u32,
-    /// The most that one listener may ask for in 24 hours, in rupees.
+    /// The most that one listener may withdraw in 24 hours, in rupees.
     pub daily_rupees: Option<u32>,
     /// Above this two admins must agree, in rupees.
     pub two_admins_above_rupees: u32,

@@ -83,8 +83,8 @@ fn build_ledger(
     }))
 }
 
-/// Compares journal, transfers, wallets and histories with one another and with what the provider
-/// reported, and walks the chains; an error names what differs.
+/// Compares journal, transfers, wallets, histories and the provider's reports, and walks the chains; an error names
+/// the differences.
 pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let mut connection = pool.open_session().await?;
@@ -97,7 +97,7 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seals bank details anew that another key than the configured one sealed.
+/// Seals bank details again that another key than the configured one sealed.
 pub async fn rotate_bank_details(
     service: &ServiceConfig,
     config: &WalletConfig,

@@ -19,10 +19,10 @@ struct WalletCommandLine {
 enum WalletCommand {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Compares journal, transfers, wallets and histories, with what the provider reported as well, and
-    /// walks the chains; fails and names what differs.
+    /// Compares journal, transfers, wallets, histories and the provider's reports, and walks the chains; fails and
+    /// names the differences.
     Verify,
-    /// Seals bank details anew that a retired key sealed; safe beside a live service.
+    /// Seals bank details again that a retired key sealed; safe beside a live service.
     RotateBankDetails,
     /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
     ExportPayouts,

@@ -23,11 +23,11 @@ pub(crate) enum PaymentAlert {
     ForeignCurrency,
     /// Another payment paid its order.
     Surplus,
-    /// Its order is not here, or left with its buyer's account.
+    /// Its order is unknown, or was deleted with its buyer's account.
     UnknownOrder,
     /// It was reported for another order before.
     OtherOrder,
-    /// The wallet cannot take what it would bring.
+    /// The wallet cannot take the coins that it would bring.
     Refused,
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn record_ignored_notice(reason: IgnoredPaymentNotice) {
     metrics::counter!(NOTICES_IGNORED, "reason" => reason.name()).increment(1);
 }
 
-/// Records an open order that expired because the provider answered every question about it with an error.
+/// Records an open order that expired because the provider answered every lookup of it with an error.
 pub(crate) fn record_expired_order() {
     metrics::counter!(ORDERS_GIVEN_UP).increment(1);
 }

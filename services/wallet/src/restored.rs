@@ -21,8 +21,8 @@ pub async fn make_safe(service: &ServiceConfig, config: &WalletConfig) -> anyhow
     print_lost(&lost);
     let recovered = ledger.recover_orders(&lost).await?;
     println!(
-        "wallet: the provider was asked about {} orders, and {} were credited",
-        recovered.asked, recovered.credited
+        "wallet: {} orders were looked up at the provider, and {} were credited",
+        recovered.looked_up, recovered.credited
     );
     failpoint::reach("wallet.restored.recovered");
     crate::verify(service).await

@@ -2,7 +2,7 @@
 //! person's wallet does not open.
 //!
 //! A sealed text is `key_id:hex(nonce ciphertext tag)`. The key's id says which key opens it; a new key
-//! becomes the one that seals, the old one stays to open until everything is sealed anew.
+//! becomes the one that seals, the old one stays to open until everything is sealed again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -101,9 +101,9 @@ fn insert_key(
     key: &str,
 ) -> anyhow::Result<()> {
     let key_id = key_id.trim();
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     ensure!(
-        !key_id.is_empty() && key_id.bytes().all(is_name),
+        !key_id.is_empty() && key_id.bytes().all(is_name_byte),
         "a key's name is letters, digits and hyphens"
     );
     let key = SealingKey::from_hex(&key.into())?;
@@ -164,9 +164,9 @@ mod tests {
             new.open(7, "ifsc_code", &sealed).expect("opened"),
             "HDFC0ABC123"
         );
-        let anew = new.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
-        assert!(anew.starts_with("2:"));
-        assert!(old.open(7, "ifsc_code", &anew).is_err());
+        let resealed = new.seal(7, "ifsc_code", "HDFC0ABC123").expect("sealed");
+        assert!(resealed.starts_with("2:"));
+        assert!(old.open(7, "ifsc_code", &resealed).is_err());
     }
 
     #[test]

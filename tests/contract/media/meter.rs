@@ -1,4 +1,4 @@
-//! The meter follows the media: it runs from when both are connected until nothing is heard any more.
+//! The meter follows the media: it runs from the moment at which both are connected until no sound arrives any more.
 
 use serde_json::{Value, json};
 use talktime_tests::{assert_books_are_right, wait_for};
@@ -10,17 +10,23 @@ const PRICE: i64 = 10;
 
 #[tokio::test]
 async fn the_first_minute_begins_when_both_are_connected() {
-    let (mut call, caller, listener) = MediaCall::joined().await;
+    let (mut call, caller_epoch, listener_epoch) = MediaCall::joined().await;
     let call_id = call.call_id;
     assert_eq!(call.state().await["status"], "connecting");
-    report(&mut call.caller_socket, call_id, caller, "connected").await;
+    report(&mut call.caller_socket, call_id, caller_epoch, "connected").await;
     next_state(&mut call.caller_socket, call_id, "connecting").await;
     assert_eq!(
         call.pair.load_ongoing_call(&call.pair.caller).await["call_id"],
         Value::Null
     );
 
-    report(&mut call.listener_socket, call_id, listener, "connected").await;
+    report(
+        &mut call.listener_socket,
+        call_id,
+        listener_epoch,
+        "connected",
+    )
+    .await;
     next_state(&mut call.listener_socket, call_id, "connected").await;
     let started = next_of(&mut call.caller_socket, "call_started", call_id).await;
     assert_eq!(started["remaining_coins"], COINS - PRICE, "{started}");
@@ -47,11 +53,11 @@ async fn a_call_that_never_connects_costs_nothing() {
         .as_i64()
         .expect("an epoch");
     report(&mut call.caller_socket, call_id, epoch, "connected").await;
-    let over = next_of(&mut call.caller_socket, "call_unanswered", call_id).await;
+    let unanswered = next_of(&mut call.caller_socket, "call_unanswered", call_id).await;
     assert_eq!(
-        (&over["outcome"], &over["reason"]),
+        (&unanswered["outcome"], &unanswered["reason"]),
         (&json!("failed"), &json!("no_media")),
-        "{over}"
+        "{unanswered}"
     );
     wait_for("the coins to be back", || async {
         (call.pair.load_coins().await == COINS).then_some(())
@@ -66,9 +72,9 @@ async fn a_call_that_never_connects_costs_nothing() {
 
 #[tokio::test]
 async fn hanging_up_before_both_are_connected_costs_nothing() {
-    let (mut call, caller, _) = MediaCall::joined().await;
+    let (mut call, caller_epoch, _) = MediaCall::joined().await;
     let call_id = call.call_id;
-    report(&mut call.caller_socket, call_id, caller, "connected").await;
+    report(&mut call.caller_socket, call_id, caller_epoch, "connected").await;
     let ended = call.pair.end_call(&call.pair.listener, call_id).await;
     assert_eq!(
         (ended.status, &ended.body["status"]),
@@ -84,15 +90,21 @@ async fn hanging_up_before_both_are_connected_costs_nothing() {
 
 #[tokio::test]
 async fn a_call_ends_when_both_have_lost_it() {
-    let (mut call, caller, listener) = MediaCall::live().await;
+    let (mut call, caller_epoch, listener_epoch) = MediaCall::live().await;
     let call_id = call.call_id;
-    report(&mut call.caller_socket, call_id, caller, "disconnected").await;
+    report(
+        &mut call.caller_socket,
+        call_id,
+        caller_epoch,
+        "disconnected",
+    )
+    .await;
     for socket in [&mut call.caller_socket, &mut call.listener_socket] {
         let state = next_state(socket, call_id, "peer_lost").await;
         let ends_at = state.get("ends_at");
         assert_eq!(ends_at, None, "one side alone ends nothing: {state}");
     }
-    report(&mut call.listener_socket, call_id, listener, "failed").await;
+    report(&mut call.listener_socket, call_id, listener_epoch, "failed").await;
     let state = next_state(&mut call.listener_socket, call_id, "peer_lost").await;
     assert!(state["ends_at"].is_string(), "{state}");
     next_state(&mut call.caller_socket, call_id, "lost").await;
@@ -112,13 +124,31 @@ async fn a_call_ends_when_both_have_lost_it() {
 
 #[tokio::test]
 async fn a_call_goes_on_when_the_media_comes_back() {
-    let (mut call, caller, listener) = MediaCall::live().await;
+    let (mut call, caller_epoch, listener_epoch) = MediaCall::live().await;
     let call_id = call.call_id;
-    report(&mut call.caller_socket, call_id, caller, "disconnected").await;
-    report(&mut call.listener_socket, call_id, listener, "disconnected").await;
-    report(&mut call.caller_socket, call_id, caller, "connected").await;
+    report(
+        &mut call.caller_socket,
+        call_id,
+        caller_epoch,
+        "disconnected",
+    )
+    .await;
+    report(
+        &mut call.listener_socket,
+        call_id,
+        listener_epoch,
+        "disconnected",
+    )
+    .await;
+    report(&mut call.caller_socket, call_id, caller_epoch, "connected").await;
     next_state(&mut call.listener_socket, call_id, "peer_lost").await;
-    report(&mut call.listener_socket, call_id, listener, "connected").await;
+    report(
+        &mut call.listener_socket,
+        call_id,
+        listener_epoch,
+        "connected",
+    )
+    .await;
     next_state(&mut call.listener_socket, call_id, "connected").await;
     // Four further minutes are longer than a call without sound may last.
     for _ in 0..4 {

@@ -54,43 +54,48 @@ impl MediaCall {
         call
     }
 
-    /// A call in which both have a seat; returns the epochs of both.
+    /// A call in which both have a seat; returns the epochs of caller and listener.
     async fn joined() -> (Self, i64, i64) {
         let mut call = Self::accepted().await;
         let call_id = call.call_id;
         let caller = join(&mut call.caller_socket, call_id).await;
         let listener = join(&mut call.listener_socket, call_id).await;
         let epoch = |joined: &Value| joined["epoch"].as_i64().expect("an epoch");
-        let epochs = (epoch(&caller), epoch(&listener));
-        (call, epochs.0, epochs.1)
+        (call, epoch(&caller), epoch(&listener))
     }
 
-    /// A live call in which both are connected; returns the epochs of both.
+    /// A live call in which both are connected; returns the epochs of caller and listener.
     async fn live() -> (Self, i64, i64) {
-        let (mut call, caller, listener) = Self::joined().await;
+        let (mut call, caller_epoch, listener_epoch) = Self::joined().await;
         let call_id = call.call_id;
-        report(&mut call.caller_socket, call_id, caller, "connected").await;
-        report(&mut call.listener_socket, call_id, listener, "connected").await;
+        report(&mut call.caller_socket, call_id, caller_epoch, "connected").await;
+        report(
+            &mut call.listener_socket,
+            call_id,
+            listener_epoch,
+            "connected",
+        )
+        .await;
         next_of(&mut call.caller_socket, "call_started", call_id).await;
-        (call, caller, listener)
+        (call, caller_epoch, listener_epoch)
     }
 
     async fn accept(&self) -> ApiAnswer {
         let path = format!("/calls/{}/accept", self.call_id);
-        let ask = self.listener_gateway.post(&path);
-        ask.as_user(&self.pair.listener).answer().await
+        let request = self.listener_gateway.post(&path);
+        request.as_user(&self.pair.listener).answer().await
     }
 
     async fn state(&self) -> Value {
         let path = format!("/calls/{}/state", self.call_id);
-        let ask = self.pair.app.get(&path).as_user(&self.pair.caller);
-        ask.answer().await.body
+        let request = self.pair.app.get(&path).as_user(&self.pair.caller);
+        request.answer().await.body
     }
 
     async fn receipt(&self) -> Value {
         let path = format!("/calls/{}", self.call_id);
-        let ask = self.pair.app.get(&path).as_user(&self.pair.caller);
-        ask.answer().await.body
+        let request = self.pair.app.get(&path).as_user(&self.pair.caller);
+        request.answer().await.body
     }
 }
 
@@ -100,8 +105,8 @@ async fn start(pair: &CallPair, fields: &Value) -> ApiAnswer {
     for (name, value) in fields.as_object().expect("fields") {
         body[name] = value.clone();
     }
-    let ask = pair.app.post("/calls/start").as_user(&pair.caller);
-    ask.json(&body).answer().await
+    let request = pair.app.post("/calls/start").as_user(&pair.caller);
+    request.json(&body).answer().await
 }
 
 /// Takes a seat over REST.
@@ -122,9 +127,12 @@ async fn send(socket: &mut AppSocket, r#type: &str, data: Value) {
 
 /// Receives the next message of this type about a call, and returns its data.
 async fn next_of(socket: &mut AppSocket, r#type: &str, call_id: i64) -> Value {
-    let fits = |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
-    let heard = socket.receive_matching(r#type, WAIT_MAX, fits).await;
-    heard.expect("a message about the call")["data"].take()
+    let is_about_call =
+        |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
+    let received = socket
+        .receive_matching(r#type, WAIT_MAX, is_about_call)
+        .await;
+    received.expect("a message about the call")["data"].take()
 }
 
 /// Receives the next error, and returns its code.
@@ -134,7 +142,8 @@ async fn next_error(socket: &mut AppSocket) -> String {
     error["data"]["code"].as_str().expect("a code").to_owned()
 }
 
-/// Takes a seat on a socket, and returns what the app is told. As apps do, it joins again if the platform is too busy.
+/// Takes a seat on a socket, and returns the answer that the app gets. As apps do, it joins again if the platform is too
+/// busy.
 async fn join(socket: &mut AppSocket, call_id: i64) -> Value {
     let is_answer = |message: &Value| message["type"] == "joined" || message["type"] == "error";
     loop {
@@ -156,10 +165,12 @@ async fn report(socket: &mut AppSocket, call_id: i64, epoch: i64, state: &str) {
 
 /// Receives the next message that the media has this state, and returns its data.
 async fn next_state(socket: &mut AppSocket, call_id: i64, state: &str) -> Value {
-    let fits = |message: &Value| {
+    let is_state_of_call = |message: &Value| {
         let data = &message["data"];
         message["type"] == "media_state" && data["call_id"] == call_id && data["state"] == state
     };
-    let heard = socket.receive_matching("media_state", WAIT_MAX, fits).await;
-    heard.expect("the state of the media")["data"].take()
+    let received = socket
+        .receive_matching("media_state", WAIT_MAX, is_state_of_call)
+        .await;
+    received.expect("the state of the media")["data"].take()
 }

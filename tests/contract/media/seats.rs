@@ -8,14 +8,18 @@ use super::{MediaCall, join, join_by_rest, next_error, next_of, next_state, repo
 use crate::sockets::open;
 use crate::{assert_fields, assert_problem};
 
-/// Asserts that relays come with a name that tells nothing about users.
+/// Asserts that the names of relay credentials reveal nothing about users.
 fn assert_ice_servers(joined: &Value, seat: &str) {
     let servers = joined["ice_servers"].as_array().expect("relays");
     assert!((1..=2).contains(&servers.len()), "{joined}");
     for server in servers {
         let urls = server["urls"].as_array().expect("addresses");
-        let is_turn = |url: &Value| url.as_str().is_some_and(|url| url.starts_with("turn"));
-        assert!(!urls.is_empty() && urls.iter().all(is_turn), "{server}");
+        let is_relay_address =
+            |url: &Value| url.as_str().is_some_and(|url| url.starts_with("turn"));
+        assert!(
+            !urls.is_empty() && urls.iter().all(is_relay_address),
+            "{server}"
+        );
         assert!(server["expires_at"].is_string(), "{server}");
         assert!(
             server["credential"]
@@ -65,13 +69,13 @@ async fn both_take_their_seats_and_hear_of_each_other() {
         (&json!("listener"), &json!(true), &json!(2)),
         "{listener}"
     );
-    let heard = next_of(&mut call.caller_socket, "peer_joined", call_id).await;
-    assert_eq!(heard["peer_epoch"], 2, "{heard}");
+    let message = next_of(&mut call.caller_socket, "peer_joined", call_id).await;
+    assert_eq!(message["peer_epoch"], 2, "{message}");
 
     let leave = json!({"call_id": call_id, "epoch": 2});
     send(&mut call.listener_socket, "leave", leave.clone()).await;
-    let heard = next_of(&mut call.caller_socket, "peer_left", call_id).await;
-    assert_eq!(heard["peer_epoch"], 2, "{heard}");
+    let message = next_of(&mut call.caller_socket, "peer_left", call_id).await;
+    assert_eq!(message["peer_epoch"], 2, "{message}");
     send(&mut call.listener_socket, "leave", leave).await;
     assert_eq!(next_error(&mut call.listener_socket).await, "STALE_EPOCH");
 }
@@ -107,13 +111,13 @@ async fn another_device_takes_the_seat_over_only_if_it_says_so() {
     assert_eq!(joined["epoch"], listener_epoch + 1, "{joined}");
     assert_eq!(joined.get("connect_deadline"), None, "{joined}");
     next_of(&mut call.listener_socket, "seat_taken", call_id).await;
-    let fits = |message: &Value| {
+    let is_expected = |message: &Value| {
         message["type"] == "peer_joined" && message["data"]["peer_epoch"] == listener_epoch + 1
     };
-    let heard = call
+    let received = call
         .caller_socket
-        .receive_matching("peer_joined", WAIT_MAX, fits);
-    heard.await.expect("the new seat");
+        .receive_matching("peer_joined", WAIT_MAX, is_expected);
+    received.await.expect("the new seat");
 
     // The first device has no seat any more, whatever it says.
     let signal = json!({"call_id": call_id, "epoch": listener_epoch, "candidates": []});
@@ -152,7 +156,7 @@ async fn nobody_else_takes_a_seat() {
         send(&mut socket, r#type, data).await;
         assert_eq!(next_error(&mut socket).await, "NOT_IN_CALL", "{type}");
     }
-    // Invalid data is refused before anybody is asked.
+    // Invalid data is refused before the calls service gets a request.
     for (r#type, data) in [
         ("join", json!({})),
         (
@@ -168,7 +172,7 @@ async fn nobody_else_takes_a_seat() {
 }
 
 #[tokio::test]
-async fn there_are_seats_only_while_the_platform_carries_the_call() {
+async fn a_call_has_seats_only_while_the_platform_carries_it() {
     let mut call = MediaCall::ring().await;
     let call_id = call.call_id;
     let (caller, app) = (&call.pair.caller, &call.pair.app);

@@ -30,29 +30,35 @@ fn offer(sdp: &str) -> Value {
 
 #[tokio::test]
 async fn signals_reach_the_other_party_without_addresses_of_devices() {
-    let (mut call, caller, listener) = MediaCall::joined().await;
+    let (mut call, caller_epoch, listener_epoch) = MediaCall::joined().await;
     let call_id = call.call_id;
     let sdp = format!("v=0\r\nc=IN IP4 192.168.1.7\r\na=mid:0\r\na={HOST}\r\na={RELAY}\r\n");
-    signal(&mut call.caller_socket, call_id, caller, offer(&sdp)).await;
-    let heard = next_of(&mut call.listener_socket, "signal", call_id).await;
-    assert_eq!(heard["from_epoch"], caller, "{heard}");
-    assert_eq!(heard["description"]["type"], "offer", "{heard}");
+    signal(&mut call.caller_socket, call_id, caller_epoch, offer(&sdp)).await;
+    let received = next_of(&mut call.listener_socket, "signal", call_id).await;
+    assert_eq!(received["from_epoch"], caller_epoch, "{received}");
+    assert_eq!(received["description"]["type"], "offer", "{received}");
     assert_eq!(
-        heard["description"]["sdp"],
+        received["description"]["sdp"],
         "v=0\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=candidate:1 1 udp 41885439 203.0.113.9 50000 \
          typ relay raddr 0.0.0.0 rport 0\r\n",
-        "{heard}"
+        "{received}"
     );
-    assert_eq!(heard.get("candidates"), None, "{heard}");
+    assert_eq!(received.get("candidates"), None, "{received}");
 
     // A candidate of the device is not even announced.
     let host_only = json!({"candidates": [candidate(HOST)]});
-    signal(&mut call.listener_socket, call_id, listener, host_only).await;
+    signal(
+        &mut call.listener_socket,
+        call_id,
+        listener_epoch,
+        host_only,
+    )
+    .await;
     let both = json!({"candidates": [candidate(HOST), candidate(RELAY), candidate("")]});
-    signal(&mut call.listener_socket, call_id, listener, both).await;
-    let heard = next_of(&mut call.caller_socket, "signal", call_id).await;
-    let candidates = heard["candidates"].as_array().expect("candidates");
-    assert_eq!(candidates.len(), 2, "{heard}");
+    signal(&mut call.listener_socket, call_id, listener_epoch, both).await;
+    let received = next_of(&mut call.caller_socket, "signal", call_id).await;
+    let candidates = received["candidates"].as_array().expect("candidates");
+    assert_eq!(candidates.len(), 2, "{received}");
     assert_eq!(
         candidates[0]["candidate"],
         "candidate:1 1 udp 41885439 203.0.113.9 50000 typ relay raddr 0.0.0.0 rport 0"
@@ -82,7 +88,7 @@ async fn a_party_without_a_seat_is_away() {
 
 #[tokio::test]
 async fn nothing_is_passed_on_after_the_call() {
-    let (mut call, caller, _) = MediaCall::live().await;
+    let (mut call, caller_epoch, _) = MediaCall::live().await;
     let call_id = call.call_id;
     let ended = call.pair.end_call(&call.pair.listener, call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
@@ -90,7 +96,7 @@ async fn nothing_is_passed_on_after_the_call() {
     let socket = tokio::sync::Mutex::new(&mut call.caller_socket);
     wait_for("the seat to be closed", || async {
         let mut socket = socket.lock().await;
-        signal(*socket, call_id, caller, offer("v=0\r\n")).await;
+        signal(*socket, call_id, caller_epoch, offer("v=0\r\n")).await;
         send(*socket, "ping", json!({})).await;
         let next = socket.receive_next(talktime_tests::WAIT_MAX).await;
         let next = next.expect("an answer");
@@ -101,19 +107,25 @@ async fn nothing_is_passed_on_after_the_call() {
 
 #[tokio::test]
 async fn signals_are_limited_in_size_and_number() {
-    let (mut call, caller, _) = MediaCall::joined().await;
+    let (mut call, caller_epoch, _) = MediaCall::joined().await;
     let call_id = call.call_id;
     let too_long = offer(&"a".repeat(32 * 1024 + 1));
     let too_many = json!({"candidates": vec![candidate(RELAY); 21]});
     for bad in [too_long, too_many, json!({}), json!({"candidates": "none"})] {
-        signal(&mut call.caller_socket, call_id, caller, bad).await;
+        signal(&mut call.caller_socket, call_id, caller_epoch, bad).await;
         assert_eq!(next_error(&mut call.caller_socket).await, "BAD_SIGNAL");
     }
     // Below the limit of the socket, which is thirty messages a second.
     let mut pace = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..60 {
         pace.tick().await;
-        signal(&mut call.caller_socket, call_id, caller, offer("v=0\r\n")).await;
+        signal(
+            &mut call.caller_socket,
+            call_id,
+            caller_epoch,
+            offer("v=0\r\n"),
+        )
+        .await;
     }
     assert_eq!(next_error(&mut call.caller_socket).await, "SIGNAL_LIMIT");
 }

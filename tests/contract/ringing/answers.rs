@@ -54,7 +54,7 @@ async fn a_ring_costs_nothing_and_is_known_to_both() {
 }
 
 #[tokio::test]
-async fn who_rings_is_busy_for_everybody_else_and_has_no_wait_time() {
+async fn both_parties_of_a_ring_are_busy_and_have_no_wait_time() {
     let ringing = RingingPair::sign_up().await;
     let call_id = ringing.start_ring().await;
     for person in [&ringing.pair.caller, &ringing.pair.listener] {
@@ -156,11 +156,11 @@ async fn a_key_gets_the_first_answer_of_its_ring_again() {
     });
     let start = async || {
         wait_for("an answer to the start", || async {
-            let ask = ringing.pair.app.post("/calls/start");
-            let ask = ask
+            let request = ringing.pair.app.post("/calls/start");
+            let request = request
                 .as_user(&ringing.pair.caller)
                 .header("idempotency-key", "ring");
-            let started = ask.json(&body).answer().await;
+            let started = request.json(&body).answer().await;
             (started.status == 200).then_some(started.body)
         })
         .await

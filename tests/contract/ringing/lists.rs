@@ -65,20 +65,20 @@ async fn unanswered_calls_are_listed_for_both_and_seen_once() {
         );
     }
 
-    let unseen = async || list(&ringing, listener, "").await["unseen_count"].clone();
+    let count_unseen = async || list(&ringing, listener, "").await["unseen_count"].clone();
     assert_eq!(
-        unseen().await,
+        count_unseen().await,
         1,
         "the listener has seen what they rejected"
     );
-    assert_eq!(unseen().await, 1, "a read marks nothing as seen");
+    assert_eq!(count_unseen().await, 1, "a read marks nothing as seen");
     let seen = ringing
         .pair
         .app
         .post("/calls/unanswered/seen")
         .as_user(listener);
     assert_eq!(seen.answer().await.body, json!({"unseen_count": 0}));
-    assert_eq!(unseen().await, 0);
+    assert_eq!(count_unseen().await, 0);
     let of_caller = list(&ringing, caller, "").await;
     assert_eq!(of_caller["unseen_count"], 0, "nobody rang for the caller");
 }
@@ -88,8 +88,8 @@ async fn unanswered_calls_are_no_calls_of_the_history() {
     let ringing = RingingPair::sign_up().await;
     let call_id = ringing.start_ring().await;
     let history = async || {
-        let ask = ringing.pair.app.get("/calls/history");
-        ask.as_user(&ringing.pair.caller).answer().await.body
+        let request = ringing.pair.app.get("/calls/history");
+        request.as_user(&ringing.pair.caller).answer().await.body
     };
     assert_eq!(history().await["total_calls"], 0);
     assert_eq!(ringing.cancel(call_id).await.status, 200);
@@ -102,7 +102,7 @@ async fn unanswered_calls_are_no_calls_of_the_history() {
 #[tokio::test]
 async fn an_unknown_direction_is_refused() {
     let ringing = RingingPair::sign_up_without_coins().await;
-    let ask = ringing.pair.app.get("/calls/unanswered?direction=up");
-    let refused = ask.as_user(&ringing.pair.caller).answer().await;
+    let request = ringing.pair.app.get("/calls/unanswered?direction=up");
+    let refused = request.as_user(&ringing.pair.caller).answer().await;
     assert_problem(&refused, 400, "invalid_direction");
 }

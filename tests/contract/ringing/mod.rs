@@ -1,4 +1,4 @@
-//! Calls that ring, through two gateways: the caller asks one, and the listener's devices the other.
+//! Calls that ring, through two gateways: the caller uses one, and the listener's devices the other.
 
 mod answers;
 mod lists;
@@ -64,11 +64,11 @@ impl RingingPair {
 
     async fn reject(&self, call_id: i64, body: &Value) -> ApiAnswer {
         let path = format!("/calls/{call_id}/reject");
-        let ask = self
+        let request = self
             .listener_gateway
             .post(&path)
             .as_user(&self.pair.listener);
-        ask.json(body).answer().await
+        request.json(body).answer().await
     }
 
     async fn cancel(&self, call_id: i64) -> ApiAnswer {
@@ -83,11 +83,11 @@ impl RingingPair {
 
     async fn acknowledge(&self, call_id: i64) -> ApiAnswer {
         let path = format!("/calls/{call_id}/ringing");
-        let ask = self
+        let request = self
             .listener_gateway
             .post(&path)
             .as_user(&self.pair.listener);
-        ask.answer().await
+        request.answer().await
     }
 
     /// How the call stands for the caller and for the listener, each at their gateway.

@@ -38,8 +38,8 @@ async fn a_rejection_needs_no_body() {
     let ringing = RingingPair::sign_up().await;
     let call_id = ringing.start_ring().await;
     let path = format!("/calls/{call_id}/reject");
-    let ask = ringing.listener_gateway.post(&path);
-    let rejected = ask.as_user(&ringing.pair.listener).answer().await;
+    let request = ringing.listener_gateway.post(&path);
+    let rejected = request.as_user(&ringing.pair.listener).answer().await;
     assert_eq!(
         (rejected.status, &rejected.body["reason"]),
         (200, &json!("declined")),

@@ -11,12 +11,12 @@ const AT_ONCE: usize = 20;
 const ROUNDS: usize = 6;
 
 fn count(answers: &[ApiAnswer], status: u16, code: &str) -> usize {
-    let fits = |answer: &&ApiAnswer| answer.status == status && answer.code() == code;
-    answers.iter().filter(fits).count()
+    let is_expected = |answer: &&ApiAnswer| answer.status == status && answer.code() == code;
+    answers.iter().filter(is_expected).count()
 }
 
 #[tokio::test]
-async fn of_twenty_who_ring_one_listener_at_once_one_does() {
+async fn one_of_twenty_concurrent_rings_of_a_listener_succeeds() {
     let ringing = RingingPair::sign_up().await;
     let app = &ringing.pair.app;
     let mut callers = Vec::new();
@@ -48,7 +48,7 @@ async fn of_twenty_who_ring_one_listener_at_once_one_does() {
 }
 
 #[tokio::test]
-async fn of_two_who_ring_each_other_at_once_one_does() {
+async fn one_of_two_users_who_ring_each_other_at_once_succeeds() {
     let ringing = RingingPair::sign_up_without_coins().await;
     let app = &ringing.pair.app;
     let other = app.sign_up(UserRole::Listener).await;
@@ -77,11 +77,11 @@ async fn of_two_who_ring_each_other_at_once_one_does() {
 }
 
 #[tokio::test]
-async fn of_two_devices_that_accept_at_once_one_does() {
+async fn one_of_two_devices_that_accept_at_once_succeeds() {
     let ringing = RingingPair::sign_up().await;
     let tablet = ringing.pair.app.log_in_again(&ringing.pair.listener).await;
     let call_id = ringing.start_ring().await;
-    let accepts = (0..AT_ONCE).map(|index| {
+    let acceptances = (0..AT_ONCE).map(|index| {
         let (gateway, device) = if index % 2 == 0 {
             (&*ringing.pair.app, &ringing.pair.listener)
         } else {
@@ -89,15 +89,15 @@ async fn of_two_devices_that_accept_at_once_one_does() {
         };
         accept(gateway, device, call_id)
     });
-    let answers = join_all(accepts).await;
-    let of_device = |parity: usize| {
+    let answers = join_all(acceptances).await;
+    let answers_to_device = |parity: usize| {
         let answers = answers.iter().enumerate();
         answers
             .filter(move |(index, _)| index % 2 == parity)
             .map(|(_, answer)| answer.clone())
             .collect::<Vec<_>>()
     };
-    let (phone, tablet) = (of_device(0), of_device(1));
+    let (phone, tablet) = (answers_to_device(0), answers_to_device(1));
     let winners = [&phone, &tablet].map(|device| device.iter().any(|one| one.status == 200));
     assert!(winners[0] ^ winners[1], "one device: {answers:?}");
     let loser = if winners[0] { &tablet } else { &phone };

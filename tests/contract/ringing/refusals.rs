@@ -40,7 +40,7 @@ async fn a_ring_needs_coins_for_a_minute() {
 }
 
 #[tokio::test]
-async fn somebody_who_is_rung_for_is_told_of_the_call_instead_of_ringing_back() {
+async fn a_listener_who_rings_back_learns_of_the_call_that_rings() {
     let ringing = RingingPair::sign_up().await;
     let app = &ringing.pair.app;
     // Both take calls and pay for their own.
@@ -114,7 +114,7 @@ async fn strangers_learn_nothing_of_a_ring_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn each_of_the_two_does_only_what_is_theirs() {
+async fn a_party_takes_only_the_steps_of_its_own_side() {
     let ringing = RingingPair::sign_up().await;
     let call_id = ringing.start_ring().await;
     let post = async |person: &AppUser, action: &str| {

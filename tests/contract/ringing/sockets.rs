@@ -10,11 +10,14 @@ use crate::sockets::open;
 
 /// The next message of this type about this call.
 async fn next_of(socket: &mut AppSocket, r#type: &str, call_id: i64) -> Value {
-    let fits = |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
-    let heard = socket.receive_matching(r#type, WAIT_MAX, fits).await;
-    let mut heard = heard.expect("a message about the call");
+    let is_about_call =
+        |message: &Value| message["type"] == r#type && message["data"]["call_id"] == call_id;
+    let received = socket
+        .receive_matching(r#type, WAIT_MAX, is_about_call)
+        .await;
+    let mut received = received.expect("a message about the call");
     assert_fields(
-        &heard["data"],
+        &received["data"],
         &[
             "call_id",
             "call_uuid",
@@ -24,7 +27,7 @@ async fn next_of(socket: &mut AppSocket, r#type: &str, call_id: i64) -> Value {
             "status",
         ],
     );
-    heard["data"].take()
+    received["data"].take()
 }
 
 async fn open_both(ringing: &RingingPair) -> (AppSocket, AppSocket) {
@@ -98,14 +101,18 @@ async fn both_learn_how_a_ring_ended_without_a_call() {
     let rejected = ringing.reject(call_id, &json!({"reason": "busy"})).await;
     assert_eq!(rejected.status, 200, "{rejected:?}");
     for socket in [&mut of_caller, &mut of_listener] {
-        let over = next_of(socket, "call_unanswered", call_id).await;
+        let unanswered = next_of(socket, "call_unanswered", call_id).await;
         assert_eq!(
-            (&over["outcome"], &over["reason"], &over["ended_by"]),
+            (
+                &unanswered["outcome"],
+                &unanswered["reason"],
+                &unanswered["ended_by"]
+            ),
             (&json!("rejected"), &json!("busy"), &json!("listener")),
-            "{over}"
+            "{unanswered}"
         );
-        assert_eq!(over["status"], "unanswered", "{over}");
-        assert!(over["rung_seconds"].is_i64(), "{over}");
+        assert_eq!(unanswered["status"], "unanswered", "{unanswered}");
+        assert!(unanswered["rung_seconds"].is_i64(), "{unanswered}");
     }
 }
 

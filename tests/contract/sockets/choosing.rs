@@ -72,12 +72,12 @@ async fn blocks_hold_at_once_and_in_both_directions() {
     let (mut of_listener, _) = open(&pair.app, "/ws/presence", &pair.listener).await;
     let (mut notified, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
     let block = json!({"blocked_id": pair.listener.user_id});
-    let ask = pair.app.post("/block").as_user(&pair.caller).json(&block);
-    assert_eq!(ask.answer().await.status, 200);
+    let request = pair.app.post("/block").as_user(&pair.caller).json(&block);
+    assert_eq!(request.answer().await.status, 200);
     notified
         .receive_type("user_blocked", WAIT_MAX)
         .await
-        .expect("told");
+        .expect("a message");
     send_marker(&pair.app, &pair.caller, 21).await;
     send_marker(&pair.app, &pair.listener, 22).await;
     send_marker(&pair.app, &bystander, 23).await;
@@ -85,27 +85,27 @@ async fn blocks_hold_at_once_and_in_both_directions() {
         (&mut of_caller, pair.listener.user_id),
         (&mut of_listener, pair.caller.user_id),
     ] {
-        let heard = socket.receive_matching("of either", WAIT_MAX, |message| {
-            let about = &message["data"]["user_id"];
-            *about == hidden || *about == bystander.user_id
+        let received = socket.receive_matching("of either", WAIT_MAX, |message| {
+            let user_id = &message["data"]["user_id"];
+            *user_id == hidden || *user_id == bystander.user_id
         });
         assert_eq!(
-            heard.await.expect("heard")["data"]["user_id"],
+            received.await.expect("received")["data"]["user_id"],
             bystander.user_id
         );
     }
-    let ask = pair.app.delete("/block").as_user(&pair.caller).json(&block);
-    assert_eq!(ask.answer().await.status, 200);
+    let request = pair.app.delete("/block").as_user(&pair.caller).json(&block);
+    assert_eq!(request.answer().await.status, 200);
     wait_for("the listener to be heard of again", || async {
         let mut wait_time = 24;
         send_marker(&pair.app, &pair.listener, wait_time).await;
         wait_time += 1;
         let (mut socket, _) = open(&pair.app, "/ws/presence", &pair.caller).await;
         send_marker(&pair.app, &pair.listener, wait_time).await;
-        let heard = socket.receive_matching("of them", ONE_SECOND, |message| {
+        let received = socket.receive_matching("of them", ONE_SECOND, |message| {
             message["data"]["user_id"] == pair.listener.user_id
         });
-        heard.await.ok()
+        received.await.ok()
     })
     .await;
 }

@@ -19,16 +19,16 @@ async fn logout_and_deletion_close_sockets_on_every_gateway_within_a_second() {
     let replica = start_gateway(&[]).await;
     for (way, is_deletion) in [("/auth/logout", false), ("/users/me", true)] {
         let person = app.sign_up(UserRole::User).await;
-        let (here, _) = open(&app, "/ws/presence", &person).await;
-        let (there, _) = open(&replica.app, "/ws/calls", &person).await;
-        let ask = if is_deletion {
+        let (local_socket, _) = open(&app, "/ws/presence", &person).await;
+        let (remote_socket, _) = open(&replica.app, "/ws/calls", &person).await;
+        let request = if is_deletion {
             app.delete(way)
         } else {
             app.post(way)
         };
-        assert_eq!(ask.as_user(&person).answer().await.status, 200);
+        assert_eq!(request.as_user(&person).answer().await.status, 200);
         let ended = Instant::now();
-        for mut socket in [here, there] {
+        for mut socket in [local_socket, remote_socket] {
             let error = socket.receive_type("error", CLOSED_WITHIN).await;
             assert_eq!(error.expect("an error")["data"]["code"], "AUTH_FAILED");
             assert_eq!(
@@ -82,13 +82,13 @@ async fn losing_the_last_role_closes_sockets_on_every_gateway_within_a_second() 
         app.sign_up(UserRole::User).await,
     );
     make_pure_admin(&banned).await;
-    let (here, _) = open(&app, "/ws/presence", &banned).await;
-    let (there, _) = open(&replica.app, "/ws/calls", &banned).await;
+    let (local_socket, _) = open(&app, "/ws/presence", &banned).await;
+    let (remote_socket, _) = open(&replica.app, "/ws/calls", &banned).await;
     let (mut of_other, _) = open(&app, "/ws/notifications", &other).await;
     let command = ["run", "profile", "revoke-admin", "--operator", "asha"];
     run_dev(&[&command[..], &[&banned.phone]].concat()).await;
     let ended = Instant::now();
-    for socket in [here, there] {
+    for socket in [local_socket, remote_socket] {
         assert_closed_as_barred(socket).await;
     }
     assert!(ended.elapsed() < CLOSED_WITHIN, "{:?}", ended.elapsed());
@@ -139,14 +139,14 @@ async fn a_stopping_gateway_closes_sockets_so_that_clients_reconnect() {
 
 #[tokio::test]
 async fn the_expiry_of_a_token_closes_its_socket() {
-    let lasts = Duration::from_secs(3);
+    let lifetime = Duration::from_secs(3);
     let auth = start_auth(&[("TALKTIME_AUTH__TOKENS__LIFETIMES__ACCESS_SECS", "3")]).await;
     let replica = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
     let app = connect_app().await;
     let person = app.sign_up(UserRole::User).await;
     let person = app.log_in_at(&replica.app, &person).await;
     let (mut socket, _) = open(&replica.app, "/ws/feed", &person).await;
-    let error = socket.receive_type("error", lasts + CLOSED_WITHIN).await;
+    let error = socket.receive_type("error", lifetime + CLOSED_WITHIN).await;
     assert_eq!(error.expect("an error")["data"]["code"], "AUTH_FAILED");
     assert_eq!(
         socket
@@ -224,13 +224,13 @@ async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
     let mut unread = unread.expect("accepted");
     // Each answer contains all of them, about twenty kilobytes.
     let user_ids: Vec<i64> = (0..1_000).map(|id| i64::MAX - id).collect();
-    let ask = json!({"type": "subscribe", "data": {"user_ids": user_ids}});
+    let request = json!({"type": "subscribe", "data": {"user_ids": user_ids}});
     let mut pace = tokio::time::interval(Duration::from_millis(50));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let given_up = async {
         loop {
             pace.tick().await;
-            let is_sent = unread.send(&ask).await.is_ok();
+            let is_sent = unread.send(&request).await.is_ok();
             let given_up = replica
                 .read_metric("ws_connections_ended_total", "too_slow")
                 .await;
@@ -243,10 +243,10 @@ async fn a_client_that_does_not_read_loses_its_socket_and_slows_nobody_down() {
     let everyone_else_hears = async {
         for wait_time in 101.. {
             send_marker(&pair.app, person, wait_time).await;
-            let heard = reading.receive_matching("the mark", WAIT_MAX, |message| {
+            let received = reading.receive_matching("the mark", WAIT_MAX, |message| {
                 message["type"] == "status_change" && message["data"]["wait_time"] == wait_time
             });
-            heard.await.expect("heard, however slow the other is");
+            received.await.expect("heard, however slow the other is");
         }
     };
     tokio::select! {

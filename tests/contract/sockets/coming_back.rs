@@ -16,12 +16,15 @@ async fn every_gateway_sends_a_change_with_the_same_number() {
         app.sign_up(UserRole::User).await,
     );
     let (mut here, hello) = open(&app, "/ws/presence", &watcher).await;
-    let mut there = replica
+    let mut remote_socket = replica
         .app
         .connect_socket("/ws/presence", &watcher)
         .await
         .expect("accepted");
-    let hello_there = there.receive_type("hello", WAIT_MAX).await.expect("hello");
+    let hello_there = remote_socket
+        .receive_type("hello", WAIT_MAX)
+        .await
+        .expect("hello");
     assert_eq!(hello["data"]["epoch"], hello_there["data"]["epoch"]);
     send_marker(&app, &person, 31).await;
     // Either gateway may have sent the sign-up of the user before.
@@ -33,11 +36,11 @@ async fn every_gateway_sends_a_change_with_the_same_number() {
     let heard_here = here
         .receive_matching("the change", WAIT_MAX, is_marked)
         .await;
-    let heard_there = there
+    let heard_there = remote_socket
         .receive_matching("the change", WAIT_MAX, is_marked)
         .await;
     assert_eq!(
-        heard_here.expect("heard"),
+        heard_here.expect("received"),
         heard_there.expect("heard there")
     );
 }

@@ -32,8 +32,11 @@ pub(crate) async fn open(gateway: &ApiClient, path: &str, person: &AppUser) -> (
 
 /// Receives the next message of this type about a user.
 async fn receive_about(socket: &mut AppSocket, r#type: &str, user_id: i64) -> Value {
-    let fits = |message: &Value| message["type"] == r#type && message["data"]["user_id"] == user_id;
-    let message = socket.receive_matching(r#type, WAIT_MAX, fits).await;
+    let is_about_user =
+        |message: &Value| message["type"] == r#type && message["data"]["user_id"] == user_id;
+    let message = socket
+        .receive_matching(r#type, WAIT_MAX, is_about_user)
+        .await;
     message.expect("a message about them")
 }
 

@@ -59,8 +59,8 @@ async fn the_feed_socket_sends_the_changes_of_listeners() {
     set_status(&app, &person, json!({"is_busy": true})).await;
     set_status(&app, &listener, json!({"is_busy": true})).await;
     let first = socket.receive_matching("of either", WAIT_MAX, |message| {
-        let about = &message["data"]["user_id"];
-        *about == id || *about == person.user_id
+        let user_id = &message["data"]["user_id"];
+        *user_id == id || *user_id == person.user_id
     });
     let busy = first.await.expect("a message");
     assert_eq!(busy["type"], "listener_busy", "{busy}");
@@ -120,7 +120,7 @@ async fn notifications_go_only_to_the_user_concerned() {
     let favorite = json!({"listener_id": id});
     let block = json!({"blocked_id": id});
     let app = &pair.app;
-    for (ask, r#type, of_whom) in [
+    for (request, r#type, user_field) in [
         (
             app.post("/favorites/add").json(&favorite),
             "favorites_changed",
@@ -142,15 +142,15 @@ async fn notifications_go_only_to_the_user_concerned() {
             "blocked_id",
         ),
     ] {
-        assert_eq!(ask.as_user(caller).answer().await.status, 200);
-        let heard = receive_about(&mut own, r#type, caller.user_id).await;
-        assert_eq!(heard["data"][of_whom], id, "{heard}");
+        assert_eq!(request.as_user(caller).answer().await.status, 200);
+        let message = receive_about(&mut own, r#type, caller.user_id).await;
+        assert_eq!(message["data"][user_field], id, "{message}");
     }
     // The listener is notified of the list, and never of the block.
     for (r#type, action) in [("favorite_added", "added"), ("favorite_removed", "removed")] {
-        let heard = receive_about(&mut others, r#type, caller.user_id).await;
-        assert_eq!(heard["data"]["username"], caller.username, "{heard}");
-        assert_eq!(heard["data"]["action"], action, "{heard}");
+        let message = receive_about(&mut others, r#type, caller.user_id).await;
+        assert_eq!(message["data"]["username"], caller.username, "{message}");
+        assert_eq!(message["data"]["action"], action, "{message}");
     }
     assert_quiet(&mut others).await;
 }
@@ -161,12 +161,12 @@ async fn only_the_caller_is_notified_of_low_coins() {
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.caller).await;
     let (mut others, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
     // The coins suffice for five minutes; after the fourth, less than two are left.
-    let wish = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
+    let body = json!({"listener_id": pair.listener.user_id, "call_type": "video"});
     let start = pair
         .app
         .post("/calls/start")
         .as_user(&pair.caller)
-        .json(&wish);
+        .json(&body);
     let started = start.answer().await;
     assert_eq!(started.status, 200, "{started:?}");
     for balance_coins in [60, 0] {

@@ -57,13 +57,14 @@ impl<'a> HonestPair<'a> {
             "ifsc_code": "HDFC0ABC123"
         });
         let pair = self.pair;
-        let ask = || {
+        let build_request = || {
             pair.app
                 .put("/wallet/bank-details")
                 .as_user(&pair.listener)
                 .json(&account)
         };
-        self.request_until_accepted("bank details", ask).await;
+        self.request_until_accepted("bank details", build_request)
+            .await;
     }
 
     async fn order_and_recharge(&mut self) {
@@ -86,8 +87,8 @@ impl<'a> HonestPair<'a> {
         let end = json!({"call_id": call_id});
         self.post(&self.pair.caller, "/calls/end", &end).await;
         let receipt = wait_for("the receipt", || async {
-            let ask = self.pair.app.get(&format!("/calls/{call_id}"));
-            let receipt = ask.as_user(&self.pair.caller).answer().await;
+            let request = self.pair.app.get(&format!("/calls/{call_id}"));
+            let receipt = request.as_user(&self.pair.caller).answer().await;
             (receipt.status == 200 && receipt.body["status"] != "ongoing").then_some(receipt.body)
         })
         .await;
@@ -116,24 +117,24 @@ impl<'a> HonestPair<'a> {
     async fn post(&mut self, person: &AppUser, path: &str, body: &Value) -> Value {
         self.requests += 1;
         let (app, key) = (&self.pair.app, self.requests.to_string());
-        let ask = || {
+        let build_request = || {
             app.post(path)
                 .as_user(person)
                 .header("idempotency-key", &key)
                 .json(body)
         };
-        self.request_until_accepted(path, ask).await
+        self.request_until_accepted(path, build_request).await
     }
 
     /// Repeats a request until it is accepted; any refusal that is not temporary fails the test.
     async fn request_until_accepted(
         &mut self,
         description: &str,
-        ask: impl Fn() -> ApiRequest,
+        build_request: impl Fn() -> ApiRequest,
     ) -> Value {
         let refusals = AtomicUsize::new(0);
         let answer = wait_for(description, || async {
-            let answer = ask().send().await.ok();
+            let answer = build_request().send().await.ok();
             let is_repeated = refusals.load(Ordering::Relaxed) > 0;
             let answer = answer.filter(|answer| match answer.status {
                 503 | 504 => false,

@@ -173,8 +173,8 @@ async fn one_replica_sweeps_at_a_time_and_another_takes_over_when_it_dies() {
         status.body["is_busy"] == true
     };
     let put = app.put("/users/me/status").as_user(&busy);
-    let said = put.json(&json!({"is_busy": true})).answer().await;
-    assert_eq!(said.status, 200, "{said:?}");
+    let answer = put.json(&json!({"is_busy": true})).answer().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
     wait_until_profile_is_applied(&db, &busy).await;
     let first = user_ids_of(&sign_up_many(&app, SILENT).await);
     wait_until_silent().await;

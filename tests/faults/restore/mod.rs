@@ -65,8 +65,14 @@ async fn return_to_own_database() {
     run_side_by_side(republish.to_vec()).await;
 }
 
-/// Runs a command of a service or of the runner on the restored database.
-async fn run_on(cluster: &DrillCluster, command: &[&str], failpoint: &str) -> (bool, String) {
+/// The end of a command and its output.
+struct CommandOutcome {
+    has_succeeded: bool,
+    printed: String,
+}
+
+/// Runs a command of a service or of the runner on the restored database. It dies at `failpoint` unless that is empty.
+async fn run_on(cluster: &DrillCluster, command: &[&str], failpoint: &str) -> CommandOutcome {
     let mut variables = cluster.variables();
     variables.push(format!("TALKTIME_FAILPOINT={failpoint}"));
     let (first, rest) = command.split_first().expect("a command");
@@ -76,8 +82,17 @@ async fn run_on(cluster: &DrillCluster, command: &[&str], failpoint: &str) -> (b
     }
     arguments.extend(rest);
     let output = run_dev_output(&arguments).await;
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    (output.status.success(), printed)
+    CommandOutcome {
+        has_succeeded: output.status.success(),
+        printed: String::from_utf8_lossy(&output.stdout).into_owned(),
+    }
+}
+
+/// Runs a command that must succeed, and returns its output.
+async fn run_to_success(cluster: &DrillCluster, command: &[&str]) -> String {
+    let outcome = run_on(cluster, command, "").await;
+    assert!(outcome.has_succeeded, "{command:?}: {}", outcome.printed);
+    outcome.printed
 }
 
 async fn recharge(app: &TestApp, user: &AppUser) {
@@ -137,20 +152,23 @@ async fn make_safe(cluster: &DrillCluster, users: &DrillUsers) {
         ("auth", "auth.restored.sessions_ended", &logged_in),
     ] {
         let command = ["run", service, "restored"];
-        let (survived, printed) = run_on(cluster, &command, failpoint).await;
-        assert!(!survived, "{failpoint}: {printed}");
+        let outcome = run_on(cluster, &command, failpoint).await;
+        let printed = &outcome.printed;
+        assert!(!outcome.has_succeeded, "{failpoint}: {printed}");
         assert!(printed.contains(lost), "{failpoint}: {printed}");
     }
     let command = ["run", "auth", "restored"];
-    let (survived, printed) = run_on(cluster, &command, "auth.restored.keys_replaced").await;
-    assert!(!survived && !printed.contains(&logged_in), "{printed}");
-    let (succeeded, printed) = run_on(cluster, &["restored"], "").await;
-    assert!(succeeded, "{printed}");
+    let outcome = run_on(cluster, &command, "auth.restored.keys_replaced").await;
+    let printed = &outcome.printed;
+    assert!(
+        !outcome.has_succeeded && !printed.contains(&logged_in),
+        "{printed}"
+    );
+    let printed = run_to_success(cluster, &["restored"]).await;
     assert!(printed.contains(&bought), "{printed}");
     assert!(printed.contains("every chain is whole"), "{printed}");
-    let (succeeded, printed) = run_on(cluster, &["restored"], "").await;
-    assert!(succeeded, "the second run: {printed}");
-    assert!(!printed.contains("lost: "), "{printed}");
+    let printed = run_to_success(cluster, &["restored"]).await;
+    assert!(!printed.contains("lost: "), "the second run: {printed}");
 }
 
 /// Asserts that the restored database has the purchase before the moment and not those after it.
@@ -170,8 +188,8 @@ async fn restore_and_check() {
     wipe_stores().await;
     start_processes(&before.variables()).await;
     let (users, moment) = use_platform(&before).await;
-    let (succeeded, printed) = run_on(&before, &["restored"], "").await;
-    assert!(!succeeded, "services run: {printed}");
+    let outcome = run_on(&before, &["restored"], "").await;
+    assert!(!outcome.has_succeeded, "services run: {}", outcome.printed);
     stop_processes().await;
     drop(before);
 
@@ -190,8 +208,7 @@ async fn restore_and_check() {
     let balance = load_balance(&app, &early).await;
     assert_eq!(balance.body["balance_coins"], 300, "{balance:?}");
     recharge(&app, &newcomer).await;
-    let (succeeded, printed) = run_on(&restored, &["run", "wallet", "verify"], "").await;
-    assert!(succeeded, "{printed}");
+    run_to_success(&restored, &["run", "wallet", "verify"]).await;
 }
 
 #[tokio::test]

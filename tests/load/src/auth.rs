@@ -314,11 +314,11 @@ async fn log_in(phone: &mut LoginPhoneClient) -> anyhow::Result<String> {
 }
 
 async fn measure_mean(
-    mut ask: impl AsyncFnMut() -> anyhow::Result<()>,
+    mut send: impl AsyncFnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<Duration> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     for _ in 0..SINGLE_ASKS {
-        ask().await?;
+        send().await?;
     }
-    Ok(begun.elapsed() / SINGLE_ASKS)
+    Ok(started_at.elapsed() / SINGLE_ASKS)
 }

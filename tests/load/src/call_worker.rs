@@ -128,9 +128,9 @@ impl LoadWorker for CallWorker {
     async fn execute(&mut self) -> anyhow::Result<u64> {
         let mut call_id = Value::Null;
         for (index, step) in self.steps.iter().enumerate() {
-            let begun = Instant::now();
+            let started_at = Instant::now();
             let answer = self.take_step(*step, &call_id).await?;
-            let took = u64::try_from(begun.elapsed().as_micros())?;
+            let took = u64::try_from(started_at.elapsed().as_micros())?;
             self.latencies[index].record(took)?;
             if call_id.is_null() {
                 call_id = answer["call_id"].clone();

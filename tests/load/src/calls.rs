@@ -166,14 +166,14 @@ async fn measure_minutes(
         .connect_grpc(Workload::Gateway, Workload::Calls)
         .await?;
     let calls = CallsServiceClient::new(calls);
-    let begun = Instant::now();
+    let started_at = Instant::now();
     stream::iter(0..live)
         .map(|pair| recharge_and_start(wallet.clone(), calls.clone(), FIRST + 2 * pair))
         .buffer_unordered(STARTS_AT_A_TIME)
         .try_collect::<()>()
         .await
         .context("starting calls")?;
-    let started_in = begun.elapsed();
+    let started_in = started_at.elapsed();
     let caught_up_in = wait_until_caught_up(database).await?;
     let window = pace.duration() * u32::try_from(pace.rounds)?;
     tokio::time::sleep(window).await;
@@ -210,15 +210,15 @@ async fn send_heartbeats(
 
 /// Waits until minutes that became late during the starts are billed.
 async fn wait_until_caught_up(database: &PgPool) -> anyhow::Result<Duration> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     while count_late_calls(database).await? > 0 {
         ensure!(
-            begun.elapsed() < CATCH_UP_MAX,
+            started_at.elapsed() < CATCH_UP_MAX,
             "the biller does not catch up"
         );
         tokio::time::sleep(CATCH_UP_POLL).await;
     }
-    Ok(begun.elapsed())
+    Ok(started_at.elapsed())
 }
 
 /// Counts calls whose next minute began more than a second ago and is not billed.

@@ -55,7 +55,7 @@ async fn run_workers<W: LoadWorker>(
     duration: Duration,
     pause: Option<Duration>,
 ) -> anyhow::Result<MeasuredLoad> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let count = workers.len();
     let mut running = JoinSet::new();
     for (index, worker) in workers.drain(..).enumerate() {
@@ -63,29 +63,35 @@ async fn run_workers<W: LoadWorker>(
         let offset = pause
             .unwrap_or_default()
             .mul_f64(index as f64 / count as f64);
-        running.spawn(run_worker(worker, begun + offset, begun + duration, pause));
+        running.spawn(run_worker(
+            worker,
+            started_at + offset,
+            started_at + duration,
+            pause,
+        ));
     }
     let mut done = 0;
     let mut latency = Histogram::new(SIGNIFICANT_DIGITS)?;
     while let Some(finished) = running.join_next().await {
-        let (worker, share) = finished??;
+        let (worker, result) = finished??;
         workers.push(worker);
-        done += share.done;
-        latency.add(share.latency)?;
+        done += result.done;
+        latency.add(result.latency)?;
     }
     Ok(MeasuredLoad {
-        per_second: done as f64 / begun.elapsed().as_secs_f64(),
+        per_second: done as f64 / started_at.elapsed().as_secs_f64(),
         latency,
     })
 }
 
+/// Runs a worker until the end, with a pause between the times at which its requests are due.
 async fn run_worker<W: LoadWorker>(
     mut worker: W,
     begin: Instant,
     end: Instant,
     pause: Option<Duration>,
 ) -> anyhow::Result<(W, WorkerResult)> {
-    let mut share = WorkerResult {
+    let mut result = WorkerResult {
         done: 0,
         latency: Histogram::new(SIGNIFICANT_DIGITS)?,
     };
@@ -94,10 +100,10 @@ async fn run_worker<W: LoadWorker>(
         if pause.is_some() {
             sleep_until(due.into()).await;
         }
-        share.done += timeout_at((end + GRACE).into(), worker.execute()).await??;
+        result.done += timeout_at((end + GRACE).into(), worker.execute()).await??;
         let took = due.elapsed().as_micros();
-        share.latency.record(u64::try_from(took)?)?;
+        result.latency.record(u64::try_from(took)?)?;
         due = pause.map_or_else(Instant::now, |pause| due + pause);
     }
-    Ok((worker, share))
+    Ok((worker, result))
 }

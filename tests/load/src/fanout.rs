@@ -78,11 +78,11 @@ pub(crate) async fn run_bench(
     );
 
     let audience = SocketAudience::start(0, sockets);
-    let burst = |number: u64| number / u64::from(options.burst.max(1));
+    let burst_of = |number: u64| number / u64::from(options.burst.max(1));
     let figures = audience
         .measure(&presence, options.burst, duration, move |number| {
             // All changes of a burst are due at the beginning of their second.
-            Duration::from_secs(burst(number))
+            Duration::from_secs(burst_of(number))
         })
         .await?;
     let title = format!(
@@ -145,7 +145,7 @@ struct SocketAudience {
 
 /// One entry for each change, found by user and wait.
 struct ChangeLedger {
-    begun: Instant,
+    started_at: Instant,
     entries: Vec<ChangeEntry>,
 }
 
@@ -161,7 +161,7 @@ impl ChangeLedger {
     fn new() -> Self {
         let entries = CHANGING * WAITS;
         Self {
-            begun: Instant::now(),
+            started_at: Instant::now(),
             entries: (0..entries).map(|_| ChangeEntry::default()).collect(),
         }
     }
@@ -171,8 +171,8 @@ impl ChangeLedger {
         self.entries.get(usize::try_from(index).ok()?)
     }
 
-    fn micros(&self, at: Instant) -> u64 {
-        u64::try_from((at - self.begun).as_micros()).unwrap_or(u64::MAX)
+    fn micros_since_start(&self, at: Instant) -> u64 {
+        u64::try_from((at - self.started_at).as_micros()).unwrap_or(u64::MAX)
     }
 
     fn record_message(&self, message: &str) {
@@ -186,7 +186,7 @@ impl ChangeLedger {
             return;
         };
         if let Some(entry) = self.entry(user_id, wait_time) {
-            let now = self.micros(Instant::now());
+            let now = self.micros_since_start(Instant::now());
             entry.last_received_at.fetch_max(now, Ordering::Relaxed);
             entry.received.fetch_add(1, Ordering::Relaxed);
         }
@@ -226,12 +226,12 @@ impl SocketAudience {
         duration: Duration,
         due: impl Fn(u64) -> Duration,
     ) -> anyhow::Result<DeliveryFigures> {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let total = u64::from(per_second) * duration.as_secs();
         let round = self.round;
         let mut changes = JoinSet::new();
         for number in 0..total {
-            tokio::time::sleep_until((begun + due(number)).into()).await;
+            tokio::time::sleep_until((started_at + due(number)).into()).await;
             let (ledger, mut presence) = (self.ledger.clone(), presence.clone());
             changes.spawn(async move {
                 let (user_id, wait_time) = choose_change(round, number);
@@ -239,7 +239,7 @@ impl SocketAudience {
                 let entry = ledger
                     .entry(user_id, wait_time)
                     .context("a change of this half")?;
-                let committed_at = ledger.micros(committed);
+                let committed_at = ledger.micros_since_start(committed);
                 entry.committed_at.store(committed_at, Ordering::Relaxed);
                 Ok::<_, anyhow::Error>(())
             });
@@ -248,7 +248,7 @@ impl SocketAudience {
             change??;
         }
         self.wait_until_received(total).await?;
-        self.compute_figures(total, begun)
+        self.compute_figures(total, started_at)
     }
 
     fn entries(&self, total: u64) -> impl Iterator<Item = &ChangeEntry> {
@@ -259,7 +259,7 @@ impl SocketAudience {
     }
 
     async fn wait_until_received(&self, total: u64) -> anyhow::Result<()> {
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         loop {
             let missing = self
                 .entries(total)
@@ -269,7 +269,7 @@ impl SocketAudience {
                 return Ok(());
             }
             ensure!(
-                asked.elapsed() < SETTLE_WITHIN,
+                requested_at.elapsed() < SETTLE_WITHIN,
                 "{missing} of {total} changes were not received by all of {} sockets",
                 self.size
             );
@@ -277,7 +277,7 @@ impl SocketAudience {
         }
     }
 
-    fn compute_figures(&self, total: u64, begun: Instant) -> anyhow::Result<DeliveryFigures> {
+    fn compute_figures(&self, total: u64, started_at: Instant) -> anyhow::Result<DeliveryFigures> {
         let mut latency = Histogram::new(3)?;
         let mut last = 0;
         for entry in self.entries(total) {
@@ -287,7 +287,8 @@ impl SocketAudience {
             latency.record(received_at.saturating_sub(committed_at))?;
             last = last.max(received_at);
         }
-        let took = last.saturating_sub(self.ledger.micros(begun)) as f64 / 1_000_000.0;
+        let took =
+            last.saturating_sub(self.ledger.micros_since_start(started_at)) as f64 / 1_000_000.0;
         Ok(DeliveryFigures {
             delivered_a_second: (total * self.size) as f64 / took,
             latency,

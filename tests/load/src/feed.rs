@@ -75,11 +75,12 @@ async fn change_statuses(
     listeners: i64,
     per_second: u32,
 ) {
-    let for_ever = std::time::Duration::from_hours(1);
-    statuses::call_at_rate(per_second.into(), for_ever, |number| {
+    let longer_than_the_measurement = std::time::Duration::from_hours(1);
+    statuses::call_at_rate(per_second.into(), longer_than_the_measurement, |number| {
         let mut presence = presence.clone();
         async move {
             let number = i64::try_from(number).unwrap_or_default();
+            // Steps of a prime number reach every listener, and neighbours in the feed at different times.
             let user_id = FIRST + number * 7_919 % listeners;
             // A lost change does not affect the measurement.
             let _ = statuses::change_status(&mut presence, user_id, number % WAITS).await;

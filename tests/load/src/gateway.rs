@@ -76,19 +76,19 @@ async fn measure_share(
     let mut reads = prepare_readers(&stack.gateway_url, people, 1, READS[0]).await?;
     let mut reference = ReportLine::new("a bare axum handler");
     let mut grpc = ReportLine::new("GetBalance over gRPC");
-    let mut rest = ReportLine::new(&format!("GET {}", READS[0]));
+    let mut rest_line = ReportLine::new(&format!("GET {}", READS[0]));
     for _ in 0..pace.rounds {
         reference.add_round(&driver::run_flat_out(&mut handlers, pace.duration()).await?);
         grpc.add_round(&driver::run_flat_out(&mut balances, pace.duration()).await?);
-        rest.add_round(&driver::run_flat_out(&mut reads, pace.duration()).await?);
+        rest_line.add_round(&driver::run_flat_out(&mut reads, pace.duration()).await?);
     }
     let p50 = |line: &ReportLine| quantile(line.latency(), 0.5);
-    let (alone, through) = (p50(&grpc), p50(&rest));
+    let (alone, through) = (p50(&grpc), p50(&rest_line));
     let own_ms = through - alone;
     let bare_ms = p50(&reference);
     println!(
         "{}",
-        RateReport::new("One read at a time", vec![reference, grpc, rest])
+        RateReport::new("One read at a time", vec![reference, grpc, rest_line])
     );
     println!(
         "  the gateway's own share: {own_ms:.2} of {through:.2} ms ({:.0} %); a bare handler takes {bare_ms:.2} ms",

@@ -70,11 +70,11 @@ where
     F: Fn(u64) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let mut number = 0;
     loop {
-        let due = begun + Duration::from_secs_f64(number as f64 / per_second);
-        if due >= begun + duration {
+        let due = started_at + Duration::from_secs_f64(number as f64 / per_second);
+        if due >= started_at + duration {
             return number;
         }
         sleep_until(due.into()).await;

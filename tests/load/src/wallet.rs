@@ -158,7 +158,7 @@ fn is_charged(response: &ChargeResponse) -> bool {
 async fn measure_recharges(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<RateReport> {
     let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/recharge.sql"))?;
     let mut reference = ReportLine::new("pgbench, one recharge's rows in a transaction");
-    let mut ours = ReportLine::new("POST /calls/recharge through the gateway");
+    let mut platform_line = ReportLine::new("POST /calls/recharge through the gateway");
     let people = people::sign_up(stack, UserRole::User, pace.clients).await?;
     let mut buyers = Vec::new();
     for person in &people {
@@ -166,10 +166,10 @@ async fn measure_recharges(stack: &BenchStack, pace: LoadSettings) -> anyhow::Re
     }
     for _ in 0..pace.rounds {
         reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
-        ours.add_round(&driver::run_flat_out(&mut buyers, pace.duration()).await?);
+        platform_line.add_round(&driver::run_flat_out(&mut buyers, pace.duration()).await?);
     }
     let title = format!("Recharges, {} requests at a time", pace.clients);
-    Ok(RateReport::new(&title, vec![reference, ours]))
+    Ok(RateReport::new(&title, vec![reference, platform_line]))
 }
 
 /// Buys coins repeatedly.

@@ -53,11 +53,12 @@ impl BankDetailsBody {
         if let Some(account) = self.payout_account {
             return Ok(account);
         }
-        let given = |field: Option<String>, name| field.ok_or_else(|| missing_field_error(name));
+        let require_field =
+            |field: Option<String>, name| field.ok_or_else(|| missing_field_error(name));
         Ok(PayoutAccount {
-            account_holder_name: given(self.account_holder_name, "account_holder_name")?,
-            account_number: given(self.account_number, "account_number")?,
-            ifsc_code: given(self.ifsc_code, "ifsc_code")?,
+            account_holder_name: require_field(self.account_holder_name, "account_holder_name")?,
+            account_number: require_field(self.account_number, "account_number")?,
+            ifsc_code: require_field(self.ifsc_code, "ifsc_code")?,
             bank_name: self.bank_name,
         })
     }
@@ -118,7 +119,7 @@ impl From<Option<MaskedBankDetails>> for BankDetailsAnswer {
     fn from(details: Option<MaskedBankDetails>) -> Self {
         let has_bank_details = details.is_some();
         let details = details.unwrap_or_default();
-        let shown = |text: String| has_bank_details.then_some(text);
+        let if_present = |text: String| has_bank_details.then_some(text);
         Self {
             has_bank_details,
             message: if has_bank_details {
@@ -126,9 +127,9 @@ impl From<Option<MaskedBankDetails>> for BankDetailsAnswer {
             } else {
                 "There are no bank details yet"
             },
-            account_holder_name: shown(details.account_holder_name),
-            ifsc_code: shown(details.ifsc_code),
-            account_number: shown(details.masked_account_number),
+            account_holder_name: if_present(details.account_holder_name),
+            ifsc_code: if_present(details.ifsc_code),
+            account_number: if_present(details.masked_account_number),
             bank_name: details.bank_name,
         }
     }

@@ -58,14 +58,14 @@ fn user_messages_match_the_document() {
         let r#type = text["type"].as_str().expect("a type");
         written.insert((message.channel.name(), r#type.to_owned()));
     }
-    let of_channel = |channel: SocketChannel, messages: Vec<MessageDescription>| {
+    let described_types = |channel: SocketChannel, messages: Vec<MessageDescription>| {
         let types = messages
             .into_iter()
             .map(|message| message.r#type.to_owned());
         types.map(move |r#type| (channel.name(), r#type))
     };
-    let described = of_channel(SocketChannel::Calls, call_messages());
-    let described = described.chain(of_channel(
+    let described = described_types(SocketChannel::Calls, call_messages());
+    let described = described.chain(described_types(
         SocketChannel::Notifications,
         notification_messages(),
     ));

@@ -39,7 +39,7 @@ pub struct OtpMessage {
 /// The reason why a password may not have been delivered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum OtpDeliveryFailure {
-    /// Nothing was sent, and asking again at once would change nothing.
+    /// Nothing was sent, and another attempt at once would fail as well.
     #[error("the provider refused the message")]
     Refused,
     /// Nothing was sent.
@@ -119,7 +119,7 @@ mod tests {
             None,
             DeploymentEnvironment::Staging,
         );
-        let said = error.expect_err("nothing is set").to_string();
-        assert!(said.contains("TALKTIME_AUTH__SMS"), "{said}");
+        let message = error.expect_err("nothing is set").to_string();
+        assert!(message.contains("TALKTIME_AUTH__SMS"), "{message}");
     }
 }

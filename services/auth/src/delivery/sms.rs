@@ -217,7 +217,7 @@ impl SmsProviderClient {
         attempt: u32,
     ) -> Result<(), OtpDeliveryFailure> {
         let phone_ends_in = message.phone.last_two_digits();
-        let asked = self
+        let response = self
             .http
             .post(&self.send_url)
             .basic_auth(
@@ -228,7 +228,7 @@ impl SmsProviderClient {
             .body(self.form_body(message))
             .send()
             .await;
-        let (outcome, reason) = match asked {
+        let (outcome, reason) = match response {
             Ok(answer) => (
                 classify_status(answer.status()),
                 answer.status().to_string(),

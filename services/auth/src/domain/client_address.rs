@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub struct ClientAddress(Option<IpAddr>);
 
 impl ClientAddress {
-    /// The address of a text; those of no address count together.
+    /// Parses an address; all texts that are no address count as one client.
     pub fn parse(text: &str) -> Self {
         let address: Option<IpAddr> = text.parse().ok();
         Self(address.map(|address| match address.to_canonical() {
@@ -38,12 +38,12 @@ mod tests {
 
     #[test]
     fn a_household_is_one_address() {
-        let named = |text| ClientAddress::parse(text).to_string();
-        assert_eq!(named("203.0.113.7"), "203.0.113.7");
-        assert_eq!(named("::ffff:203.0.113.7"), "203.0.113.7");
-        assert_eq!(named("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(named("2001:db8:1:2::9"), "2001:db8:1:2::");
-        assert_eq!(named(""), "unknown");
-        assert_eq!(named("somewhere"), "unknown");
+        let parse_and_format = |text| ClientAddress::parse(text).to_string();
+        assert_eq!(parse_and_format("203.0.113.7"), "203.0.113.7");
+        assert_eq!(parse_and_format("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(parse_and_format("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(parse_and_format("2001:db8:1:2::9"), "2001:db8:1:2::");
+        assert_eq!(parse_and_format(""), "unknown");
+        assert_eq!(parse_and_format("somewhere"), "unknown");
     }
 }

@@ -6,12 +6,12 @@ use talktime_kit::text;
 
 const CHARACTERS_MAX: usize = 200;
 
-/// A device as it names itself, cut to a sane length: nothing but a person's memory relies on it.
+/// A device as it names itself, shortened to a line, by which its user recognizes it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DeviceName(String);
 
 impl DeviceName {
-    /// The device of a `User-Agent` header; empty is fine.
+    /// Returns the device of a `User-Agent` header, which may be empty.
     pub fn new(user_agent: &str) -> Self {
         Self(text::visible_line(user_agent, CHARACTERS_MAX))
     }

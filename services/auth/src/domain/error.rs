@@ -46,7 +46,7 @@ pub enum AuthError {
     /// The message was not sent, or it is unknown whether it was.
     #[error("the one-time password may not have been sent")]
     OtpNotSent,
-    /// Not a registration token of ours that still holds.
+    /// The registration token is not ours, or not valid any more.
     #[error("bad or expired registration token")]
     InvalidRegistrationToken,
     /// The registration token was used with other fields.
@@ -55,19 +55,19 @@ pub enum AuthError {
     /// The account has ended, but its profile is not deleted yet.
     #[error("the account is being deleted")]
     AccountDeletionInProgress,
-    /// The answer would come too late for whoever waits for it, so nothing was done.
+    /// The client would not get the answer in time, so nothing was done.
     #[error("too little time is left to answer")]
     OutOfTime,
     /// The login may have been recorded, but nobody gets its tokens.
     #[error("the login may have been recorded, but cannot be answered")]
     LoginUnconfirmed,
-    /// Not a refresh token of ours that still holds.
+    /// The refresh token is not ours, or not valid any more.
     #[error("bad, expired, used or revoked refresh token")]
     InvalidRefreshToken,
-    /// No session of this user that is open.
+    /// The user has no such open session.
     #[error("no such session")]
     SessionNotFound,
-    /// Not an id that we give to tokens.
+    /// The id does not have the form of ids of tokens.
     #[error("not a token id")]
     InvalidTokenId,
     /// A store or a peer failed, or refused.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub struct OneTimePassword(String);
 
 impl OneTimePassword {
-    /// A new password; every one of the million is as likely.
+    /// Generates a password; all million are equally likely.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         Self(format!("{:06}", rng.random_range(0..1_000_000)))
     }
@@ -50,11 +50,11 @@ pub struct OtpRules {
     pub wrong_tries_max: u32,
     /// Wrong tries in a day for one phone, over all its passwords; then not even a right one helps.
     pub daily_wrong_tries_max: u32,
-    /// Messages in a shared window to all phones asked for by one client's address.
+    /// Messages in a shared window that one client's address requests for any phones.
     pub address_sends_max: u32,
     /// Messages in a shared window to numbers that differ in their last four digits only.
     pub prefix_sends_max: u32,
-    /// Messages in a shared window to everybody: the breaker on what can be spent.
+    /// Messages in a shared window to everybody, which bounds what can be spent.
     pub platform_sends_max: u32,
     /// The window of the three limits above.
     pub shared_window_secs: u32,

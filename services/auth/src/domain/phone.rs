@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::AuthError;
 
-/// Longest text looked at: E.164's 15 digits with a plus, spaces and brackets between them.
+/// Longest text that is parsed: E.164's 15 digits with a plus, spaces and brackets between them.
 const TEXT_LENGTH_MAX: usize = 32;
 
 /// A phone number in E.164, such as `+919812345678`. Its debug output hides most of it.
@@ -12,7 +12,7 @@ const TEXT_LENGTH_MAX: usize = 32;
 pub struct PhoneNumber(String);
 
 impl PhoneNumber {
-    /// The number that a person typed, with its country code; spaces, hyphens, dots and brackets
+    /// Parses a number that a person typed, with its country code; spaces, hyphens, dots and brackets
     /// are fine. A number that its country does not assign is refused.
     pub fn parse(text: &str) -> Result<Self, AuthError> {
         if text.len() > TEXT_LENGTH_MAX || !text.chars().all(is_phone_character) {

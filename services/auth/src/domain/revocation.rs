@@ -42,7 +42,7 @@ impl TokenRevocation {
         Self::for_user(user_id, issued_until, issued_until + lifetimes.access())
     }
 
-    /// Every token that was issued until then.
+    /// Every token of a user that was issued until `issued_until`.
     pub fn for_user(user_id: i64, issued_until: DateTime<Utc>, expires_at: DateTime<Utc>) -> Self {
         Self {
             issued_until: Some(issued_until),

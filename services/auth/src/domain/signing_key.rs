@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The time within which all replicas of auth load a new key; a gateway that does not have it asks for it. No
+/// The time within which all replicas of auth load a new key; a gateway that does not have it requests it. No
 /// key signs sooner, even after a leak.
 pub const SPREAD_MIN: TimeDelta = TimeDelta::seconds(5);
 
@@ -30,7 +30,7 @@ pub enum SigningKeyStage {
     Published,
     /// Signs every new token.
     Signing,
-    /// Signs no more; its tokens are still good.
+    /// Signs no new tokens; its tokens are still valid.
     Verifying,
     /// Its tokens are refused.
     Retired,
@@ -53,16 +53,16 @@ pub enum KeyStageRefusal {
     /// No key of this id.
     #[error("there is no such key; `keys list` shows them all")]
     Unknown,
-    /// Only a key that has signed nothing can begin to.
+    /// Only a key that has signed nothing can begin to sign.
     #[error("the key is {0} and cannot begin to sign")]
     CannotSign(SigningKeyStage),
-    /// The key that signs cannot go.
+    /// The signing key cannot be retired.
     #[error("the key is {0} and cannot be retired; let another one sign first")]
     CannotRetire(SigningKeyStage),
     /// Not every replica and gateway has the key yet.
     #[error("not everybody knows the key yet: it may sign from {0}")]
     SignsLater(DateTime<Utc>),
-    /// Somebody may hold a token of the key.
+    /// Tokens of the key may still be valid.
     #[error("tokens of the key may be in use until {0}; retiring it sooner logs their holders out")]
     RetiresLater(DateTime<Utc>),
 }
@@ -80,12 +80,14 @@ impl SigningKey {
 
     /// The instant at which the current stage began.
     pub fn stage_since(&self) -> DateTime<Utc> {
-        let later = [self.retired_at, self.signs_until, self.signs_from];
-        let latest = later.into_iter().flatten().next();
-        latest.unwrap_or(self.published_at)
+        self.retired_at
+            .or(self.signs_until)
+            .or(self.signs_from)
+            .unwrap_or(self.published_at)
     }
 
-    /// Whether it may begin to sign, `known_after` its publication.
+    /// Refuses a key that may not begin to sign yet. Every process knows it when `known_after` has passed since
+    /// its publication.
     pub fn check_may_sign(
         &self,
         now: DateTime<Utc>,
@@ -102,8 +104,8 @@ impl SigningKey {
         Ok(())
     }
 
-    /// Whether it may be retired, when its last token held for `lifetime`. One that has signed
-    /// nothing may be at any time.
+    /// Refuses a key that may not be retired yet, if its last token was valid for `lifetime`. A key that has
+    /// signed nothing may be retired at any time.
     pub fn check_may_retire(
         &self,
         now: DateTime<Utc>,

@@ -20,7 +20,7 @@ const KEYS_WORK: PeriodicWork = PeriodicWork {
     first_turn: FirstTurnStart::AtOnce,
 };
 
-/// Reloads the keys that operators choose until the service stops. While the database is unavailable, the
+/// Reloads the keys that operators choose, until the service stops. While the database is unavailable, the
 /// issuer continues with the keys that it has.
 pub(crate) fn start_key_reloads(
     lifecycle: &ProcessLifecycle,

@@ -13,7 +13,7 @@ use crate::domain::claims::UserSession;
 pub enum AuditAction {
     /// A session was opened.
     LoggedIn,
-    /// The session that asked ended, and every refresh token of the user died.
+    /// The requesting session ended, and with it every refresh token of the user.
     LoggedOut,
     /// Every session ended with all its tokens.
     LoggedOutEverywhere,
@@ -21,7 +21,7 @@ pub enum AuditAction {
     SessionEnded,
     /// A refresh token was used twice, and every session ended.
     RefreshTokenReused,
-    /// An account went, with every session.
+    /// An account was deleted, with every session.
     UserDeleted,
     /// An operator gave a role.
     RoleGranted,
@@ -29,11 +29,11 @@ pub enum AuditAction {
     RoleRevoked,
     /// A one-time password was wrong, used, burnt or too old.
     OtpRefused,
-    /// One-time passwords were asked for, or tried, too often.
+    /// One-time passwords were requested, or tried, too often.
     OtpLimited,
-    /// A refresh token of ours held no more.
+    /// A refresh token of ours was not valid any more.
     RefreshRefused,
-    /// A registration token did not hold.
+    /// A registration token was not valid.
     RegistrationRefused,
 }
 
@@ -148,7 +148,7 @@ pub async fn record_all(
     Ok(())
 }
 
-/// Finds which of these sessions, each of a user, the log has a login of; returns their ids.
+/// Returns the ids of those sessions, each of a user, whose login is in the log.
 pub async fn find_logins(
     connection: &mut PgConnection,
     sessions: &[(i64, &str)],

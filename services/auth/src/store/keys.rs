@@ -14,7 +14,7 @@ pub fn otp_id(phone: &PhoneNumber) -> String {
     format!("otp_id:{phone}")
 }
 
-/// Wrong tries at the active code; goes with it.
+/// Wrong tries at the active code; deleted together with it.
 pub fn otp_tries(phone: &PhoneNumber) -> String {
     format!("otp_tries:{phone}")
 }
@@ -29,7 +29,7 @@ pub fn otp_daily_tries(phone: &PhoneNumber) -> String {
     format!("otp_wrong:{phone}")
 }
 
-/// Messages of this window that one client's address asked for.
+/// Messages of this window that one client's address requested.
 pub fn otp_address_sends(address: ClientAddress) -> String {
     format!("otp_rl:address:{address}")
 }
@@ -42,12 +42,12 @@ pub fn otp_prefix_sends(phone: &PhoneNumber) -> String {
 /// Messages of this window to everybody.
 pub const OTP_PLATFORM_SENDS: &str = "otp_rl:platform";
 
-/// There while the last resend is recent.
+/// Exists while the last resend is recent.
 pub fn otp_resend(phone: &PhoneNumber) -> String {
     format!("otp_resend:{phone}")
 }
 
-/// There while a refresh token can be used; holds its session's id.
+/// Exists while a refresh token can be used; holds its session's id.
 pub fn refresh_token(user_id: i64, jti: Uuid) -> String {
     format!("{}:{jti}", sessions(user_id))
 }

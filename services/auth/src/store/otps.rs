@@ -39,8 +39,8 @@ pub enum OtpResendOutcome {
     Fresh,
 }
 
-/// Makes `fresh` the active password, unless the phone has had too many, or its prefix, the client's
-/// address or the whole platform.
+/// Makes `fresh` the active password, unless the phone, its prefix, the client's address or the platform has
+/// reached a limit of messages.
 pub async fn request(
     redis: &Pool,
     phone: &PhoneNumber,
@@ -77,7 +77,7 @@ pub async fn resend(
 /// The reason why a message is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OtpSendReason {
-    /// A new password that was asked for.
+    /// The request for a new password.
     Requested,
     /// A new password, since there was none to send again.
     ResentFresh,
@@ -104,7 +104,7 @@ pub async fn undo_send(
         .await?)
 }
 
-/// The id of the active password if `guess` is it: `new_id`, unless it was given one before. A wrong
+/// Returns the id of the active password if the guess is right: `new_id`, unless it has got an id before. A wrong
 /// guess counts, and the last one allowed burns the password; a right one leaves it for [`delete_used`].
 /// After too many wrong guesses in a day, over all passwords of the phone, every guess is refused.
 pub async fn check_guess(
@@ -141,7 +141,7 @@ pub async fn check_guess(
     }
 }
 
-/// Deletes the password after its use: of many at once with the right one, one gets `true`.
+/// Deletes a password after its use. Of several concurrent callers with the right one, exactly one gets `true`.
 pub async fn delete_used(
     redis: &Pool,
     phone: &PhoneNumber,
@@ -157,7 +157,7 @@ pub async fn delete_used(
         .await?)
 }
 
-/// Lets a password be used once more, under another id, since nobody was answered for its use.
+/// Makes a password usable once more, under another id, since the client got no answer to its use.
 pub async fn reset_code_id(redis: &Pool, phone: &PhoneNumber) -> Result<(), AuthError> {
     let () = redis.del(keys::otp_id(phone)).await?;
     Ok(())
@@ -167,6 +167,7 @@ pub async fn reset_code_id(redis: &Pool, phone: &PhoneNumber) -> Result<(), Auth
 struct OtpScriptReply(Vec<String>);
 
 impl OtpScriptReply {
+    /// Returns the outcome and its value; both are empty if the script has returned anything else.
     fn outcome(&self) -> (&str, &str) {
         match self.0.as_slice() {
             [outcome, value] => (outcome, value),
@@ -174,7 +175,7 @@ impl OtpScriptReply {
         }
     }
 
-    /// The last second of a key shows as none left.
+    /// Returns the wait of a refusal. Redis reports the last second of a key as zero, which counts as one.
     fn retry_after(&self) -> Duration {
         let (_, value) = self.outcome();
         Duration::from_secs(value.parse().unwrap_or_default()).max(SECOND)

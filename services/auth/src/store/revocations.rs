@@ -1,4 +1,4 @@
-//! `auth.revocations`: access tokens that hold no more, until they would have expired.
+//! `auth.revocations`: revoked access tokens that have not expired.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;

@@ -73,11 +73,11 @@ pub struct TokenIdPair {
 /// The result of using a refresh token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TokenRotationOutcome {
-    /// It is dead, and the next one is alive.
+    /// It is used up, and the next one is stored.
     Rotated,
-    /// It had been used a moment ago, and nobody has used what it gave: this is it once more.
+    /// It was used a moment ago, and nobody has used the new pair, which is returned once more.
     Repeated(TokenIdPair),
-    /// It had been used before: now every session of its user has ended.
+    /// It was used before, so every session of its user has ended.
     Reused {
         /// Their ids.
         ended: Vec<String>,
@@ -192,8 +192,8 @@ pub async fn list(redis: &Pool, user_id: i64) -> Result<Vec<OpenSession>, AuthEr
     Ok(sessions)
 }
 
-/// Ends one session and revokes its access tokens, which hold for `lifetime_secs` at most. One that is
-/// over stays so.
+/// Ends one session and revokes its access tokens, which are valid for `lifetime_secs` at most. A session that
+/// has ended stays ended.
 pub async fn end(redis: &Pool, session: UserSession, lifetime_secs: u32) -> Result<(), AuthError> {
     run_end_script(redis, &END, session, lifetime_secs).await
 }
@@ -227,7 +227,8 @@ async fn run_end_script(
         .await?)
 }
 
-/// Whether a refresh token can still be used: its session is open, and it is the latest of it.
+/// Whether a refresh token can still be used: its session is open, and it is the latest token of
+/// the session.
 pub async fn is_usable(redis: &Pool, user_id: i64, refresh_jti: Uuid) -> Result<bool, AuthError> {
     let key = keys::refresh_token(user_id, refresh_jti);
     Ok(redis.exists(key).await?)

@@ -60,7 +60,7 @@ pub async fn insert_first(
     Ok(())
 }
 
-/// Keeps a key that signs later.
+/// Inserts a key that signs later.
 pub async fn insert(
     connection: &mut PgConnection,
     key_id: &str,
@@ -88,7 +88,7 @@ pub async fn lock_all(tx: &mut PgConnection) -> sqlx::Result<(Vec<SigningKey>, D
     Ok((keys, now))
 }
 
-/// Has one key sign in place of the one that does.
+/// Makes one key sign in place of the present one.
 pub async fn set_signing(
     tx: &mut PgConnection,
     key_id: &str,

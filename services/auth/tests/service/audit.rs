@@ -65,7 +65,7 @@ async fn changes_of_sessions_are_audited_permanently() {
 
 /// Every entry about refusals as text, once there are so many.
 async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
-    let read = || async {
+    let read_entries = || async {
         sqlx::query_scalar(
             "SELECT concat_ws(' ', action, user_id, session_id, phone_ends_in, detail)
              FROM auth.audit_log WHERE action ~ '(refused|limited)$' ORDER BY audit_id",
@@ -76,7 +76,7 @@ async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
     };
     let waited = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
-            let entries: Vec<String> = read().await;
+            let entries: Vec<String> = read_entries().await;
             if entries.len() >= count {
                 return entries;
             }
@@ -141,7 +141,7 @@ async fn roles_and_deletions_are_audited() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let user_id = user().user_id;
-    let heard = AuthEventHandler::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
+    let handler = AuthEventHandler::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
     let role = |active| {
         EventKind::RoleChanged(RoleChanged {
             user_id,
@@ -157,7 +157,7 @@ async fn roles_and_deletions_are_audited() {
             ..Event::default()
         };
         let mut tx = database.app.begin().await.expect("begun");
-        heard.handle(&mut tx, event).await.expect("handled");
+        handler.handle(&mut tx, event).await.expect("handled");
         tx.commit().await.expect("committed");
     }
     let entries: Vec<String> = sqlx::query_scalar(

@@ -24,7 +24,7 @@ fn rotation(
     SigningKeyRotation::new(database.app.clone(), &config).expect("a sealing key")
 }
 
-async fn stages(rotation: &SigningKeyRotation) -> Vec<SigningKeyStage> {
+async fn load_stages(rotation: &SigningKeyRotation) -> Vec<SigningKeyStage> {
     let keys = rotation.list_keys().await.expect("listed");
     keys.iter().map(SigningKey::stage).collect()
 }
@@ -58,7 +58,7 @@ async fn one_of_many_concurrently_starting_replicas_generates_the_first_key() {
         .collect();
     key_ids.dedup();
     assert_eq!(key_ids.len(), 1);
-    assert_eq!(stages(&rotation).await, [SigningKeyStage::Signing]);
+    assert_eq!(load_stages(&rotation).await, [SigningKeyStage::Signing]);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_key_is_published_signs_after_the_wait_and_is_retired() {
     assert_eq!(ring.signing_key_id(), next_id);
     assert!(ring.jwks_json().contains(first_id), "its tokens are good");
     assert_eq!(
-        stages(&rotation).await,
+        load_stages(&rotation).await,
         [SigningKeyStage::Verifying, SigningKeyStage::Signing]
     );
 
@@ -126,7 +126,7 @@ async fn a_leaked_key_is_retired_at_once() {
         .await
         .expect("retired");
     assert_eq!(
-        stages(&rotation).await,
+        load_stages(&rotation).await,
         [SigningKeyStage::Retired, SigningKeyStage::Signing]
     );
 }
@@ -153,7 +153,7 @@ async fn steps_that_leave_no_key_or_an_unknown_one_are_refused() {
     ] {
         assert_eq!(refusal(outcome), expected);
     }
-    assert_eq!(stages(&rotation).await, [SigningKeyStage::Signing]);
+    assert_eq!(load_stages(&rotation).await, [SigningKeyStage::Signing]);
 }
 
 #[tokio::test]
@@ -164,8 +164,8 @@ async fn keys_open_under_the_sealing_key_alone() {
         .await
         .expect("loaded");
     let error = rotation(&database, "b", 0).load_ring().await.err();
-    let said = error.expect("another key").to_string();
-    assert!(said.contains("SEALING_KEY"), "{said}");
+    let message = error.expect("another key").to_string();
+    assert!(message.contains("SEALING_KEY"), "{message}");
 }
 
 #[tokio::test]

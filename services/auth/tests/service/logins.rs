@@ -286,7 +286,6 @@ async fn the_grace_ends_when_the_new_pair_is_used() {
     }
 }
 
-/// The audit log, oldest first.
 #[tokio::test]
 async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     let database = TestDatabase::new(SCHEMA).await;
@@ -382,7 +381,6 @@ async fn one_of_many_logins_with_one_code_opens_a_session() {
     assert_eq!(listed.len(), 1, "{listed:?}");
 }
 
-/// A login whose answer would come too late leaves its code usable.
 #[tokio::test]
 async fn a_login_past_its_deadline_leaves_its_code_usable() {
     let database = TestDatabase::new(SCHEMA).await;

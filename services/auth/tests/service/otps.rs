@@ -28,7 +28,7 @@ fn otp(digits: &str) -> OneTimePassword {
     OneTimePassword::from_stored(digits.to_owned())
 }
 
-async fn request(redis: &Pool, phone: &PhoneNumber, digits: &str) -> Result<(), AuthError> {
+async fn request_otp(redis: &Pool, phone: &PhoneNumber, digits: &str) -> Result<(), AuthError> {
     otps::request(redis, phone, address(), &otp(digits), &rules()).await
 }
 
@@ -45,7 +45,7 @@ async fn code_id(redis: &Pool, phone: &PhoneNumber, guess: &str) -> Option<Uuid>
 #[tokio::test]
 async fn a_code_keeps_its_id_until_its_use_is_forgotten() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "123456").await.expect("sent");
+    request_otp(&redis, &phone, "123456").await.expect("sent");
     let first = code_id(&redis, &phone, "123456").await;
     assert!(first.is_some());
     assert_eq!(code_id(&redis, &phone, "123456").await, first);
@@ -53,8 +53,8 @@ async fn a_code_keeps_its_id_until_its_use_is_forgotten() {
     let second = code_id(&redis, &phone, "123456").await;
     assert!(second.is_some() && second != first);
 
-    // Another code has another id, and none of them outlives its code.
-    request(&redis, &phone, "654321").await.expect("sent");
+    // Another code has another id, and no id outlives its code.
+    request_otp(&redis, &phone, "654321").await.expect("sent");
     let third = code_id(&redis, &phone, "654321").await;
     assert!(third.is_some() && third != second);
     let ttl = |key: String| async { redis.ttl::<i64, _>(key).await.expect("redis") };
@@ -64,7 +64,7 @@ async fn a_code_keeps_its_id_until_its_use_is_forgotten() {
     assert_eq!(ttl(keys::otp_id(&phone)).await, -2, "it is gone");
 }
 
-async fn stored(redis: &Pool, phone: &PhoneNumber) -> Option<String> {
+async fn load_stored(redis: &Pool, phone: &PhoneNumber) -> Option<String> {
     redis.get(keys::otp(phone)).await.expect("redis")
 }
 
@@ -75,7 +75,7 @@ async fn ttl_secs(redis: &Pool, key: String) -> i64 {
 #[tokio::test]
 async fn the_keys_are_those_of_the_contract() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "012345").await.expect("sent");
+    request_otp(&redis, &phone, "012345").await.expect("sent");
     let resent = otps::resend(&redis, &phone, address(), &otp("999999"), &rules()).await;
     resent.expect("sent again");
 
@@ -92,7 +92,7 @@ async fn the_keys_are_those_of_the_contract() {
 #[tokio::test]
 async fn one_of_many_concurrent_guesses_uses_the_code() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "123456").await.expect("sent");
+    request_otp(&redis, &phone, "123456").await.expect("sent");
 
     let attempts = (0..AT_ONCE).map(|_| async {
         is_right(&redis, &phone, "123456").await
@@ -103,13 +103,13 @@ async fn one_of_many_concurrent_guesses_uses_the_code() {
     let successes = join_all(attempts).await.into_iter().filter(|used| *used);
 
     assert_eq!(successes.count(), 1);
-    assert_eq!(stored(&redis, &phone).await, None);
+    assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
 #[tokio::test]
 async fn a_right_guess_does_not_use_up_the_code() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "123456").await.expect("sent");
+    request_otp(&redis, &phone, "123456").await.expect("sent");
     assert!(is_right(&redis, &phone, "123456").await);
     assert!(is_right(&redis, &phone, "123456").await);
 }
@@ -117,7 +117,7 @@ async fn a_right_guess_does_not_use_up_the_code() {
 #[tokio::test]
 async fn the_fifth_wrong_try_burns_the_code() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "123456").await.expect("sent");
+    request_otp(&redis, &phone, "123456").await.expect("sent");
     for guess in ["000000", "", "12345", "1234567"] {
         assert!(!is_right(&redis, &phone, guess).await, "{guess}");
     }
@@ -133,25 +133,25 @@ async fn the_fifth_wrong_try_burns_the_code() {
 
     assert!(!is_right(&redis, &phone, "000000").await);
     assert!(!is_right(&redis, &phone, "123456").await);
-    assert_eq!(stored(&redis, &phone).await, None);
+    assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
 #[tokio::test]
 async fn wrong_tries_at_once_are_all_counted() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "123456").await.expect("sent");
+    request_otp(&redis, &phone, "123456").await.expect("sent");
     join_all((0..5).map(|_| is_right(&redis, &phone, "000000"))).await;
-    assert_eq!(stored(&redis, &phone).await, None);
+    assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
 #[tokio::test]
 async fn a_new_code_has_all_its_tries() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "123456").await.expect("sent");
+    request_otp(&redis, &phone, "123456").await.expect("sent");
     for _ in 0..4 {
         is_right(&redis, &phone, "000000").await;
     }
-    request(&redis, &phone, "654321").await.expect("sent");
+    request_otp(&redis, &phone, "654321").await.expect("sent");
     is_right(&redis, &phone, "000000").await;
     assert!(is_right(&redis, &phone, "654321").await);
     assert!(
@@ -163,7 +163,7 @@ async fn a_new_code_has_all_its_tries() {
 #[tokio::test]
 async fn five_codes_at_once_are_sent_and_no_more() {
     let (redis, phone) = (redis(), phone());
-    let answers = join_all((0..AT_ONCE).map(|_| request(&redis, &phone, "123456"))).await;
+    let answers = join_all((0..AT_ONCE).map(|_| request_otp(&redis, &phone, "123456"))).await;
 
     let refusals: Vec<AuthError> = answers.into_iter().filter_map(Result::err).collect();
     assert_eq!(refusals.len(), AT_ONCE - 5);
@@ -179,7 +179,7 @@ async fn five_codes_at_once_are_sent_and_no_more() {
 #[tokio::test]
 async fn a_resend_finds_the_active_code_and_leaves_its_life() {
     let (redis, phone) = (redis(), phone());
-    request(&redis, &phone, "123456").await.expect("sent");
+    request_otp(&redis, &phone, "123456").await.expect("sent");
     let () = redis
         .expire(keys::otp(&phone), 100, None)
         .await
@@ -204,12 +204,12 @@ async fn a_resend_without_an_active_code_counts_as_a_new_one() {
     let (redis, phone) = (redis(), phone());
     let resent = otps::resend(&redis, &phone, address(), &otp("654321"), &rules()).await;
     assert_eq!(resent.expect("sent"), OtpResendOutcome::Fresh);
-    assert_eq!(stored(&redis, &phone).await.as_deref(), Some("654321"));
+    assert_eq!(load_stored(&redis, &phone).await.as_deref(), Some("654321"));
 
     for _ in 0..4 {
-        request(&redis, &phone, "123456").await.expect("sent");
+        request_otp(&redis, &phone, "123456").await.expect("sent");
     }
-    let sixth = request(&redis, &phone, "123456").await;
+    let sixth = request_otp(&redis, &phone, "123456").await;
     assert!(
         matches!(sixth, Err(AuthError::OtpRateLimited { .. })),
         "{sixth:?}"
@@ -220,7 +220,7 @@ async fn a_resend_without_an_active_code_counts_as_a_new_one() {
 async fn a_resend_does_not_get_around_the_limit() {
     let (redis, phone) = (redis(), phone());
     for _ in 0..5 {
-        request(&redis, &phone, "123456").await.expect("sent");
+        request_otp(&redis, &phone, "123456").await.expect("sent");
     }
     otps::delete_used(&redis, &phone, "123456")
         .await
@@ -230,7 +230,7 @@ async fn a_resend_does_not_get_around_the_limit() {
         matches!(resent, Err(AuthError::OtpRateLimited { .. })),
         "{resent:?}"
     );
-    assert_eq!(stored(&redis, &phone).await, None);
+    assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
 /// Which shared limit refuses a code, and for how long at most.
@@ -258,10 +258,10 @@ async fn twenty_phones_at_once_from_one_address_stay_within_its_limit() {
     };
     let phones: Vec<PhoneNumber> = (0..AT_ONCE).map(|_| phone()).collect();
     let code = otp("123456");
-    let asked = phones
+    let requests = phones
         .iter()
         .map(|phone| otps::request(&redis, phone, from, &code, &rules));
-    let sent = join_all(asked).await.into_iter().flatten();
+    let sent = join_all(requests).await.into_iter().flatten();
     assert_eq!(sent.count(), 7);
     assert_eq!(
         shared_limit(&redis, &phone(), from, &rules).await,
@@ -273,7 +273,7 @@ async fn twenty_phones_at_once_from_one_address_stay_within_its_limit() {
         shared_limit(&redis, &stranger, from, &rules).await,
         "address"
     );
-    assert_eq!(stored(&redis, &stranger).await, None);
+    assert_eq!(load_stored(&redis, &stranger).await, None);
     otps::request(&redis, &stranger, address(), &code, &rules)
         .await
         .expect("sent");
@@ -332,17 +332,17 @@ async fn wrong_tries_of_a_day_are_bounded_over_all_codes() {
         daily_wrong_tries_max: 3,
         ..rules()
     };
-    let guess = async |guess: &str| {
+    let verify_guess = async |guess: &str| {
         let id = otps::check_guess(&redis, &phone, guess, &rules, Uuid::new_v4()).await?;
         Ok::<_, AuthError>(id.is_some())
     };
     // Without a code there is nothing to guess.
-    assert!(!guess("000000").await.expect("redis"));
+    assert!(!verify_guess("000000").await.expect("redis"));
     for _ in 0..3 {
-        request(&redis, &phone, "123456").await.expect("sent");
-        assert!(!guess("000000").await.expect("redis"));
+        request_otp(&redis, &phone, "123456").await.expect("sent");
+        assert!(!verify_guess("000000").await.expect("redis"));
     }
-    let refused = guess("123456").await;
+    let refused = verify_guess("123456").await;
     let Err(AuthError::OtpTriesLimited { retry_after }) = refused else {
         panic!("{refused:?}");
     };
@@ -369,11 +369,15 @@ async fn a_message_that_was_not_sent_does_not_count() {
     )
     .await
     .expect("taken back");
-    assert_eq!(stored(&redis, &phone).await, None, "nobody has received it");
+    assert_eq!(
+        load_stored(&redis, &phone).await,
+        None,
+        "nobody has received it"
+    );
     assert_eq!(count(keys::otp_sends(&phone)).await, Some(1));
     assert_eq!(count(keys::otp_address_sends(address)).await, Some(1));
 
-    request(&redis, &phone, "333333").await.expect("sent");
+    request_otp(&redis, &phone, "333333").await.expect("sent");
     for _ in 0..2 {
         let resent = otps::resend(&redis, &phone, address, &otp("444444"), &rules()).await;
         let active = OtpResendOutcome::Active(otp("333333"));
@@ -388,6 +392,6 @@ async fn a_message_that_was_not_sent_does_not_count() {
         .await
         .expect("taken back");
     }
-    assert_eq!(stored(&redis, &phone).await.as_deref(), Some("333333"));
+    assert_eq!(load_stored(&redis, &phone).await.as_deref(), Some("333333"));
     assert_eq!(count(keys::otp_sends(&phone)).await, Some(2));
 }

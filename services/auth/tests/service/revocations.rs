@@ -1,4 +1,4 @@
-//! The list of revoked tokens that gateways ask for.
+//! The list of revoked tokens that gateways request.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_750_000_000, 0).expect("valid")
 }
 
-fn of_user(user_id: i64, lifetime_secs: i64) -> TokenRevocation {
+fn user_revocation(user_id: i64, lifetime_secs: i64) -> TokenRevocation {
     TokenRevocation::for_user(user_id, now(), now() + TimeDelta::seconds(lifetime_secs))
 }
 
@@ -39,7 +39,7 @@ async fn list(
     page.expect("listed")
 }
 
-fn users(page: &TokenRevocationPage) -> Vec<i64> {
+fn user_ids(page: &TokenRevocationPage) -> Vec<i64> {
     let revocations = page.revocations.iter();
     revocations.map(|(_, revoked)| revoked.user_id).collect()
 }
@@ -48,12 +48,12 @@ fn users(page: &TokenRevocationPage) -> Vec<i64> {
 async fn expired_revocations_are_neither_listed_nor_stored() {
     let database = TestDatabase::new(SCHEMA).await;
     for (user_id, lifetime_secs) in [(1, 0), (2, 1)] {
-        insert(&database, &of_user(user_id, lifetime_secs)).await;
+        insert(&database, &user_revocation(user_id, lifetime_secs)).await;
     }
-    assert_eq!(users(&list(&database, None, 0).await), [2]);
+    assert_eq!(user_ids(&list(&database, None, 0).await), [2]);
     let purge = |later| revocations::purge(&database.app, now() + TimeDelta::seconds(later));
     assert_eq!(purge(0).await.expect("purged"), 1);
-    assert_eq!(users(&list(&database, None, 0).await), [2]);
+    assert_eq!(user_ids(&list(&database, None, 0).await), [2]);
     assert_eq!(purge(1).await.expect("purged"), 1);
 }
 
@@ -61,17 +61,17 @@ async fn expired_revocations_are_neither_listed_nor_stored() {
 async fn a_revocation_committed_late_is_in_the_next_answer() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut slow = database.app.begin().await.expect("begun");
-    let revoked = revocations::insert(&mut slow, &of_user(1, 60)).await;
+    let revoked = revocations::insert(&mut slow, &user_revocation(1, 60)).await;
     revoked.expect("kept");
-    insert(&database, &of_user(2, 60)).await;
+    insert(&database, &user_revocation(2, 60)).await;
     let first = list(&database, None, 0).await;
-    assert_eq!(users(&first), [2]);
+    assert_eq!(user_ids(&first), [2]);
     slow.commit().await.expect("committed");
 
     let next = list(&database, Some(first.as_of), 0).await;
-    assert_eq!(users(&next), [1, 2]);
+    assert_eq!(user_ids(&next), [1, 2]);
     let long_after = first.as_of + TimeDelta::minutes(1);
-    assert!(users(&list(&database, Some(long_after), 0).await).is_empty());
+    assert!(user_ids(&list(&database, Some(long_after), 0).await).is_empty());
 }
 
 #[tokio::test]
@@ -97,14 +97,14 @@ async fn a_long_list_comes_in_pages() {
 async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     let database = TestDatabase::new(SCHEMA).await;
     let lifetimes = TokenLifetimes::default();
-    let heard = AuthEventHandler::new(redis(), lifetimes, Clock::manual(now()));
+    let handler = AuthEventHandler::new(redis(), lifetimes, Clock::manual(now()));
     let user_id = crate::support::session().user_id;
     let event = Event {
         kind: Some(Kind::UserDeleted(UserDeleted { user_id })),
         ..Event::default()
     };
     let mut tx = database.app.begin().await.expect("begun");
-    heard.handle(&mut tx, event).await.expect("handled");
+    handler.handle(&mut tx, event).await.expect("handled");
     tx.commit().await.expect("committed");
 
     let page = list(&database, None, 0).await;
@@ -117,7 +117,7 @@ async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     assert_eq!(revoked.expires_at, issued_until + lifetimes.access());
 }
 
-/// Gateways ask four times a second each, whatever the table has grown to.
+/// Each gateway requests the list four times a second, however large the table is.
 #[tokio::test]
 async fn new_revocations_are_found_by_index() {
     let database = TestDatabase::new(SCHEMA).await;
@@ -134,7 +134,7 @@ async fn new_revocations_are_found_by_index() {
         .await
         .expect("analyzed");
     let newest = list(&database, None, 0).await.as_of;
-    let used = || async {
+    let count_index_scans = || async {
         let page = list(&database, Some(newest), 0).await;
         assert!(page.revocations.len() < 100, "only the latest");
         sqlx::query_scalar::<_, i64>(
@@ -145,7 +145,7 @@ async fn new_revocations_are_found_by_index() {
         .expect("counted")
     };
     // Often enough for Postgres to have settled on a plan.
-    let settled = async { while used().await < 20 {} };
+    let settled = async { while count_index_scans().await < 20 {} };
     let waited = tokio::time::timeout(Duration::from_secs(15), settled).await;
     waited.expect("the index is used each time");
 }

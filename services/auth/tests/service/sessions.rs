@@ -141,12 +141,15 @@ async fn one_of_many_concurrent_uses_rotates_and_the_others_end_the_session() {
 
     let rotations = join_all((0..AT_ONCE).map(|_| rotate(&redis, session, first))).await;
 
-    let count = |wanted: fn(&TokenRotationOutcome) -> bool| {
-        let got = rotations.iter().filter(|(got, _)| wanted(got));
+    let count_outcomes = |is_counted: fn(&TokenRotationOutcome) -> bool| {
+        let got = rotations.iter().filter(|(got, _)| is_counted(got));
         got.count()
     };
-    assert_eq!(count(|got| *got == TokenRotationOutcome::Rotated), 1);
-    let reuses = count(|got| matches!(got, TokenRotationOutcome::Reused { .. }));
+    assert_eq!(
+        count_outcomes(|got| *got == TokenRotationOutcome::Rotated),
+        1
+    );
+    let reuses = count_outcomes(|got| matches!(got, TokenRotationOutcome::Reused { .. }));
     assert_eq!(reuses, 1, "then nothing is left");
     for (_, next) in &rotations {
         assert!(!is_alive(&redis, session, *next).await);

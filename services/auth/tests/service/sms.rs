@@ -35,47 +35,55 @@ enum ProviderReaction {
 
 #[derive(Clone, Default)]
 struct SmsProvider {
-    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
-    next: Arc<Mutex<Vec<ProviderReaction>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
+    /// The next reaction is the last element.
+    reactions: Arc<Mutex<Vec<ProviderReaction>>>,
 }
 
 impl SmsProvider {
     /// Starts a provider with these first reactions; returns its address as well.
     async fn start(first: &[ProviderReaction]) -> (Self, String) {
         let provider = Self::default();
-        provider.will(first);
+        provider.set_reactions(first);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new()
-            .route("/v1/Accounts/{account_sid}/Sms/send.json", post(take))
+            .route(
+                "/v1/Accounts/{account_sid}/Sms/send.json",
+                post(receive_sms),
+            )
             .with_state(provider.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (provider, url)
     }
 
-    fn will(&self, first: &[ProviderReaction]) {
-        *self.next.lock().expect("whole") = first.iter().rev().copied().collect();
+    fn set_reactions(&self, first: &[ProviderReaction]) {
+        *self.reactions.lock().expect("not poisoned") = first.iter().rev().copied().collect();
     }
 
-    fn asked(&self) -> Vec<ReceivedRequest> {
-        self.asked.lock().expect("whole").clone()
+    fn received(&self) -> Vec<ReceivedRequest> {
+        self.received.lock().expect("not poisoned").clone()
     }
 }
 
-async fn take(
+async fn receive_sms(
     State(provider): State<SmsProvider>,
     Path(account_sid): Path<String>,
     headers: HeaderMap,
     body: String,
 ) -> (StatusCode, &'static str) {
     let form = url::form_urlencoded::parse(body.as_bytes());
-    provider.asked.lock().expect("whole").push(ReceivedRequest {
-        account_sid,
-        authorization: headers["authorization"].to_str().expect("text").to_owned(),
-        form: form.into_owned().collect(),
-    });
-    let does = provider.next.lock().expect("whole").pop();
-    match does.unwrap_or(ProviderReaction::Answers(200)) {
+    provider
+        .received
+        .lock()
+        .expect("not poisoned")
+        .push(ReceivedRequest {
+            account_sid,
+            authorization: headers["authorization"].to_str().expect("text").to_owned(),
+            form: form.into_owned().collect(),
+        });
+    let reaction = provider.reactions.lock().expect("not poisoned").pop();
+    match reaction.unwrap_or(ProviderReaction::Answers(200)) {
         ProviderReaction::Answers(status @ 200..=299) => (
             StatusCode::from_u16(status).expect("a status"),
             r#"{"SMSMessage": {"Sid": "s1", "Status": "queued"}}"#,
@@ -131,12 +139,12 @@ async fn a_message_has_the_fields_that_operators_require() {
         .await
         .expect("sent");
 
-    let asked = provider.asked();
-    let [asked] = asked.as_slice() else {
-        panic!("{asked:?}");
+    let requests = provider.received();
+    let [request] = requests.as_slice() else {
+        panic!("{requests:?}");
     };
-    assert_eq!(asked.account_sid, "talktime1");
-    assert_eq!(asked.authorization, "Basic a2V5OnRva2Vu", "key:token");
+    assert_eq!(request.account_sid, "talktime1");
+    assert_eq!(request.authorization, "Basic a2V5OnRva2Vu", "key:token");
     let expected = [
         ("From", "TLKTIM"),
         ("To", message.phone.as_str()),
@@ -147,7 +155,7 @@ async fn a_message_has_the_fields_that_operators_require() {
         ("Priority", "high"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(asked.form, HashMap::from(expected));
+    assert_eq!(request.form, HashMap::from(expected));
 }
 
 #[tokio::test]
@@ -156,9 +164,9 @@ async fn an_app_hash_is_the_last_line_of_the_message() {
     let mut config = config(&url);
     config.app_hash = Some("FA+9qCX9VSu".to_owned());
     delivery(config).deliver(&message()).await.expect("sent");
-    let asked = provider.asked();
+    let requests = provider.received();
     assert_eq!(
-        asked[0].form["Body"],
+        requests[0].form["Body"],
         "012345 is your Talktime code & nobody else's.\nFA+9qCX9VSu"
     );
 }
@@ -176,13 +184,13 @@ async fn a_transient_failure_is_retried() {
             .deliver(&message())
             .await
             .expect("sent");
-        assert_eq!(provider.asked().len(), 2);
+        assert_eq!(provider.received().len(), 2);
     }
 }
 
 #[tokio::test]
 async fn a_failure_tells_whether_the_message_may_have_been_sent() {
-    for (first, outcome, asked) in [
+    for (first, outcome, requests) in [
         (
             [
                 ProviderReaction::Answers(400),
@@ -216,7 +224,7 @@ async fn a_failure_tells_whether_the_message_may_have_been_sent() {
         let (provider, url) = SmsProvider::start(&first).await;
         let delivered = delivery(config(&url)).deliver(&message()).await;
         assert_eq!(delivered, Err(outcome));
-        assert_eq!(provider.asked().len(), asked);
+        assert_eq!(provider.received().len(), requests);
     }
     let nowhere = delivery(config("http://127.0.0.1:1"));
     let delivered = nowhere.deliver(&message()).await;
@@ -224,20 +232,24 @@ async fn a_failure_tells_whether_the_message_may_have_been_sent() {
 }
 
 #[tokio::test]
-async fn a_failing_provider_is_not_asked_until_the_pause_is_over() {
+async fn a_failing_provider_gets_no_request_until_the_pause_is_over() {
     let (provider, url) = SmsProvider::start(&[ProviderReaction::Answers(503); 6]).await;
     let delivery = delivery(config(&url));
     for _ in 0..3 {
         assert!(delivery.check_open().is_ok());
         assert!(delivery.deliver(&message()).await.is_err());
     }
-    assert_eq!(provider.asked().len(), 6, "three messages, two tries each");
+    assert_eq!(
+        provider.received().len(),
+        6,
+        "three messages, two tries each"
+    );
     assert_eq!(delivery.check_open(), Err(OtpDeliveryFailure::NotSent));
     assert_eq!(
         delivery.deliver(&message()).await,
         Err(OtpDeliveryFailure::NotSent)
     );
-    assert_eq!(provider.asked().len(), 6, "it was not asked");
+    assert_eq!(provider.received().len(), 6, "no request was sent");
 
     let is_back = async {
         while delivery.deliver(&message()).await.is_err() {
@@ -247,7 +259,7 @@ async fn a_failing_provider_is_not_asked_until_the_pause_is_over() {
     let waited = tokio::time::timeout(Duration::from_secs(10), is_back).await;
     waited.expect("one tries after the pause, and the rest follow");
     assert!(delivery.check_open().is_ok());
-    assert_eq!(provider.asked().len(), 7);
+    assert_eq!(provider.received().len(), 7);
 }
 
 #[test]
@@ -282,7 +294,7 @@ fn invalid_settings_of_text_messages_are_refused() {
             Some(config),
             DeploymentEnvironment::Production,
         );
-        let said = refused.expect_err(variable).to_string();
-        assert!(said.contains(variable), "{said}");
+        let message = refused.expect_err(variable).to_string();
+        assert!(message.contains(variable), "{message}");
     }
 }

@@ -26,7 +26,7 @@ use talktime_proto::profile::v1::User;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Nobody listens there.
+/// An address at which no process listens.
 pub(crate) const NOWHERE: &str = "https://127.0.0.1:1";
 
 pub(crate) fn issuer() -> Arc<TokenIssuer> {
@@ -57,7 +57,7 @@ pub(crate) fn sessions(database: &TestDatabase) -> SessionService {
     }
 }
 
-/// Profile is away.
+/// A client of a profile service that is unavailable.
 pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginService {
     LoginService {
         redis: redis(),

@@ -7,7 +7,7 @@ use talktime_kit::{Error, ErrorKind};
 
 use super::call_type::CallType;
 
-/// Returns the badge for the seconds that a listener talked on the day before.
+/// A badge, which a listener gets by the time that they talked on the day before.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Badge {
     /// The badge of every listener without a higher one.
@@ -81,8 +81,8 @@ impl BadgeCard {
 
     /// Hours that the next higher badge requires; `None` above gold.
     pub fn next_threshold_hours(&self, badge: Badge) -> Option<u32> {
-        let above = Badge::ALL.into_iter().find(|above| *above > badge);
-        above.map(|above| self.terms(above).hours)
+        let next_badge = Badge::ALL.into_iter().find(|other| *other > badge);
+        next_badge.map(|badge| self.terms(badge).hours)
     }
 
     /// Whether each badge requires more hours than the one below it.

@@ -160,6 +160,23 @@ pub struct Call {
     pub read_at: DateTime<Utc>,
 }
 
+/// Caller and listener of a call that may begin, or ring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PlannedParties {
+    pub caller_id: i64,
+    pub listener_id: i64,
+}
+
+impl PlannedParties {
+    /// Returns the parties of an existing call, which may be checked again.
+    pub fn of(call: &Call) -> Self {
+        Self {
+            caller_id: call.user_id,
+            listener_id: call.listener_id,
+        }
+    }
+}
+
 impl Call {
     /// Ids of caller and listener.
     pub fn parties(&self) -> [i64; 2] {

@@ -59,7 +59,7 @@ pub enum CallError {
     /// Another session of the user holds the seat.
     #[error("another session holds the seat")]
     SeatTaken,
-    /// The seat has been taken anew, or given up.
+    /// The seat has been taken by another session, or given up.
     #[error("the seat is not the present one")]
     StaleEpoch,
     /// A count in the report of an app is out of range, or its connection has an unknown name.

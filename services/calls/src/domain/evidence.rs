@@ -23,7 +23,7 @@ const PART_MIN: f64 = 1.0 / 6.0;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MediaQuality {
     Good,
-    /// Next to nothing was heard.
+    /// Almost no sound arrived.
     Dead,
     /// Too little is known, or the reports contradict each other.
     Unknown,
@@ -124,9 +124,10 @@ impl MinuteReturns {
     /// Collects the returned ones of these minutes.
     pub fn of_verdicts(verdicts: &[MinuteVerdict]) -> Self {
         let minutes = |is_wanted: fn(RefundReason) -> bool| {
-            let wanted = verdicts.iter();
-            let wanted = wanted.filter(|verdict| verdict.refund.is_some_and(is_wanted));
-            let mut minutes: Vec<i32> = wanted.map(|verdict| verdict.minute).collect();
+            let refunded = verdicts
+                .iter()
+                .filter(|verdict| verdict.refund.is_some_and(is_wanted));
+            let mut minutes: Vec<i32> = refunded.map(|verdict| verdict.minute).collect();
             minutes.sort_unstable();
             minutes
         };
@@ -196,7 +197,7 @@ mod tests {
 
     /// A minute that the relay and both apps have reported completely, with these packets a second in each direction.
     fn minute(to_caller: i64, to_listener: i64) -> MinuteEvidence {
-        let side = |sent: i64, received: i64| SideMinute {
+        let side_minute = |sent: i64, received: i64| SideMinute {
             relay_in_packets: Some(sent * 60),
             relay_out_packets: Some(received * 60),
             relay_secs: 60.0,
@@ -207,8 +208,8 @@ mod tests {
         MinuteEvidence {
             secs: 60.0,
             minute_secs: 60.0,
-            caller: side(to_listener, to_caller),
-            listener: side(to_caller, to_listener),
+            caller: side_minute(to_listener, to_caller),
+            listener: side_minute(to_caller, to_listener),
             is_relay_lost: false,
         }
     }
@@ -227,7 +228,7 @@ mod tests {
         }
     }
 
-    fn judged(evidence: &MinuteEvidence) -> (MediaQuality, Option<RefundReason>) {
+    fn judge(evidence: &MinuteEvidence) -> (MediaQuality, Option<RefundReason>) {
         let verdict = judge_minute(1, evidence);
         (verdict.to_caller, verdict.refund)
     }
@@ -239,16 +240,16 @@ mod tests {
 
     #[test]
     fn a_minute_is_good_from_half_of_its_packets_on() {
-        assert_eq!(judged(&minute(50, 50)), GOOD);
-        assert_eq!(judged(&minute(25, 0)), GOOD);
-        assert_eq!(judged(&minute(24, 50)), UNKNOWN);
+        assert_eq!(judge(&minute(50, 50)), GOOD);
+        assert_eq!(judge(&minute(25, 0)), GOOD);
+        assert_eq!(judge(&minute(24, 50)), UNKNOWN);
     }
 
     #[test]
     fn a_silent_listener_does_not_earn_the_minute() {
-        assert_eq!(judged(&minute(7, 50)), SILENT);
-        assert_eq!(judged(&minute(8, 50)), UNKNOWN);
-        assert_eq!(judged(&minute(0, 0)), SILENT);
+        assert_eq!(judge(&minute(7, 50)), SILENT);
+        assert_eq!(judge(&minute(8, 50)), UNKNOWN);
+        assert_eq!(judge(&minute(0, 0)), SILENT);
     }
 
     #[test]
@@ -258,13 +259,13 @@ mod tests {
             ..without_relay(minute(0, 0))
         };
         let expected = (MediaQuality::Dead, Some(RefundReason::RelayLost));
-        assert_eq!(judged(&lost), expected);
+        assert_eq!(judge(&lost), expected);
         // The calls of a dead relay that went on elsewhere have sound.
         let moved = MinuteEvidence {
             is_relay_lost: true,
             ..minute(40, 40)
         };
-        assert_eq!(judged(&moved), GOOD);
+        assert_eq!(judge(&moved), GOOD);
     }
 
     #[test]
@@ -272,7 +273,7 @@ mod tests {
         let mut away = minute(50, 0);
         away.caller.relay_out_packets = Some(0);
         away.caller.client_rx_packets = 0;
-        assert_eq!(judged(&away), UNKNOWN);
+        assert_eq!(judge(&away), UNKNOWN);
     }
 
     #[test]
@@ -280,22 +281,22 @@ mod tests {
         let mut uncovered = minute(0, 50);
         uncovered.listener.relay_secs = 40.0;
         uncovered.listener.client_secs = 40.0;
-        assert_eq!(judged(&uncovered), UNKNOWN);
+        assert_eq!(judge(&uncovered), UNKNOWN);
         let mut short = minute(0, 50);
         short.secs = 9.0;
-        assert_eq!(judged(&short), UNKNOWN);
+        assert_eq!(judge(&short), UNKNOWN);
     }
 
     #[test]
     fn without_the_relay_both_apps_must_agree() {
-        assert_eq!(judged(&without_relay(minute(50, 50))), GOOD);
-        assert_eq!(judged(&without_relay(minute(0, 50))), SILENT);
+        assert_eq!(judge(&without_relay(minute(50, 50))), GOOD);
+        assert_eq!(judge(&without_relay(minute(0, 50))), SILENT);
         let mut contradicted = without_relay(minute(0, 50));
         contradicted.listener.client_tx_packets = 3_000;
-        assert_eq!(judged(&contradicted), UNKNOWN);
+        assert_eq!(judge(&contradicted), UNKNOWN);
         let mut claimed = without_relay(minute(50, 50));
         claimed.caller.client_rx_packets = 0;
-        assert_eq!(judged(&claimed), UNKNOWN);
+        assert_eq!(judge(&claimed), UNKNOWN);
     }
 
     #[test]
@@ -303,7 +304,7 @@ mod tests {
         let mut claimed = minute(50, 50);
         claimed.caller.client_rx_packets = 0;
         claimed.listener.client_tx_packets = 0;
-        assert_eq!(judged(&claimed), GOOD);
+        assert_eq!(judge(&claimed), GOOD);
     }
 
     #[test]

@@ -17,9 +17,9 @@ mod tests {
 
     #[test]
     fn badges_are_assigned_a_minute_after_midnight() {
-        let at = |text: &str| -> DateTime<Utc> { text.parse().expect("RFC 3339") };
+        let instant = |text: &str| -> DateTime<Utc> { text.parse().expect("RFC 3339") };
         let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).expect("a date");
-        assert_eq!(assigned_date(at("2026-11-23T18:30:59Z")), day(23));
-        assert_eq!(assigned_date(at("2026-11-23T18:31:00Z")), day(24));
+        assert_eq!(assigned_date(instant("2026-11-23T18:30:59Z")), day(23));
+        assert_eq!(assigned_date(instant("2026-11-23T18:31:00Z")), day(24));
     }
 }

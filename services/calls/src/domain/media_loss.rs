@@ -1,4 +1,4 @@
-//! Decides whether a live call that the platform's media carries ends since nobody hears anything.
+//! Decides whether a live call that the platform's media carries ends because no sound arrives any more.
 //!
 //! Only sound that reaches the caller counts, since the caller pays. The relay knows best; where it is silent itself,
 //! both apps must agree.
@@ -23,7 +23,7 @@ pub struct LossLimits {
 pub enum RelayPresence {
     /// The relays of both seats report.
     Reporting,
-    /// At least one of them does not, so that nothing follows from what it has not counted.
+    /// At least one of them does not report, so missing counts prove nothing.
     Away,
 }
 
@@ -63,7 +63,7 @@ fn count_by_relay(caller: &Seat, listener: &Seat) -> Option<CountedFlow> {
 }
 
 impl CountedFlow {
-    /// Returns the last moment at which the caller heard something and was there; `None` while the caller's app
+    /// Returns the last moment at which sound reached the caller while they were present; `None` while the caller's app
     /// says that packets arrive, since the relay reports only every some seconds.
     fn last_good(
         &self,

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_precedes_the_start_belongs_to_no_minute() {
+    fn time_before_the_start_belongs_to_no_minute() {
         assert_eq!(minutes(-10, 10), [(1, 50)]);
         assert_eq!(minutes(-10, 0), []);
         assert_eq!(minutes(20, 20), []);

@@ -116,19 +116,21 @@ mod tests {
 
     #[test]
     fn a_comment_is_valid_text_or_none() {
-        let with = |comment: &str| CallRating::new(5, Some(comment.to_owned()));
-        let kept = with("kind\nand patient").expect("allowed").comment;
+        let rate_with_comment = |comment: &str| CallRating::new(5, Some(comment.to_owned()));
+        let kept = rate_with_comment("kind\nand patient")
+            .expect("allowed")
+            .comment;
         assert_eq!(kept.as_deref(), Some("kind\nand patient"));
-        assert_eq!(with(" \n").expect("allowed").comment, None);
-        assert!(with(&"ß".repeat(500)).is_ok());
-        for (wrong, why) in [
+        assert_eq!(rate_with_comment(" \n").expect("allowed").comment, None);
+        assert!(rate_with_comment(&"ß".repeat(500)).is_ok());
+        for (wrong, reason) in [
             ("nul\0", "invisible"),
             ("\u{202E}dnik", "direction"),
             (&"x".repeat(501), "at most 500 characters"),
         ] {
-            let refused = talktime_kit::Error::from(with(wrong).expect_err("refused"));
+            let refused = talktime_kit::Error::from(rate_with_comment(wrong).expect_err("refused"));
             assert_eq!(refused.code(), "invalid_comment");
-            assert!(refused.detail().contains(why), "{}", refused.detail());
+            assert!(refused.detail().contains(reason), "{}", refused.detail());
         }
     }
 

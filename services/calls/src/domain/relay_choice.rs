@@ -87,15 +87,15 @@ mod tests {
 
     #[test]
     fn calls_spread_over_the_relays() {
-        let count = |name: &str| {
+        let count_calls = |name: &str| {
             let calls = (1..=3_000).filter(|id| first_realm(*id, &["a", "b", "c"]) == name);
             calls.count()
         };
         for name in ["a", "b", "c"] {
             assert!(
-                (800..1_200).contains(&count(name)),
+                (800..1_200).contains(&count_calls(name)),
                 "{name}: {}",
-                count(name)
+                count_calls(name)
             );
         }
     }

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_flow_before_enough_has_reached_the_caller() {
+    fn media_does_not_flow_before_enough_has_reached_the_caller() {
         assert_eq!(
             flows_since(&[side(0, 900, 299)], &[side(0, 900, 900)]),
             None

@@ -191,7 +191,7 @@ pub fn require_seat(pair: &SeatPair, role: SeatRole, epoch: i32) -> Result<&Seat
     }
 }
 
-/// State of the media of a call, as both parties are told.
+/// State of the media of a call, as it is sent to both parties.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MediaStatus {
     /// Not both sides have been connected yet; the meter does not run.

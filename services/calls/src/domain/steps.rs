@@ -76,7 +76,7 @@ pub enum CallEndCause {
     },
     /// Nothing has reached the caller for too long, in a call that the platform carries.
     MediaLost {
-        /// Last moment at which the caller heard something.
+        /// Last moment at which sound reached the caller.
         last_good: DateTime<Utc>,
     },
     /// Neither party has shown a sign of life for too long.
@@ -293,11 +293,11 @@ pub fn evaluate_silence(
 
 /// Returns the next step of the settlement of an ended call of which `paid` minutes are known to be paid.
 pub fn next_settlement_step(call: &Call, paid: i32) -> SettlementStep {
-    let begun = call.duration_minutes.unwrap_or(1);
-    if paid < begun {
+    let minutes_begun = call.duration_minutes.unwrap_or(1);
+    if paid < minutes_begun {
         SettlementStep::Charge(paid + 1)
     } else {
-        SettlementStep::Close(begun)
+        SettlementStep::Close(minutes_begun)
     }
 }
 

@@ -6,7 +6,7 @@ use talktime_proto::timestamp;
 
 use super::convert::minute_rate;
 use crate::badges::{
-    BadgeAssignmentCounts, BadgeRangeFigures, InclusiveDateRange, ListenerBadgeProgress,
+    BadgeAssignmentCounts, BadgeRangeFigures, BadgeStatistics, ListenerBadgeProgress,
     ListenerDayBadge,
 };
 use crate::domain::badge::BadgeError;
@@ -48,14 +48,12 @@ pub(super) fn listener_card(card: ListenerCard) -> wire::ListenerCard {
     }
 }
 
-pub(super) fn statistics_response(
-    (range, counts, total_listeners): (InclusiveDateRange, Vec<BadgeRangeFigures>, i64),
-) -> wire::GetBadgeStatisticsResponse {
+pub(super) fn statistics_response(statistics: BadgeStatistics) -> wire::GetBadgeStatisticsResponse {
     wire::GetBadgeStatisticsResponse {
-        counts: counts.into_iter().map(badge_count).collect(),
-        total_listeners,
-        first_date: range.first.to_string(),
-        last_date: range.last.to_string(),
+        counts: statistics.counts.into_iter().map(badge_count).collect(),
+        total_listeners: statistics.listeners,
+        first_date: statistics.range.first.to_string(),
+        last_date: statistics.range.last.to_string(),
     }
 }
 

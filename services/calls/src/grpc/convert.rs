@@ -35,7 +35,7 @@ pub(super) fn parse_start_request(
         call_type.name(),
         request.estimated_duration_minutes,
     );
-    // Keys of calls that begin at once stand for the same requests as before calls could ring.
+    // The body of a call that begins at once has the form from before calls could ring, so that old keys match it.
     let request_for_key = |key| {
         let caller_id = request.caller_id;
         if request.ring {

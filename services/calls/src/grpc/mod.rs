@@ -403,13 +403,13 @@ impl CallsService for CallsGrpcApi {
         let request = request.into_inner();
         let first = badges::parse_date(request.first_date).map_err(into_status)?;
         let last = badges::parse_date(request.last_date).map_err(into_status)?;
-        let given = self
+        let listed = self
             .badges
             .list_badges(request.listener_id, first, last)
             .await
             .map_err(into_status)?;
         Ok(Response::new(wire::ListBadgesResponse {
-            badges: given.into_iter().map(badges::badge).collect(),
+            badges: listed.into_iter().map(badges::badge).collect(),
         }))
     }
 
@@ -430,8 +430,8 @@ impl CallsService for CallsGrpcApi {
         request: Request<wire::AssignBadgesRequest>,
     ) -> Result<Response<wire::AssignBadgesResponse>, Status> {
         let date = badges::parse_date(request.into_inner().date).map_err(into_status)?;
-        let given = self.badges.assign_badges(date).await.map_err(into_status)?;
-        Ok(Response::new(badges::assign_response(given)))
+        let assigned = self.badges.assign_badges(date).await.map_err(into_status)?;
+        Ok(Response::new(badges::assign_response(assigned)))
     }
 
     async fn get_activity(

@@ -93,7 +93,7 @@ pub(super) fn cancel_response(call: &Call) -> wire::CancelCallResponse {
     }
 }
 
-/// How a call stands, as a session of one of its parties sees it.
+/// Returns the state of a call, as a session of one of its parties sees it.
 pub(super) fn call_state(call: &Call, user_id: i64, session_id: &str) -> wire::CallState {
     let is_caller = call.user_id == user_id;
     let (peer_id, peer_username) = if is_caller {
@@ -125,8 +125,8 @@ pub(super) fn call_state(call: &Call, user_id: i64, session_id: &str) -> wire::C
     }
 }
 
-/// The status that others see: what a ring came to is certain before its charge is voided, and the figures of a
-/// call that was hung up are not certain before its settlement.
+/// Returns the status that others see: the outcome of a ring is certain before its charge is voided, and the
+/// figures of a call that was hung up are not certain before its settlement.
 fn visible_status(call: &Call) -> CallStatus {
     match call.phase {
         CallPhase::Undoing => CallStatus::Unanswered,

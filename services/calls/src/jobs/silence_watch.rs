@@ -21,12 +21,12 @@ const PASS_TIMEOUT: Duration = Duration::from_mins(1);
 /// no harm.
 pub(crate) fn start_silence_watch(lifecycle: &ProcessLifecycle, service: CallService) {
     let silence_max = service.terms.limits.silence_max.to_std();
-    let every = silence_max.unwrap_or(EVERY_MAX) / 4;
-    let every = every.clamp(EVERY_MIN, EVERY_MAX);
+    let interval = silence_max.unwrap_or(EVERY_MAX) / 4;
+    let interval = interval.clamp(EVERY_MIN, EVERY_MAX);
     let work = PeriodicWork {
         name: Cow::Borrowed("calls.silence"),
-        interval: every,
-        retry_after: every,
+        interval,
+        retry_after: interval,
         deadline: PASS_TIMEOUT,
         first_turn: FirstTurnStart::AfterInterval,
     };

@@ -17,7 +17,7 @@ const SWEEP_WORK: PeriodicWork = PeriodicWork {
     // The usual maximum lateness of a minute, as long as there is no backlog.
     interval: Duration::from_millis(100),
     retry_after: Duration::from_millis(100),
-    // A step has lost its peers after `STEP_TIMEOUT`; what is left then is to write down what it knows.
+    // After `STEP_TIMEOUT` a step calls no peer any more, and only stores its results.
     deadline: STEP_TIMEOUT.saturating_mul(2),
     first_turn: FirstTurnStart::AtOnce,
 };

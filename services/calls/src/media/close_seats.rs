@@ -34,7 +34,7 @@ impl CallService {
         self.lifecycle.spawn(close.in_current_span());
     }
 
-    /// Tells the relays and gateways of these calls, which are over, to close their seats.
+    /// Orders the relays and gateways of these calls, which are over, to close their seats.
     pub(super) async fn close_seats(&self, calls: &[Call]) -> Result<(), CallError> {
         let call_ids: Vec<i64> = calls.iter().map(|call| call.call_id).collect();
         let uncut = seats::list_uncut(&mut *self.db.acquire().await?, &call_ids).await?;
@@ -45,8 +45,8 @@ impl CallService {
             self.seat_messages.publish_cut(&realm, usernames).await?;
         }
         for call in calls {
-            let closed = |user_id| (user_id, Kind::Closed(SeatsClosed {}));
-            let messages = call.parties().map(closed).to_vec();
+            let seats_closed = |user_id| (user_id, Kind::Closed(SeatsClosed {}));
+            let messages = call.parties().map(seats_closed).to_vec();
             self.seat_messages.publish(call.call_id, messages).await;
         }
         let mut tx = self.db.begin().await?;

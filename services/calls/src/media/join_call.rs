@@ -46,7 +46,12 @@ impl CallService {
         seats::insert(&mut tx, &new).await?;
         tx.commit().await?;
         self.publish_joined(&call, role, epoch).await;
-        Ok(self.joined_seat(&call, (role, epoch), &pair, &relays))
+        let seat = SeatName {
+            call_id: call.call_id,
+            role,
+            epoch,
+        };
+        Ok(self.joined_seat(&call, seat, &pair, &relays))
     }
 
     /// Returns new credentials for a seat, with which its app restarts ICE.
@@ -59,12 +64,17 @@ impl CallService {
         request: SeatRequest,
     ) -> Result<Vec<IceServer>, CallError> {
         let mut tx = self.db.begin().await?;
-        let (_, _, seat) = load_seat(&mut tx, request).await?;
+        let seat = load_present_seat(&mut tx, request).await?.seat;
         let relays = self.load_relays(&mut tx, request.call_id).await?;
         let realms: Vec<String> = relays.iter().map(|relay| relay.realm.clone()).collect();
         seats::add_realms(&mut tx, &seat, &realms).await?;
         tx.commit().await?;
-        Ok(self.sign_credentials((seat.role, seat.epoch), request.call_id, &relays))
+        let name = SeatName {
+            call_id: request.call_id,
+            role: seat.role,
+            epoch: seat.epoch,
+        };
+        Ok(self.sign_credentials(name, &relays))
     }
 
     /// Gives up a seat; the call goes on.
@@ -74,7 +84,7 @@ impl CallService {
     /// As [`CallService::refresh_seat`].
     pub(crate) async fn leave_seat(&self, request: SeatRequest) -> Result<(), CallError> {
         let mut tx = self.db.begin().await?;
-        let (call, pair, seat) = load_seat(&mut tx, request).await?;
+        let PresentSeat { call, pair, seat } = load_present_seat(&mut tx, request).await?;
         let left = seats::record_left(&mut tx, &seat).await?;
         tx.commit().await?;
         let left = left.ok_or(CallError::StaleEpoch)?;
@@ -111,49 +121,48 @@ impl CallService {
     fn joined_seat(
         &self,
         call: &Call,
-        (role, epoch): (SeatRole, i32),
+        seat: SeatName,
         pair: &SeatPair,
         relays: &[RelayAddress],
     ) -> JoinedSeat {
+        let peer_role = seat.role.other();
         let is_connecting = call.phase == CallPhase::Connecting;
         let accepted_at = call.accepted_at.filter(|_| is_connecting);
         JoinedSeat {
             call_id: call.call_id,
-            epoch,
-            role,
-            peer_user_id: role.other().user_id(call),
-            peer_epoch: pair.held_epoch(role.other()),
-            ice_servers: self.sign_credentials((role, epoch), call.call_id, relays),
+            epoch: seat.epoch,
+            role: seat.role,
+            peer_user_id: peer_role.user_id(call),
+            peer_epoch: pair.held_epoch(peer_role),
+            ice_servers: self.sign_credentials(seat, relays),
             connect_deadline: accepted_at.map(|at| at + self.terms.limits.connect),
         }
     }
 
-    fn sign_credentials(
-        &self,
-        (role, epoch): (SeatRole, i32),
-        call_id: i64,
-        relays: &[RelayAddress],
-    ) -> Vec<IceServer> {
-        let seat = SeatName {
-            call_id,
-            role,
-            epoch,
-        };
+    fn sign_credentials(&self, seat: SeatName, relays: &[RelayAddress]) -> Vec<IceServer> {
         let now = self.clock.now();
         let signer = self.credentials.as_ref();
         signer.map_or(vec![], |signer| signer.sign(seat, relays, now))
     }
 }
 
-/// Loads a call with its seats, and the seat of the request, which must be the present one.
-pub(super) async fn load_seat(
+/// A seat that is in use, with its call.
+pub(super) struct PresentSeat {
+    pub(super) call: Call,
+    /// Both seats of the call.
+    pub(super) pair: SeatPair,
+    pub(super) seat: Seat,
+}
+
+/// Loads the seat of a request, which must be the present one, with its call.
+pub(super) async fn load_present_seat(
     connection: &mut PgConnection,
     request: SeatRequest,
-) -> Result<(Call, SeatPair, Seat), CallError> {
+) -> Result<PresentSeat, CallError> {
     let call = calls::find(connection, request.call_id).await?;
     let call = call.ok_or(CallError::NoSuchCall)?;
     let role = decisions::require_role(&call, request.user_id)?;
     let pair = seats::find_present(connection, call.call_id).await?;
     let seat = decisions::require_seat(&pair, role, request.epoch)?.clone();
-    Ok((call, pair, seat))
+    Ok(PresentSeat { call, pair, seat })
 }

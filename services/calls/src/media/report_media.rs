@@ -5,7 +5,7 @@ use talktime_proto::calls::v1::seat_message::Kind;
 use talktime_proto::timestamp;
 
 use super::MediaReport;
-use super::join_call::load_seat;
+use super::join_call::{PresentSeat, load_present_seat};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::minute_shares::split_by_minute;
@@ -25,7 +25,12 @@ impl CallService {
     pub(crate) async fn report_media(&self, report: MediaReport) -> Result<MediaState, CallError> {
         let mut tx = self.db.begin().await?;
         calls::lock_connecting(&mut tx, report.seat.call_id).await?;
-        let (call, before, seat) = load_seat(&mut tx, report.seat).await?;
+        let present = load_present_seat(&mut tx, report.seat).await?;
+        let PresentSeat {
+            call,
+            pair: before,
+            seat,
+        } = present;
         let reported = seats::record_report(&mut tx, &seat, report.report).await?;
         let reported = reported.ok_or(CallError::StaleEpoch)?;
         if let (Some(totals), Some(start)) = (report.report.totals, call.start_time) {
@@ -43,17 +48,15 @@ impl CallService {
             call.clone()
         };
         let lost = self.terms.media.lost;
-        let (state, old) = (
-            derive_state(&live, &after, lost),
-            derive_state(&call, &before, lost),
-        );
+        let old = derive_state(&call, &before, lost);
+        let state = derive_state(&live, &after, lost);
         if (state.status, state.ends_at) != (old.status, old.ends_at) {
             self.publish_state(&live, state).await;
         }
         Ok(state)
     }
 
-    /// Tells both parties the state of the media if it has changed with a seat.
+    /// Publishes the state of the media to both parties if it has changed with a seat.
     pub(super) async fn publish_state_change(
         &self,
         call: &Call,

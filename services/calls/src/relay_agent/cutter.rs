@@ -38,7 +38,7 @@ pub(super) struct CutQueue(Sender<SessionKey>);
 impl CutQueue {
     /// Starts to end the sessions that will be added.
     ///
-    /// The first one waits a little for `hears_totals`: the relay tells the totals of a session once, when it ends.
+    /// The first cut waits a little for `hears_totals`: the relay publishes the totals of a session only at its end.
     pub(super) fn start(
         lifecycle: &ProcessLifecycle,
         access: Arc<RelayAccess>,

@@ -60,7 +60,7 @@ async fn wait_for_end(lifecycle: ProcessLifecycle, state: SharedState) -> anyhow
     }
 }
 
-/// Runs the agent until it receives a signal to stop. Before it stops, it tells calls that the relay drains.
+/// Runs the agent until it receives a signal to stop. Before it stops, it reports to calls that the relay drains.
 ///
 /// # Errors
 /// The configuration is invalid, the certificate cannot be read, or the operations port is in use.

@@ -13,7 +13,7 @@ pub(super) struct RelayAccess {
 }
 
 impl RelayAccess {
-    /// Takes the console that is kept open, or opens one. It is to be kept only after a complete answer: what is left
+    /// Takes the console that is kept open, or opens one. The caller keeps it only after a complete answer: the rest
     /// of an incomplete one would be taken for the next answer.
     pub(super) async fn open_console(
         &self,

@@ -70,7 +70,8 @@ impl SessionTable {
     }
 
     /// Applies a complete listing that was requested at `asked_at`. Sessions that are missing in it have ended
-    /// unnoticed. All are due to be reported, since calls regards an allocation of which it hears nothing as gone.
+    /// unnoticed. All are due to be reported, because calls regards an allocation without reports as gone.
+    /// Returns false if some sessions do not fit into the table.
     pub(super) fn apply_listing(
         &mut self,
         listed: &[ListedSession],

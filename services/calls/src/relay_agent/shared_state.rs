@@ -21,7 +21,7 @@ pub(super) struct SharedState(Arc<Mutex<AgentState>>);
 #[derive(Debug, Default)]
 pub(super) struct AgentState {
     pub(super) sessions: SessionTable,
-    /// Whether the last list of sessions succeeded. A relay that is down must not get new calls, so that nothing
+    /// Whether the last list of sessions succeeded. A relay that is down must not get new calls, so nothing
     /// is reported meanwhile.
     pub(super) is_relay_up: bool,
     ended_seats: EndedSeats,

@@ -29,7 +29,7 @@ pub(super) enum StatisticsKind {
     Total(RelayTraffic),
 }
 
-/// Parses a message. Messages that carry nothing of interest, and those about names that no call has, give
+/// Parses a message. Messages of other kinds, and those whose user name belongs to no call, return
 /// `None`.
 pub(super) fn parse_message(realm: &str, channel: &str, payload: &str) -> Option<StatisticsEvent> {
     let rest = channel.strip_prefix("turn/realm/")?.strip_prefix(realm)?;

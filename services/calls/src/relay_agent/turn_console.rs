@@ -8,7 +8,7 @@ use talktime_kit::deadlines::{self, PeerKind, RELAY_COMMAND, RELAY_CONNECT, RELA
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Ends every answer, and occurs nowhere else in one.
+/// Ends every answer, and occurs in no other part of it.
 const PROMPT: &[u8] = b"> ";
 /// Ends the greeting, and the answer to a wrong password.
 const PASSWORD_PROMPT: &[u8] = b"Enter password: \r\n";

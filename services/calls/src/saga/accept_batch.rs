@@ -9,18 +9,18 @@ use talktime_kit::db::DatabasePool;
 use talktime_kit::failpoint;
 
 use super::batching::{index_by_id, run_step};
-use super::presence_updates::CallPresenceNotifier;
-use super::requests::{AcceptRingRequest, CallStartRequest, StartedCall};
-use super::steps::charge::ChargeBatchHandler;
+use super::presence_updates::{BusyCall, CallPresenceNotifier};
+use super::requests::{AcceptRingRequest, CallStartRequest};
+use super::steps::charge::{ChargeBatchHandler, ChargedCall};
 use super::steps::check_caller::{CallerCheckBatchHandler, CallerState};
 use super::steps::go_live::{GoLiveBatchHandler, PaidCallStart};
 use super::steps::reserve_ring::ReserveRingBatchHandler;
 use crate::domain::CallError;
-use crate::domain::call::{Call, CallMedia, CallPhase};
+use crate::domain::call::{Call, CallMedia, CallPhase, PlannedParties};
 use crate::domain::ending::EndingParty;
 use crate::domain::limits::SagaTimeLimits;
 use crate::domain::ringing::{self, RingEndCause};
-use crate::domain::steps::{self, PaidMinute};
+use crate::domain::steps;
 use crate::peers::build_charge_request;
 use crate::store::calls;
 
@@ -104,8 +104,9 @@ impl AcceptBatchHandler {
         found: AcceptBatchState<'a, Call>,
     ) -> AcceptBatchState<'a, Call> {
         let parties = |progress: &AcceptInProgress<Call>| {
-            let call = &progress.state;
-            progress.member.with_task((call.user_id, call.listener_id))
+            progress
+                .member
+                .with_task(PlannedParties::of(&progress.state))
         };
         run_step(&self.check_caller, found, parties, |progress, caller| {
             let caller = caller.unwrap_or_default();
@@ -138,7 +139,7 @@ impl AcceptBatchHandler {
     async fn charge<'a>(
         &self,
         reserved: AcceptBatchState<'a, Call>,
-    ) -> AcceptBatchState<'a, (Call, PaidMinute)> {
+    ) -> AcceptBatchState<'a, ChargedCall> {
         let first_minute = |progress: &AcceptInProgress<Call>| {
             progress
                 .member
@@ -153,7 +154,10 @@ impl AcceptBatchHandler {
                 }
                 Ok(minute) => Ok(AcceptInProgress {
                     member,
-                    state: (state, minute),
+                    state: ChargedCall {
+                        call: state,
+                        minute,
+                    },
                 }),
                 Err(error) => Err(needs_undo(state, error)),
             }
@@ -164,11 +168,11 @@ impl AcceptBatchHandler {
     /// Turns paid calls live, and tells presence at the same time for how long the parties are busy.
     async fn go_live(
         &self,
-        paid: AcceptBatchState<'_, (Call, PaidMinute)>,
+        paid: AcceptBatchState<'_, ChargedCall>,
     ) -> Vec<Result<Call, AcceptHalt>> {
-        let busy: Vec<(Call, Option<i32>)> = paid.iter().flatten().map(busy_call).collect();
-        let start = |progress: &AcceptInProgress<(Call, PaidMinute)>| {
-            let (call, minute) = &progress.state;
+        let busy: Vec<BusyCall> = paid.iter().flatten().map(busy_call).collect();
+        let start = |progress: &AcceptInProgress<ChargedCall>| {
+            let ChargedCall { call, minute } = &progress.state;
             progress.member.with_task(PaidCallStart {
                 call_id: call.call_id,
                 start: CallStartRequest::of_ring(call),
@@ -179,7 +183,7 @@ impl AcceptBatchHandler {
         let live = run_step(&self.go_live, paid, start, |progress, live| match live {
             Ok(Some((call, _))) => Ok(call),
             Ok(None) => Err(AcceptHalt::Overtaken),
-            Err(error) => Err(needs_undo(progress.state.0, error)),
+            Err(error) => Err(needs_undo(progress.state.call, error)),
         });
         tokio::join!(live, self.presence.mark_busy(&busy)).0
     }
@@ -203,12 +207,9 @@ fn find_ring_end(
     }
 }
 
-/// Returns the call with its expected duration in minutes, as others see it.
-fn busy_call(progress: &AcceptInProgress<'_, (Call, PaidMinute)>) -> (Call, Option<i32>) {
-    let (call, minute) = &progress.state;
-    let start = CallStartRequest::of_ring(call);
-    let started = StartedCall::new(call, &start, minute.balance_coins);
-    (call.clone(), Some(started.wait_minutes(&start)))
+fn busy_call(progress: &AcceptInProgress<'_, ChargedCall>) -> BusyCall {
+    let ChargedCall { call, minute } = &progress.state;
+    BusyCall::of_paid(call, &CallStartRequest::of_ring(call), *minute)
 }
 
 fn needs_undo(call: Call, error: CallError) -> AcceptHalt {

@@ -9,8 +9,10 @@ use talktime_kit::messaging::outbox;
 use tracing::Instrument;
 
 use super::accept_batch::AcceptHalt;
-use super::requests::{AcceptRingRequest, CallStartRequest, StartedCall};
+use super::presence_updates::BusyCall;
+use super::requests::{AcceptRingRequest, CallStartRequest};
 use super::steps::go_live::PaidCallStart;
+use super::undo_call::PresenceUndo;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::ringing;
@@ -79,8 +81,7 @@ impl CallService {
         flows_since: Option<DateTime<Utc>>,
     ) -> Result<Option<Call>, CallError> {
         let start = CallStartRequest::of_ring(paid);
-        let started = StartedCall::new(paid, &start, minute.balance_coins);
-        let busy = [(paid.clone(), Some(started.wait_minutes(&start)))];
+        let busy = [BusyCall::of_paid(paid, &start, minute)];
         let task = PaidCallStart {
             call_id: paid.call_id,
             start,
@@ -153,7 +154,8 @@ impl CallService {
             return Err(error);
         }
         let ending = ringing::ending_after_error(&error);
-        match self.undo_call_as(call, true, ending).await {
+        let presence = PresenceUndo::MarkFree;
+        match self.undo_call_as(call, presence, ending).await {
             Ok(Some(live)) => return Ok(live),
             Ok(None) => {}
             Err(error) => {

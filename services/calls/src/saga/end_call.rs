@@ -28,6 +28,7 @@ impl CallService {
             Some(ended) => ended,
             None => match self.end_unstarted_call(end).await? {
                 Some(unanswered) => return Ok(unanswered),
+                // The call went live meanwhile, or there is none.
                 None => hang_up().await?.ok_or(CallError::NoSuchCall)?,
             },
         };

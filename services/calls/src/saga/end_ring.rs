@@ -5,6 +5,7 @@ use talktime_kit::messaging::outbox;
 
 use super::requests::DeclineRingRequest;
 use super::steps::end_ring::{EndRingOutcome, EndRingRequest};
+use super::undo_call::PresenceUndo;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::ending::EndingParty;
@@ -117,7 +118,8 @@ impl CallService {
         }
         let ending = ringing::resolve_ring_end(call, cause, &self.terms.limits);
         let ending = ending.unwrap_or_else(|| ringing::abandoned_ending(call));
-        self.undo_call_as(call, true, ending).await
+        self.undo_call_as(call, PresenceUndo::MarkFree, ending)
+            .await
     }
 
     /// Returns the call if the user is its listener.

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::steps::end::{CallEndOutcome, CallEndRequest};
 use crate::domain::CallError;
-use crate::domain::call::{Call, CallPhase};
+use crate::domain::call::{Call, CallPhase, PlannedParties};
 use crate::domain::ending::{CallEndReason, EndingParty};
 use crate::domain::ringing::RingEndCause;
 use crate::domain::steps::CallEndCause;
@@ -38,7 +38,7 @@ impl CallService {
         Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
-    /// Keeps a deleted user from calls for ever, and ends their live call.
+    /// Keeps a deleted user from calls permanently, and ends their live call.
     pub async fn forbid_calls_of(&self, user_id: i64) -> Result<(), CallError> {
         self.bar_user(user_id, None).await?;
         match self.find_call_of(user_id).await? {
@@ -67,8 +67,7 @@ impl CallService {
         let Some(call) = call.filter(|call| call.has_party(other_id)) else {
             return Ok(());
         };
-        let planned = [(call.user_id, call.listener_id)];
-        let checks = self.peers.check_calls(&planned).await?;
+        let checks = self.peers.check_calls(&[PlannedParties::of(&call)]).await?;
         if checks.iter().any(|check| check.blocked) {
             let by = call.party_of(user_id).unwrap_or(EndingParty::Server);
             let reason = CallEndReason::Blocked;

@@ -11,7 +11,9 @@ use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
 
 use super::batching::{BATCH_LIMITS, attach_traceparents};
+use super::requests::{CallStartRequest, StartedCall};
 use crate::domain::call::Call;
+use crate::domain::steps::PaidMinute;
 use crate::peers::PeerClients;
 use crate::service_parts::CallServiceParts;
 use crate::tracking::LiveCallTracker;
@@ -54,6 +56,24 @@ pub(crate) struct CallPresenceNotifier {
     lifecycle: ProcessLifecycle,
 }
 
+/// A call whose parties presence shows as busy.
+pub(crate) struct BusyCall {
+    pub(crate) call: Call,
+    /// Expected duration in minutes; none while the call rings.
+    pub(crate) wait_minutes: Option<i32>,
+}
+
+impl BusyCall {
+    /// A call whose first minute is paid, with its expected duration as others see it.
+    pub(crate) fn of_paid(call: &Call, start: &CallStartRequest, minute: PaidMinute) -> Self {
+        let started = StartedCall::new(call, start, minute.balance_coins);
+        Self {
+            call: call.clone(),
+            wait_minutes: Some(started.wait_minutes(start)),
+        }
+    }
+}
+
 impl CallPresenceNotifier {
     pub(crate) fn start(parts: &CallServiceParts) -> Self {
         let peers = parts.peers.clone();
@@ -65,14 +85,15 @@ impl CallPresenceNotifier {
         }
     }
 
-    /// Marks the parties of calls as busy, each for its expected duration in minutes; a call that rings has
-    /// none.
-    pub(crate) async fn mark_busy(&self, calls: &[(Call, Option<i32>)]) {
-        let busy = calls.iter().map(|(call, wait_time)| {
-            let wait_time = *wait_time;
-            self.send_change(call, Change::Began(CallBegan { wait_time }))
+    /// Marks the parties of calls as busy.
+    pub(crate) async fn mark_busy(&self, calls: &[BusyCall]) {
+        let updates = calls.iter().map(|busy| {
+            let began = CallBegan {
+                wait_time: busy.wait_minutes,
+            };
+            self.send_change(&busy.call, Change::Began(began))
         });
-        join_all(busy).await;
+        join_all(updates).await;
     }
 
     /// Adds a live call to the tracker in Redis.

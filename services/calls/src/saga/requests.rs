@@ -112,7 +112,7 @@ pub struct HangUpRequest {
     pub as_admin: bool,
     /// Status of the ended call.
     pub status: CallStatus,
-    /// Time since the user asked first, if the call could not be ended then.
+    /// Time since the user's first request, if the call could not be ended then.
     pub waited: TimeDelta,
     /// Why it ends, unless an admin ends the call of others.
     pub reason: CallEndReason,

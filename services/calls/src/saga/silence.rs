@@ -35,7 +35,7 @@ impl CallService {
                 return Ok(ended);
             };
             after = last.call_id;
-            // A call that is younger than the limit cannot be silent yet, so presence is not asked.
+            // A call that is younger than the limit cannot be silent yet, so presence is not queried.
             let limits = &self.terms.limits;
             let is_old = |call: &Call| steps::evaluate_silence(call, None, limits).is_some();
             let old: Vec<Call> = live.into_iter().filter(is_old).collect();

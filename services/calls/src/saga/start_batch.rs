@@ -13,9 +13,9 @@ use talktime_kit::failpoint;
 use tokio_util::sync::CancellationToken;
 
 use super::batching::run_step;
-use super::presence_updates::CallPresenceNotifier;
+use super::presence_updates::{BusyCall, CallPresenceNotifier};
 use super::requests::{CallStartRequest, StartedCall};
-use super::steps::charge::ChargeBatchHandler;
+use super::steps::charge::{ChargeBatchHandler, ChargedCall};
 use super::steps::check::{CallParties, CheckBatchHandler, PlannedCall};
 use super::steps::go_live::{GoLiveBatchHandler, PaidCallStart};
 use super::steps::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
@@ -172,7 +172,7 @@ impl StartBatchHandler {
     async fn charge<'a>(
         &self,
         reserved: StartBatchState<'a, Call>,
-    ) -> StartBatchState<'a, (Call, PaidMinute)> {
+    ) -> StartBatchState<'a, ChargedCall> {
         let first_minute = |progress: &StartInProgress<Call>| {
             progress
                 .member
@@ -186,7 +186,10 @@ impl StartBatchHandler {
                 Ok(_) if member.task.is_answer_lost() => Err(needs_undo(&state, CallError::Undone)),
                 Ok(minute) => Ok(StartInProgress {
                     member,
-                    state: (state, minute),
+                    state: ChargedCall {
+                        call: state,
+                        minute,
+                    },
                 }),
                 Err(error) => Err(needs_undo(&state, error)),
             }
@@ -198,43 +201,43 @@ impl StartBatchHandler {
     /// answer a round trip. If a call does not go live after all, its undo marks them as free again.
     async fn go_live(
         &self,
-        paid: StartBatchState<'_, (Call, PaidMinute)>,
+        paid: StartBatchState<'_, ChargedCall>,
     ) -> Vec<StartStepResult<(Call, StartedCall)>> {
-        let busy: Vec<(Call, Option<i32>)> = paid.iter().flatten().map(busy_call).collect();
-        let start = |progress: &StartInProgress<(Call, PaidMinute)>| {
+        let busy: Vec<BusyCall> = paid.iter().flatten().map(busy_call).collect();
+        let start = |progress: &StartInProgress<ChargedCall>| {
             progress.member.with_task(PaidCallStart {
-                call_id: progress.state.0.call_id,
+                call_id: progress.state.call.call_id,
                 start: progress.member.task.start.clone(),
-                minute: progress.state.1,
+                minute: progress.state.minute,
                 flows_since: None,
             })
         };
         let live = run_step(&self.go_live, paid, start, |progress, live| match live {
             Ok(Some(live)) => Ok(live),
-            Ok(None) => Err(needs_undo(&progress.state.0, CallError::Undone)),
-            Err(error) => Err(needs_undo(&progress.state.0, error)),
+            Ok(None) => Err(needs_undo(&progress.state.call, CallError::Undone)),
+            Err(error) => Err(needs_undo(&progress.state.call, error)),
         });
         tokio::join!(live, self.presence.mark_busy(&busy)).0
     }
 }
 
 /// Returns the calls that ring, whose parties are busy for an unknown time.
-fn list_ringing<T>(reserved: &StartBatchState<'_, T>) -> Vec<(Call, Option<i32>)> {
+fn list_ringing<T>(reserved: &StartBatchState<'_, T>) -> Vec<BusyCall> {
     let halts = reserved.iter().filter_map(|state| state.as_ref().err());
     halts
         .filter_map(|halt| match halt {
-            StartHalt::Ringing { call, .. } => Some(((**call).clone(), None)),
+            StartHalt::Ringing { call, .. } => Some(BusyCall {
+                call: (**call).clone(),
+                wait_minutes: None,
+            }),
             _ => None,
         })
         .collect()
 }
 
-/// Returns the call with its expected duration in minutes, as others see it.
-fn busy_call(progress: &StartInProgress<'_, (Call, PaidMinute)>) -> (Call, Option<i32>) {
-    let (call, minute) = &progress.state;
-    let start = &progress.member.task.start;
-    let started = StartedCall::new(call, start, minute.balance_coins);
-    (call.clone(), Some(started.wait_minutes(start)))
+fn busy_call(progress: &StartInProgress<'_, ChargedCall>) -> BusyCall {
+    let ChargedCall { call, minute } = &progress.state;
+    BusyCall::of_paid(call, &progress.member.task.start, *minute)
 }
 
 fn needs_undo(call: &Call, error: CallError) -> StartHalt {

@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use super::requests::{CallStartRequest, StartedCall};
 use super::start_batch::{CallStartPlan, StartHalt};
+use super::undo_call::PresenceUndo;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::india;
@@ -94,8 +95,11 @@ impl CallService {
         start: &CallStartRequest,
         error: &CallError,
     ) -> Option<StartedCall> {
-        let was_paid = !matches!(error, CallError::InsufficientCoins { .. });
-        let live = match self.undo_call(call, was_paid).await {
+        let presence = match error {
+            CallError::InsufficientCoins { .. } => PresenceUndo::Nothing,
+            _ => PresenceUndo::MarkFree,
+        };
+        let live = match self.undo_call(call, presence).await {
             Ok(live) => live?,
             Err(error) => {
                 let (call_id, error) = (call.call_id, Error::from(error));

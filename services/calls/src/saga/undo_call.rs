@@ -22,27 +22,34 @@ const UNRECORDED_VOIDS_MAX: u32 = 5;
 /// Delay before the second attempt; it doubles for each later one.
 const UNRECORDED_VOID_BACKOFF: Duration = Duration::from_millis(250);
 
+/// The effect of an undo on presence.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum PresenceUndo {
+    /// The parties may be shown as busy, which is possible once the call rang or its first minute was paid.
+    MarkFree,
+    /// Presence was never informed of the call.
+    Nothing,
+}
+
 impl CallService {
-    /// Undoes a call that is not live. Returns the call if it went live meanwhile: then it stays. Presence
-    /// is updated where the parties `may_be_busy` as busy, which is possible once the first minute was
-    /// paid.
+    /// Undoes a call that is not live. Returns the call if it went live meanwhile: then it stays.
     ///
     /// The charge is voided by the id of the call even if there is no row. Either another replica has
     /// undone the call, and a second void has no effect, or the row was lost and the charge was not.
     pub(super) async fn undo_call(
         &self,
         call: &Call,
-        may_be_busy: bool,
+        presence: PresenceUndo,
     ) -> Result<Option<Call>, CallError> {
         let ending = ringing::abandoned_ending(call);
-        self.undo_call_as(call, may_be_busy, ending).await
+        self.undo_call_as(call, presence, ending).await
     }
 
     /// As [`CallService::undo_call`]; a call that rang and was accepted gets this ending.
     pub(super) async fn undo_call_as(
         &self,
         call: &Call,
-        may_be_busy: bool,
+        presence: PresenceUndo,
         ending: RingEnding,
     ) -> Result<Option<Call>, CallError> {
         self.free_reserved_parties(call.call_id, ending).await?;
@@ -53,7 +60,7 @@ impl CallService {
             row => row.is_some(),
         };
         failpoint::reach("calls.undo.freed");
-        if may_be_busy {
+        if presence == PresenceUndo::MarkFree {
             self.presence.mark_free(call);
         }
         if is_recorded {
@@ -68,15 +75,18 @@ impl CallService {
     }
 
     /// Undoes a call without a waiting request; if that fails, the sweeper retries. Returns how many were
-    /// undone.
-    /// A call that connects goes live instead if its media flows, which its apps may keep to themselves.
+    /// undone. A connecting call goes live instead if its media flows, which its apps may not have reported.
     pub(super) async fn undo_best_effort(&self, call: Call) -> usize {
         if call.phase == CallPhase::Connecting
             && self.connect_by_flow_best_effort(&call).await.is_some()
         {
             return 0;
         }
-        match self.undo_call(&call, true).await.map_err(Error::from) {
+        match self
+            .undo_call(&call, PresenceUndo::MarkFree)
+            .await
+            .map_err(Error::from)
+        {
             Ok(live) => usize::from(live.is_none()),
             Err(error) => {
                 let call_id = call.call_id;

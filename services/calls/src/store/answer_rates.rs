@@ -5,7 +5,7 @@ use talktime_kit::db::PgConnection;
 /// Days of rings that count.
 const DAYS: i32 = 30;
 
-/// Counts the rings of these listeners anew. Rings that the caller took back, or that failed on the platform's
+/// Counts the rings of these listeners again. Rings that the caller took back, or that failed on the platform's
 /// side, count for nobody; listeners without any other have no row.
 pub async fn update(tx: &mut PgConnection, listener_ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query(

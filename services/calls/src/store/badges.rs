@@ -168,14 +168,23 @@ pub async fn list_talked_secs(
     .await
 }
 
-/// Inserts the badges of a date. Existing ones stay unless `replace` is set.
+/// The fate of a badge that a listener already has on a day.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExistingBadgePolicy {
+    /// It stays.
+    Keep,
+    /// The new one replaces it.
+    Replace,
+}
+
+/// Inserts the badges of a date.
 pub async fn insert_badges(
     tx: &mut PgConnection,
     date: NaiveDate,
     badges: &[(i64, Badge)],
     card: &BadgeCard,
     now: DateTime<Utc>,
-    replace: bool,
+    existing: ExistingBadgePolicy,
 ) -> sqlx::Result<()> {
     let listener_ids: Vec<i64> = badges.iter().map(|(listener_id, _)| *listener_id).collect();
     let words: Vec<&str> = badges.iter().map(|(_, badge)| badge.name()).collect();
@@ -203,7 +212,7 @@ pub async fn insert_badges(
     .bind(paise(CallType::Audio))
     .bind(paise(CallType::Video))
     .bind(now)
-    .bind(replace)
+    .bind(existing == ExistingBadgePolicy::Replace)
     .execute(tx)
     .await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use talktime_kit::db::PgConnection;
 
-/// Keeps a user from calls for some seconds, or for ever if `for_secs` is `None`.
+/// Keeps a user from calls for some seconds, or permanently if `for_secs` is `None`.
 pub async fn bar_user(
     tx: &mut PgConnection,
     user_id: i64,

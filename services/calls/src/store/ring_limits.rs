@@ -2,6 +2,8 @@
 
 use talktime_kit::db::{PgConnection, column};
 
+use crate::domain::call::PlannedParties;
+
 /// Numbers of unanswered rings within a window after which a caller has to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct UnansweredRingLimits {
@@ -12,13 +14,13 @@ pub struct UnansweredRingLimits {
     pub window_mins: i32,
 }
 
-/// Returns for each planned ring, `(caller_id, listener_id)`, the seconds after which its caller may ring again;
-/// `None` if they may now. A ring that failed on the platform's side does not count.
+/// Returns for each planned ring the seconds after which its caller may ring again; `None` if they may now. A ring
+/// that failed on the platform's side does not count.
 ///
 /// No lock is needed: a person has one ring at a time, so no two of a caller are counted at once.
 pub async fn load_waiting_secs(
     tx: &mut PgConnection,
-    planned: &[(i64, i64)],
+    planned: &[PlannedParties],
     limits: UnansweredRingLimits,
 ) -> sqlx::Result<Vec<Option<i64>>> {
     sqlx::query_scalar(
@@ -38,8 +40,8 @@ pub async fn load_waiting_secs(
              ORDER BY created_at DESC OFFSET $4 - 1 LIMIT 1) AS of_pair ON true
          ORDER BY position",
     )
-    .bind(column(planned, |(caller_id, _)| *caller_id))
-    .bind(column(planned, |(_, listener_id)| *listener_id))
+    .bind(column(planned, |parties| parties.caller_id))
+    .bind(column(planned, |parties| parties.listener_id))
     .bind(limits.per_caller)
     .bind(limits.per_pair)
     .bind(limits.window_mins)

@@ -211,7 +211,7 @@ pub async fn record_relay_growth(
 }
 
 /// Lists the next `limit` calls after an id whose seats have not been cut yet: live ones, and ended ones whose relays
-/// must be told.
+/// must be notified.
 pub async fn list_uncut_calls_after(
     connection: &mut PgConnection,
     after: i64,
@@ -231,7 +231,7 @@ pub async fn list_uncut_calls_after(
     .await
 }
 
-/// A seat whose relays are to be told that it is over.
+/// A seat whose relays have not been notified of its end yet.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct UncutSeat {
     pub call_id: i64,
@@ -240,7 +240,7 @@ pub struct UncutSeat {
     pub realms: Vec<String>,
 }
 
-/// Lists the seats of ended calls whose relays have not been told.
+/// Lists the seats of ended calls whose relays have not been notified.
 pub async fn list_uncut(
     connection: &mut PgConnection,
     call_ids: &[i64],
@@ -254,7 +254,7 @@ pub async fn list_uncut(
     .await
 }
 
-/// Records that the relays of all seats of these calls were told.
+/// Records that the relays of all seats of these calls were notified.
 pub async fn record_cut(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<()> {
     sqlx::query("UPDATE calls.seats SET cut_at = now() WHERE call_id = ANY($1) AND cut_at IS NULL")
         .bind(call_ids)

@@ -3,7 +3,7 @@
 use talktime_kit::db::PgConnection;
 
 /// Counts one more ring for each of these listeners. Listeners who reach `rings_max` are returned, and their
-/// count starts anew.
+/// count restarts.
 ///
 /// Lock order: rows are written in the order of the listeners, so that concurrent batches never wait for each
 /// other in a circle.
@@ -33,7 +33,7 @@ pub async fn add_rings(
     .await
 }
 
-/// Starts the count of listeners anew: they have answered.
+/// Resets the count of listeners who have answered.
 pub async fn reset(tx: &mut PgConnection, listener_ids: &[i64]) -> sqlx::Result<()> {
     if listener_ids.is_empty() {
         return Ok(());

@@ -96,8 +96,8 @@ impl ModelAndDatabase {
     fn some_call(&mut self) -> i64 {
         let newest = self.model.calls.keys().rev().copied();
         let holding = self.model.live_parties.values().copied();
-        let some: Vec<i64> = newest.take(4).chain(holding).chain([i64::MAX]).collect();
-        some[self.rng.usize(0..some.len())]
+        let call_ids: Vec<i64> = newest.take(4).chain(holding).chain([i64::MAX]).collect();
+        call_ids[self.rng.usize(0..call_ids.len())]
     }
 
     async fn reserve(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) -> bool {
@@ -110,7 +110,7 @@ impl ModelAndDatabase {
         };
         let new = new_call(parties, ring);
         let reserved = reservations::reserve(tx, &[&new], LEASE_SECS).await;
-        let call = reserved.expect("asked").pop().expect("an answer");
+        let call = reserved.expect("answered").pop().expect("an answer");
         let model = self.model.reserve(now, parties, ring, LEASE_SECS);
         let taken = call.is_some();
         assert_eq!(comparable_text(call), comparable_text(model));
@@ -134,7 +134,7 @@ impl ModelAndDatabase {
             }],
         )
         .await;
-        let live = live.expect("asked").pop();
+        let live = live.expect("answered").pop();
         assert_eq!(
             comparable_text(live),
             comparable_text(self.model.activate(now, call_id, minute))
@@ -148,7 +148,7 @@ impl ModelAndDatabase {
         let ending = ringing::abandoned_ending(&call);
         let begun = calls::begin_undoing(tx, call_id, ending, LEASE_SECS)
             .await
-            .expect("asked");
+            .expect("answered");
         if begun.is_some() {
             live_parties::delete_by_call(tx, call_id)
                 .await
@@ -157,13 +157,13 @@ impl ModelAndDatabase {
         let model = self.model.begin_undoing(now, call_id, ending, LEASE_SECS);
         assert_eq!(comparable_text(begun), comparable_text(model));
         if self.rng.bool() {
-            let dropped = calls::drop_undone(tx, &call).await.expect("asked");
+            let dropped = calls::drop_undone(tx, &call).await.expect("answered");
             assert_eq!(dropped, self.model.drop_undone(now, call_id));
         }
     }
 
     async fn reach(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
-        let reached = rings::record_reached(tx, call_id).await.expect("asked");
+        let reached = rings::record_reached(tx, call_id).await.expect("answered");
         let model = self.model.record_reached(now, call_id);
         assert_eq!(comparable_text(reached), comparable_text(model));
     }
@@ -191,7 +191,7 @@ impl ModelAndDatabase {
         let connecting = rings::begin_connecting(tx, call_id, connect_secs).await;
         let model = self.model.begin_connecting(now, call_id, CONNECT_SECS);
         assert_eq!(
-            comparable_text(connecting.expect("asked")),
+            comparable_text(connecting.expect("answered")),
             comparable_text(model)
         );
     }
@@ -217,7 +217,7 @@ impl ModelAndDatabase {
         let ended = rings::end_rings(tx, &[(call_id, ending)]).await;
         let model = self.model.end_ring(now, call_id, ending);
         assert_eq!(
-            comparable_text(ended.expect("asked").pop()),
+            comparable_text(ended.expect("answered").pop()),
             comparable_text(Some(model))
         );
     }
@@ -236,7 +236,7 @@ impl ModelAndDatabase {
         minute.minute += self.rng.i32(-1..=1);
         let recorded = calls::record_minutes(tx, &[(call_id, minute)])
             .await
-            .expect("asked");
+            .expect("answered");
         let model = self.model.record_minute(now, call_id, minute);
         assert_eq!(
             comparable_text(recorded.into_iter().next()),
@@ -247,7 +247,7 @@ impl ModelAndDatabase {
     async fn end(&mut self, tx: &mut PgConnection, now: DateTime<Utc>, call_id: i64) {
         let locked = calls::lock_by_ids(tx, &[call_id])
             .await
-            .expect("asked")
+            .expect("answered")
             .pop();
         assert_eq!(
             comparable_text(locked.clone()),
@@ -270,7 +270,7 @@ impl ModelAndDatabase {
             calls::begin_settling(tx, &[(call_id, ending)], PAISE_PER_COIN, LEASE_SECS).await;
         let model = self.model.begin_settling(now, call_id, ending, LEASE_SECS);
         assert_eq!(
-            comparable_text(ended.expect("asked").pop()),
+            comparable_text(ended.expect("answered").pop()),
             comparable_text(Some(model))
         );
     }
@@ -283,7 +283,7 @@ impl ModelAndDatabase {
         let paid = (begun - i32::from(self.rng.bool())).max(0);
         let decided = calls::decide_minutes(tx, call_id, paid)
             .await
-            .expect("asked");
+            .expect("answered");
         assert_eq!(decided, self.model.decide_minutes(call_id, paid));
         let decided = decided.expect("an ended call stays");
         let receipt = CallReceipt {
@@ -294,7 +294,7 @@ impl ModelAndDatabase {
         };
         let closed = calls::close_settled(tx, &[(call_id, receipt)])
             .await
-            .expect("asked");
+            .expect("answered");
         assert_eq!(
             comparable_text(closed.into_iter().next()),
             comparable_text(self.model.settle(now, call_id, receipt))
@@ -302,7 +302,9 @@ impl ModelAndDatabase {
     }
 
     async fn claim(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) {
-        let mut claimed = calls::claim_due(tx, LEASE_SECS, 500).await.expect("asked");
+        let mut claimed = calls::claim_due(tx, LEASE_SECS, 500)
+            .await
+            .expect("answered");
         claimed.sort_by_key(|call| call.call_id);
         let claimed: Vec<String> = claimed
             .into_iter()

@@ -108,12 +108,12 @@ async fn insert_ended_call_as(
 
 async fn load_badges(database: &TestDatabase, date: NaiveDate) -> Vec<Option<ListenerDayBadge>> {
     let mut connection = database.connect().await;
-    let mut given = Vec::new();
+    let mut assigned = Vec::new();
     for listener_id in LISTENERS {
         let badge = badges::find_for_day(&mut connection, listener_id, date).await;
-        given.push(badge.expect("read"));
+        assigned.push(badge.expect("read"));
     }
-    given
+    assigned
 }
 
 #[tokio::test]
@@ -138,18 +138,21 @@ async fn badges_follow_the_talk_time_of_the_day_before() {
             .expect("given"),
         1
     );
-    let given = load_badges(&database, day(24)).await;
+    let assigned = load_badges(&database, day(24)).await;
     let expected = [
         (Badge::Basic, 100, 600),
         (Badge::Bronze, 125, 700),
         (Badge::Silver, 150, 850),
         (Badge::Gold, 180, 1_000),
     ];
-    for (given, (badge, audio_paise, video_paise)) in given.into_iter().zip(expected) {
-        let given = given.expect("everybody has one");
-        let rates = (given.audio_paise_per_minute, given.video_paise_per_minute);
-        assert_eq!((given.badge, rates), (badge, (audio_paise, video_paise)));
-        assert_eq!(given.assigned_at, at("2026-11-23T18:31:00Z"));
+    for (assigned, (badge, audio_paise, video_paise)) in assigned.into_iter().zip(expected) {
+        let assigned = assigned.expect("everybody has one");
+        let rates = (
+            assigned.audio_paise_per_minute,
+            assigned.video_paise_per_minute,
+        );
+        assert_eq!((assigned.badge, rates), (badge, (audio_paise, video_paise)));
+        assert_eq!(assigned.assigned_at, at("2026-11-23T18:31:00Z"));
     }
 }
 
@@ -173,8 +176,11 @@ async fn one_replica_assigns_badges_once() {
     let (database, badges) = listeners_with_talk_time().await;
     let now = at("2026-11-23T18:31:00Z");
     let replicas = join_all((0..6).map(|_| badges.assign_missed_days(now))).await;
-    let given: usize = replicas.into_iter().map(|days| days.expect("asked")).sum();
-    assert_eq!(given, 1);
+    let assigned_count: usize = replicas
+        .into_iter()
+        .map(|days| days.expect("answered"))
+        .sum();
+    assert_eq!(assigned_count, 1);
     // Badges assigned at night stay, even if the talk time of yesterday grows.
     insert_ended_call(
         &database.app_pool,
@@ -183,15 +189,15 @@ async fn one_replica_assigns_badges_once() {
         9 * 3_600,
     )
     .await;
-    assert_eq!(badges.assign_missed_days(now).await.expect("asked"), 0);
+    assert_eq!(badges.assign_missed_days(now).await.expect("answered"), 0);
     let standing = badges.load_standing(LISTENERS[0]).await.expect("read");
     assert_eq!(
         (standing.badge.badge, standing.yesterday_secs),
         (Badge::Basic, 11 * 3_600)
     );
     assert_eq!(standing.next_threshold_hours, Some(3));
-    let anew = badges.assign_badges(Some(day(24))).await.expect("given");
-    assert_eq!(anew.counts, [0, 1, 1, 2]);
+    let reassigned = badges.assign_badges(Some(day(24))).await.expect("given");
+    assert_eq!(reassigned.counts, [0, 1, 1, 2]);
 }
 
 #[tokio::test]
@@ -208,17 +214,23 @@ async fn days_missed_during_a_downtime_are_assigned_later() {
             .expect("given"),
         4
     );
-    let of = |date| load_badges(&database, date);
+    let badges_of = |date| load_badges(&database, date);
     assert_eq!(
-        of(day(24)).await[3].as_ref().map(|given| given.badge),
+        badges_of(day(24)).await[3]
+            .as_ref()
+            .map(|given| given.badge),
         Some(Badge::Gold)
     );
     assert_eq!(
-        of(day(25)).await[3].as_ref().map(|given| given.badge),
+        badges_of(day(25)).await[3]
+            .as_ref()
+            .map(|given| given.badge),
         Some(Badge::Bronze)
     );
     assert_eq!(
-        of(day(26)).await[3].as_ref().map(|given| given.badge),
+        badges_of(day(26)).await[3]
+            .as_ref()
+            .map(|given| given.badge),
         Some(Badge::Basic)
     );
 }
@@ -245,8 +257,8 @@ async fn only_completed_calls_count_towards_a_badge() {
     let before_its_badge_is_given = badges.load_standing(LISTENERS[0]).await.expect("read");
     assert_eq!(before_its_badge_is_given.badge.badge, Badge::Basic);
     assert_eq!(before_its_badge_is_given.yesterday_secs, 2 * 3_600);
-    let given = badges.assign_badges(Some(day(24))).await.expect("given");
-    assert_eq!(given.counts, [1, 1, 1, 1]);
+    let assigned = badges.assign_badges(Some(day(24))).await.expect("given");
+    assert_eq!(assigned.counts, [1, 1, 1, 1]);
 }
 
 #[tokio::test]

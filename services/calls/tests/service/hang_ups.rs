@@ -61,7 +61,7 @@ fn hang_up(call: &Call, waited: TimeDelta) -> CallEnding {
 fn a_call_that_nobody_could_end_counts_only_the_minutes_begun_at_the_hang_up() {
     let call = call_with_paid_minutes(5);
     let minute = i64::from(MINUTE_SECS);
-    // The hang-up was in the third minute, and two more were charged before it could be heard.
+    // The hang-up was in the third minute, and two more were charged before it arrived.
     let waited = TimeDelta::seconds(2 * minute) + TimeDelta::milliseconds(1);
     let ending = hang_up(&call, waited);
     assert_eq!(ending.end_time, call.read_at - waited);
@@ -70,7 +70,7 @@ fn a_call_that_nobody_could_end_counts_only_the_minutes_begun_at_the_hang_up() {
 }
 
 #[test]
-fn a_hang_up_that_is_heard_at_once_ends_the_call_now() {
+fn a_hang_up_that_arrives_at_once_ends_the_call_now() {
     let call = call_with_paid_minutes(5);
     let ending = hang_up(&call, TimeDelta::zero());
     assert_eq!(ending.end_time, call.read_at);

@@ -178,29 +178,32 @@ fn code(refusal: impl Into<Error>) -> String {
 #[test]
 fn a_seat_belongs_to_one_session_until_another_takes_it_over() {
     let call = live_call(10);
-    let join = |session, take_over, present: Option<&Seat>| {
+    let evaluate = |session, take_over, present: Option<&Seat>| {
         evaluate_join(&call, SeatRole::Listener, session, take_over, present).map_err(code)
     };
+    let join = |session, present: Option<&Seat>| evaluate(session, false, present);
+    let take_over = |session, present: Option<&Seat>| evaluate(session, true, present);
     let taken = Err("seat_taken".to_owned());
     // The session that has accepted comes first.
-    assert_eq!(join("phone", false, None), Ok(1));
-    assert_eq!(join("tablet", false, None), taken);
-    assert_eq!(join("tablet", true, None), Ok(1));
+    assert_eq!(join("phone", None), Ok(1));
+    assert_eq!(join("tablet", None), taken);
+    assert_eq!(take_over("tablet", None), Ok(1));
     let held = seat(SeatRole::Listener);
-    assert_eq!(join("phone", false, Some(&held)), Ok(2));
-    assert_eq!(join("tablet", false, Some(&held)), taken);
-    assert_eq!(join("tablet", true, Some(&held)), Ok(2));
+    assert_eq!(join("phone", Some(&held)), Ok(2));
+    assert_eq!(join("tablet", Some(&held)), taken);
+    assert_eq!(take_over("tablet", Some(&held)), Ok(2));
     let left = Seat {
         left_at: Some(at(5)),
         ..held
     };
-    assert_eq!(join("tablet", false, Some(&left)), Ok(2));
-    let caller = evaluate_join(&call, SeatRole::Caller, "laptop", false, None);
+    assert_eq!(join("tablet", Some(&left)), Ok(2));
+    let is_take_over = false;
+    let caller = evaluate_join(&call, SeatRole::Caller, "laptop", is_take_over, None);
     assert_eq!(caller.map_err(code), Ok(1));
 }
 
 #[test]
-fn there_are_seats_only_in_calls_of_the_platform_that_are_accepted_and_not_over() {
+fn only_accepted_and_live_calls_of_the_platform_have_seats() {
     let role = |call: &Call, user_id| require_role(call, user_id).map_err(code);
     let live = live_call(10);
     assert_eq!(role(&live, 1), Ok(SeatRole::Caller));

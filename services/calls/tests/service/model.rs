@@ -272,7 +272,7 @@ impl ModelRows {
     }
 
     /// Loses a reservation that was acknowledged.
-    pub(crate) fn lose(&mut self, call_id: i64) {
+    pub(crate) fn lose_reservation(&mut self, call_id: i64) {
         self.calls.remove(&call_id);
         self.free(call_id);
     }

@@ -21,7 +21,7 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
         let new = new_call(parties, None);
         let reserved = reservations::reserve(&mut tx, &[&new], LEASE_SECS)
             .await
-            .expect("asked");
+            .expect("answered");
         let call = reserved
             .into_iter()
             .next()
@@ -57,7 +57,7 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
         )
         .await;
         assert_eq!(
-            live.expect("asked").len(),
+            live.expect("answered").len(),
             usize::from(may_talk),
             "{parties:?}"
         );

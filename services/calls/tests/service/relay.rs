@@ -129,13 +129,13 @@ async fn calls_that_are_over_or_unknown_have_ended() {
     let settled = insert_call(pool, "settled").await;
     let undoing = insert_call(pool, "undoing").await;
     let unknown = 999_999;
-    let asked: Vec<i64> = live
+    let requested: Vec<i64> = live
         .iter()
         .copied()
         .chain([settled, undoing, unknown])
         .collect();
     let connection = &mut database.connect().await;
-    let ended = relay_allocations::list_ended_calls(connection, &asked).await;
+    let ended = relay_allocations::list_ended_calls(connection, &requested).await;
     let ended = ended.expect("read");
     let mut ids: Vec<i64> = ended.keys().copied().collect();
     ids.sort_unstable();
@@ -166,18 +166,17 @@ async fn insert_call(pool: &PgPool, phase: &str) -> i64 {
 #[tokio::test]
 async fn a_relay_counts_while_it_reports() {
     let database = TestDatabase::new(SCHEMA).await;
-    let node = |realm: &str, is_draining| RelayNode {
+    let node = |realm: &str| RelayNode {
         realm: realm.to_owned(),
         urls: vec![format!("turn:{realm}.example.com:3478?transport=udp")],
-        is_draining,
+        is_draining: false,
+    };
+    let draining_node = |realm: &str| RelayNode {
+        is_draining: true,
+        ..node(realm)
     };
     let mut tx = database.app.begin().await.expect("begun");
-    for node in [
-        node("b", false),
-        node("a", false),
-        node("a", true),
-        node("old", false),
-    ] {
+    for node in [node("b"), node("a"), draining_node("a"), node("old")] {
         relay_nodes::upsert(&mut tx, &node).await.expect("stored");
     }
     tx.commit().await.expect("committed");
@@ -189,10 +188,7 @@ async fn a_relay_counts_while_it_reports() {
     .expect("aged");
     let connection = &mut database.connect().await;
     let reporting = relay_nodes::list_reporting(connection, 15.0).await;
-    assert_eq!(
-        reporting.expect("read"),
-        [node("a", true), node("b", false)]
-    );
+    assert_eq!(reporting.expect("read"), [draining_node("a"), node("b")]);
 }
 
 #[tokio::test]

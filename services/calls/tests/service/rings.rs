@@ -2,6 +2,7 @@
 
 use sqlx::PgPool;
 use talktime_calls::SCHEMA;
+use talktime_calls::domain::call::PlannedParties;
 use talktime_calls::store::bulk_lookups::{self, ListenerTalkTotals};
 use talktime_calls::store::ring_limits::{self, UnansweredRingLimits};
 use talktime_calls::store::rings::{self, RingDirection};
@@ -51,7 +52,14 @@ async fn insert_call(
 }
 
 async fn waiting_secs(connection: &mut PgConnection, planned: &[(i64, i64)]) -> Vec<Option<i64>> {
-    ring_limits::load_waiting_secs(connection, planned, LIMITS)
+    let planned = planned
+        .iter()
+        .map(|(caller_id, listener_id)| PlannedParties {
+            caller_id: *caller_id,
+            listener_id: *listener_id,
+        });
+    let planned: Vec<PlannedParties> = planned.collect();
+    ring_limits::load_waiting_secs(connection, &planned, LIMITS)
         .await
         .expect("read")
 }

@@ -15,6 +15,11 @@ use talktime_kit::testing::TestDatabase;
 
 const CALL_ID: i64 = 42;
 
+/// The seat inherits the figures of the previous one.
+const INHERITS: bool = true;
+/// The seat begins with no figures.
+const INHERITS_NOTHING: bool = false;
+
 async fn join(tx: &mut PgConnection, epoch: i32, session_id: &str, inherits: bool) {
     let new = NewSeat {
         call_id: CALL_ID,
@@ -46,7 +51,7 @@ const CONNECTED: SeatReport = SeatReport {
 async fn a_session_that_joins_again_goes_on_with_its_connection_and_another_does_not() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut tx = database.app.begin().await.expect("begun");
-    join(&mut tx, 1, "phone", false).await;
+    join(&mut tx, 1, "phone", INHERITS_NOTHING).await;
     let first = present(&mut tx).await.caller.expect("a seat");
     assert_eq!((first.state, first.connected_at), (SeatState::Joined, None));
     let reported = seats::record_report(&mut tx, &first, CONNECTED).await;
@@ -56,28 +61,28 @@ async fn a_session_that_joins_again_goes_on_with_its_connection_and_another_does
         (SeatState::Connected, 100)
     );
 
-    join(&mut tx, 2, "phone", true).await;
+    join(&mut tx, 2, "phone", INHERITS).await;
     let second = present(&mut tx).await.caller.expect("a seat");
     assert_eq!((second.epoch, second.state), (2, SeatState::Connected));
     assert_eq!(second.rx_packets, 90);
     let stale = seats::record_report(&mut tx, &first, CONNECTED).await;
-    assert!(stale.expect("asked").is_none(), "the first seat is void");
+    assert!(stale.expect("answered").is_none(), "the first seat is void");
 
-    join(&mut tx, 3, "tablet", false).await;
+    join(&mut tx, 3, "tablet", INHERITS_NOTHING).await;
     let third = present(&mut tx).await.caller.expect("a seat");
     assert_eq!((third.state, third.rx_packets), (SeatState::Joined, 0));
-    let left = seats::record_left(&mut tx, &third).await.expect("asked");
+    let left = seats::record_left(&mut tx, &third).await.expect("answered");
     assert!(left.expect("the present seat").left_at.is_some());
-    let again = seats::record_left(&mut tx, &third).await.expect("asked");
+    let again = seats::record_left(&mut tx, &third).await.expect("answered");
     assert!(again.is_none(), "a seat is given up once");
 }
 
 #[tokio::test]
-async fn what_a_relay_counts_belongs_to_the_present_seat_of_the_side() {
+async fn counts_of_a_relay_belong_to_the_present_seat_of_the_side() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut tx = database.app.begin().await.expect("begun");
-    join(&mut tx, 1, "phone", false).await;
-    join(&mut tx, 2, "phone", true).await;
+    join(&mut tx, 1, "phone", INHERITS_NOTHING).await;
+    join(&mut tx, 2, "phone", INHERITS).await;
     let grown = |in_packets, out_packets| RelayGrowth {
         call_id: CALL_ID,
         role: SeatRole::Caller,
@@ -97,7 +102,7 @@ async fn what_a_relay_counts_belongs_to_the_present_seat_of_the_side() {
 async fn seats_are_cut_once_at_each_of_their_relays() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut tx = database.app.begin().await.expect("begun");
-    join(&mut tx, 1, "phone", false).await;
+    join(&mut tx, 1, "phone", INHERITS_NOTHING).await;
     let seat = present(&mut tx).await.caller.expect("a seat");
     let more = ["relay-2".to_owned(), "relay-3".to_owned()];
     seats::add_realms(&mut tx, &seat, &more)
@@ -121,7 +126,7 @@ async fn seats_are_cut_once_at_each_of_their_relays() {
 async fn reports_about_a_minute_add_up() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut tx = database.app.begin().await.expect("begun");
-    join(&mut tx, 1, "phone", false).await;
+    join(&mut tx, 1, "phone", INHERITS_NOTHING).await;
     let seat = present(&mut tx).await.caller.expect("a seat");
     let growth = ClientTotals {
         tx_packets: 1_000,
@@ -206,7 +211,7 @@ async fn count_rows(pool: &PgPool, table: &str) -> i64 {
 async fn old_seats_go_with_what_was_known_of_their_minutes() {
     let database = TestDatabase::new(SCHEMA).await;
     let mut tx = database.app.begin().await.expect("begun");
-    join(&mut tx, 1, "phone", false).await;
+    join(&mut tx, 1, "phone", INHERITS_NOTHING).await;
     let seat = present(&mut tx).await.caller.expect("a seat");
     let share = MinuteShare {
         minute: 1,
@@ -216,11 +221,20 @@ async fn old_seats_go_with_what_was_known_of_their_minutes() {
     let growth = ClientTotals::default();
     let added = media_minutes::add_client_report(&mut tx, &seat, growth, &[share]).await;
     added.expect("added");
-    assert_eq!(seats::delete_old(&mut tx, 1, 10).await.expect("asked"), 0);
-    assert_eq!(seats::delete_old(&mut tx, 0, 10).await.expect("asked"), 0);
+    assert_eq!(
+        seats::delete_old(&mut tx, 1, 10).await.expect("answered"),
+        0
+    );
+    assert_eq!(
+        seats::delete_old(&mut tx, 0, 10).await.expect("answered"),
+        0
+    );
     tx.commit().await.expect("committed");
     let mut tx = database.app.begin().await.expect("begun");
-    assert_eq!(seats::delete_old(&mut tx, 0, 10).await.expect("asked"), 1);
+    assert_eq!(
+        seats::delete_old(&mut tx, 0, 10).await.expect("answered"),
+        1
+    );
     tx.commit().await.expect("committed");
     for table in ["seats", "media_minutes"] {
         assert_eq!(count_rows(&database.app_pool, table).await, 0, "{table}");

@@ -115,7 +115,7 @@ impl PgConnection {
         Ok(())
     }
 
-    /// Reads outstanding answers and asks whether the server is there.
+    /// Reads outstanding answers and pings the server.
     pub(super) async fn ping(&mut self, bound: Duration) -> sqlx::Result<()> {
         self.pending.begin()?;
         let deadline = tokio::time::Instant::now() + bound;
@@ -125,7 +125,7 @@ impl PgConnection {
         Ok(())
     }
 
-    /// Says goodbye, so that the server gives up the session's locks at once.
+    /// Ends the session, so that the server releases its locks at once.
     ///
     /// # Errors
     /// The connection is broken; the server gives them up when it notices.

@@ -64,7 +64,7 @@ impl DatabasePool {
             .max_size(connections_max)
             .min_idle(connections_max / WARM_CONNECTIONS_DIVISOR)
             .connection_timeout(ACQUIRE_TIMEOUT)
-            // The connection used last is the likeliest to be alive without being asked.
+            // The connection used last is the likeliest to be alive, without a ping.
             .queue_strategy(QueueStrategy::Lifo)
             .error_sink(Box::new(ConnectErrorLog::default()))
             .build_unchecked(manager);

@@ -49,7 +49,7 @@ pub(super) fn register_metrics() {
     metrics::counter!("grpc_refused_handshakes_total").increment(0);
 }
 
-/// Counts a refused call, and logs it: nobody should ever see one.
+/// Counts a refused call, and logs it, because refused calls indicate a fault or an attack.
 pub(super) fn report_refusal(path: &str, caller: Option<Workload>) {
     let caller = caller.map_or(NO_PROCESS, Workload::name);
     metrics::counter!(REFUSED_CALLERS, "caller" => caller).increment(1);

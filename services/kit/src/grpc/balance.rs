@@ -221,7 +221,7 @@ impl PeerAddresses {
     }
 }
 
-/// Makes the channel use an address, or connect to it anew.
+/// Makes the channel use an address, or reconnect to it.
 async fn insert_address(
     tls: &PeerTls,
     changes: &Sender<Change<SocketAddr, Endpoint>>,
@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn several_addresses_are_parsed() {
-        let given = parse_peer_names("https://a:1, https://b:2").expect("valid");
-        let targets: Vec<(&str, u16)> = given
+        let names = parse_peer_names("https://a:1, https://b:2").expect("valid");
+        let targets: Vec<(&str, u16)> = names
             .iter()
             .map(|target| (target.host.as_str(), target.port))
             .collect();

@@ -72,7 +72,8 @@ impl Service<http::Request<Body>> for GuardedChannel {
                 Ok(_) => attempt
                     .peer
                     .report_change(attempt.peer.breaker.record_success()),
-                Err(error) => attempt.record_failure(is_timeout(error)),
+                Err(error) if is_timeout(error) => attempt.record_timeout(),
+                Err(_) => attempt.record_failure(),
             }
             outcome
         }
@@ -88,14 +89,15 @@ struct PeerCallAttempt {
 }
 
 impl PeerCallAttempt {
-    fn record_failure(&self, is_timeout: bool) {
-        let now = Instant::now();
-        if is_timeout {
-            count_missed(&self.peer.name);
-        }
-        if !is_timeout || now - self.started >= COUNTED_TIMEOUT_MIN {
-            self.peer
-                .report_change(self.peer.breaker.record_failure(now));
+    fn record_failure(&self) {
+        let change = self.peer.breaker.record_failure(Instant::now());
+        self.peer.report_change(change);
+    }
+
+    fn record_timeout(&self) {
+        count_missed(&self.peer.name);
+        if self.started.elapsed() >= COUNTED_TIMEOUT_MIN {
+            self.record_failure();
         }
     }
 }
@@ -103,7 +105,7 @@ impl PeerCallAttempt {
 impl Drop for PeerCallAttempt {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.record_failure(true);
+            self.record_timeout();
         }
     }
 }

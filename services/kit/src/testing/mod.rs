@@ -82,9 +82,9 @@ impl TestDatabase {
 pub const WAIT_MAX: Duration = Duration::from_secs(40);
 
 /// Waits for a state, up to [`WAIT_MAX`].
-pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let wait = async {
-        while !is_so().await {
+        while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

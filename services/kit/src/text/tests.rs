@@ -246,7 +246,7 @@ fn texts() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_accepted_is_normal_and_stays_as_it_is(text in texts()) {
+    fn accepted_text_is_normalized_and_accepted_unchanged(text in texts()) {
         for rule in [normalize_paragraphs, normalize_line, normalize_words] {
             if let Ok(normal) = rule(&text, 100) {
                 prop_assert!(ComposingNormalizer::new_nfc().is_normalized(&normal));

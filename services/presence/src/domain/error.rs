@@ -18,7 +18,7 @@ pub enum PresenceError {
     /// The announced wait is negative or longer than a day.
     #[error("wait_time is a number of minutes from 0 to {WAIT_TIME_MINUTES_MAX}.")]
     WaitTimeOutOfRange,
-    /// A request asks for more users than one answer holds.
+    /// A request names more users than one answer holds.
     #[error("Ask for at most {STATUSES_MAX} users at once.")]
     TooManyUsers,
     /// A request has more heartbeats than one statement takes.

@@ -52,8 +52,8 @@ pub fn check_heartbeats(
     if count > HEARTBEATS_MAX {
         return Err(PresenceError::TooManyHeartbeats);
     }
-    let fits = |other: usize| other == 0 || other == count;
-    if !fits(session_ids.len()) || !fits(accepted_at_micros.len()) {
+    let is_empty_or_complete = |other: usize| other == 0 || other == count;
+    if !is_empty_or_complete(session_ids.len()) || !is_empty_or_complete(accepted_at_micros.len()) {
         return Err(PresenceError::HeartbeatsMismatched);
     }
     let mut session_ids = session_ids.into_iter();

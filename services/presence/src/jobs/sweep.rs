@@ -49,7 +49,7 @@ pub struct StatusSweepCounts {
 }
 
 impl StatusSweeper {
-    /// Returns a sweeper for a migrated database. It wakes `relay` after it has appended events, and asks
+    /// Returns a sweeper for a migrated database. It wakes `relay` after it has appended events, and learns from
     /// `calls` which calls are live.
     pub fn new(
         db: DatabasePool,

@@ -161,13 +161,17 @@ async fn changes_of_several_calls_are_applied_together_and_in_order() {
         change: Some(change),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
     };
-    let began = |minutes| {
+    let call_began = |minutes| {
         call_change::Change::Began(pb::CallBegan {
             wait_time: Some(minutes),
         })
     };
     let ended = call_change::Change::Ended(pb::CallEnded {});
-    let changes = vec![change(7, began(3)), change(7, ended), change(8, began(5))];
+    let changes = vec![
+        change(7, call_began(3)),
+        change(7, ended),
+        change(8, call_began(5)),
+    ];
     let request = Request::new(pb::FollowCallsRequest { changes });
     answer(presence.api.follow_calls(request).await).expect("followed");
     assert_eq!(busy(&presence).await, [(true, Some(5)); 2]);

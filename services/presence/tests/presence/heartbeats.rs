@@ -17,7 +17,9 @@ use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::timestamp;
 use tonic::{Code, Request};
 
-use crate::{ASHA, NOBODY, Presence, RAVI, answer, refusal, registered, status_of};
+use crate::{
+    ASHA, NOBODY, OFFLINE, ONLINE, Presence, RAVI, answer, refusal, registered, status_of,
+};
 
 #[tokio::test]
 async fn a_heartbeat_moves_last_seen_and_puts_an_offline_user_online() {
@@ -43,10 +45,10 @@ async fn a_heartbeat_moves_last_seen_and_puts_an_offline_user_online() {
 #[tokio::test]
 async fn each_request_of_a_batch_gets_its_own_answer() {
     let presence = Presence::start_with_two_users().await;
-    let askers = [ASHA, NOBODY, RAVI, ASHA, NOBODY];
-    let answers = join_all(askers.map(|user_id| presence.heartbeat(user_id))).await;
-    for (asker, answer) in askers.into_iter().zip(answers) {
-        let unknown = if asker == NOBODY {
+    let user_ids = [ASHA, NOBODY, RAVI, ASHA, NOBODY];
+    let answers = join_all(user_ids.map(|user_id| presence.heartbeat(user_id))).await;
+    for (user_id, answer) in user_ids.into_iter().zip(answers) {
+        let unknown = if user_id == NOBODY {
             vec![NOBODY]
         } else {
             vec![]
@@ -65,7 +67,7 @@ async fn concurrent_heartbeats_and_changes_lose_nothing() {
             let logout_at = presence.now() + TimeDelta::seconds(round);
             let (alive, offline, ()) = tokio::join!(
                 presence.heartbeat(ASHA),
-                presence.set_session(ASHA, false, logout_at),
+                presence.set_session(ASHA, OFFLINE, logout_at),
                 presence.begin_call(round, &[RAVI, ASHA]),
             );
             alive.expect("stored");
@@ -221,7 +223,7 @@ async fn the_event_of_a_logout_ends_its_sessions_like_the_request() {
     // The login of another session has overtaken it.
     presence.advance_clock(10);
     let now = presence.now();
-    presence.set_session(ASHA, true, now).await.expect("in");
+    presence.set_session(ASHA, ONLINE, now).await.expect("in");
     presence
         .handle_event_at(1, now - TimeDelta::seconds(1), logout)
         .await;

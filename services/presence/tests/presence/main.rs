@@ -29,6 +29,8 @@ use tonic::{Request, Response, Status};
 const ASHA: i64 = 1;
 const RAVI: i64 = 2;
 const NOBODY: i64 = 404;
+const ONLINE: bool = true;
+const OFFLINE: bool = false;
 
 /// Presence without its network: the gRPC service and the event handler, with their own database and clock.
 struct Presence {
@@ -173,9 +175,15 @@ impl Presence {
     /// Sends heartbeats of sessions, accepted by a gateway at these times; returns the unknown users.
     async fn send_heartbeats(&self, beats: &[(i64, &str, DateTime<Utc>)]) -> Vec<i64> {
         let request = pb::HeartbeatManyRequest {
-            user_ids: beats.iter().map(|beat| beat.0).collect(),
-            session_ids: beats.iter().map(|beat| beat.1.to_owned()).collect(),
-            accepted_at_micros: beats.iter().map(|beat| beat.2.timestamp_micros()).collect(),
+            user_ids: beats.iter().map(|(user_id, ..)| *user_id).collect(),
+            session_ids: beats
+                .iter()
+                .map(|(_, session_id, _)| (*session_id).to_owned())
+                .collect(),
+            accepted_at_micros: beats
+                .iter()
+                .map(|(.., accepted_at)| accepted_at.timestamp_micros())
+                .collect(),
         };
         let stored = self.api.heartbeat_many(Request::new(request)).await;
         answer(stored).expect("stored").unknown_user_ids

@@ -8,7 +8,7 @@ use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::timestamp;
 use tonic::{Code, Request};
 
-use crate::{ASHA, NOBODY, Presence, RAVI, Refusal, answer, refusal, registered};
+use crate::{ASHA, NOBODY, ONLINE, Presence, RAVI, Refusal, answer, refusal, registered};
 
 async fn update(
     presence: &Presence,
@@ -55,7 +55,7 @@ async fn a_registration_creates_an_offline_status() {
 async fn a_login_may_arrive_before_the_registration() {
     let presence = Presence::start().await;
     let login_at = presence.now();
-    let online = presence.set_session(ASHA, true, login_at).await;
+    let online = presence.set_session(ASHA, ONLINE, login_at).await;
     let online = online.expect("made");
     assert_eq!(
         (online.username.as_str(), online.is_online),
@@ -84,7 +84,7 @@ async fn a_login_that_arrives_after_its_logout_changes_nothing() {
         ..LoggedOut::default()
     };
     presence.handle_event(0, Kind::LoggedOut(logout)).await;
-    let answered = presence.set_session(ASHA, true, login_at).await;
+    let answered = presence.set_session(ASHA, ONLINE, login_at).await;
     assert!(!answered.expect("answered").is_online);
     presence.handle_event_at(0, login_at, logged_in(ASHA)).await;
     let asha = presence.status(ASHA).await.expect("known");
@@ -118,11 +118,11 @@ async fn a_deleted_user_is_not_created_again() {
         .await;
     presence.handle_event_at(0, before, logged_in(ASHA)).await;
     presence.begin_call(7, &[ASHA, RAVI]).await;
-    let gone = refusal(Code::NotFound, "user_not_found");
-    assert_eq!(presence.status(ASHA).await.expect_err("gone"), gone);
+    let unknown_user = refusal(Code::NotFound, "user_not_found");
+    assert_eq!(presence.status(ASHA).await.expect_err("gone"), unknown_user);
     assert_eq!(presence.heartbeat(ASHA).await, Ok(vec![ASHA]));
-    let late = presence.set_session(ASHA, true, presence.now()).await;
-    assert_eq!(late.expect_err("gone"), gone);
+    let late = presence.set_session(ASHA, ONLINE, presence.now()).await;
+    assert_eq!(late.expect_err("gone"), unknown_user);
     assert!(presence.status(RAVI).await.expect("known").is_busy);
 }
 
@@ -155,18 +155,18 @@ async fn an_update_changes_only_its_fields() {
 #[tokio::test]
 async fn calls_stay_paused_until_the_user_takes_them_again() {
     let presence = Presence::start_with_two_users().await;
-    let accept = |accepting_calls| pb::UpdateStatusRequest {
+    let accept_calls = |accepting_calls| pb::UpdateStatusRequest {
         accepting_calls: Some(accepting_calls),
         ..pb::UpdateStatusRequest::default()
     };
-    let paused = update(&presence, ASHA, accept(false)).await;
+    let paused = update(&presence, ASHA, accept_calls(false)).await;
     assert!(!paused.expect("updated").takes_calls());
     assert_eq!(presence.published_versions(ASHA).await, [1, 2]);
 
     presence.heartbeat(ASHA).await.expect("known");
     presence.begin_call(7, &[ASHA, RAVI]).await;
     presence.end_call(7, &[ASHA, RAVI]).await;
-    let login = presence.set_session(ASHA, true, presence.now()).await;
+    let login = presence.set_session(ASHA, ONLINE, presence.now()).await;
     assert!(!login.expect("logged in").takes_calls());
     presence.advance_clock(3_600);
     presence.sweeper.run_now().await.expect("swept");
@@ -174,7 +174,7 @@ async fn calls_stay_paused_until_the_user_takes_them_again() {
     assert!(!asha.takes_calls() && !asha.is_online, "{asha:?}");
 
     presence.heartbeat(ASHA).await.expect("known");
-    let resumed = update(&presence, ASHA, accept(true)).await;
+    let resumed = update(&presence, ASHA, accept_calls(true)).await;
     let resumed = resumed.expect("updated");
     assert!(resumed.takes_calls() && resumed.is_online, "{resumed:?}");
 }
@@ -207,20 +207,25 @@ async fn a_pause_of_calls_holds_until_the_user_takes_calls_again() {
 async fn invalid_settings_are_refused() {
     let presence = Presence::start_with_two_users().await;
     let nothing = pb::UpdateStatusRequest::default();
-    let wait = |wait_time| pb::UpdateStatusRequest {
+    let set_wait_time = |wait_time| pb::UpdateStatusRequest {
         wait_time: Some(wait_time),
         ..pb::UpdateStatusRequest::default()
     };
     for (user_id, settings, code, name) in [
         (ASHA, nothing, Code::InvalidArgument, "no_field"),
-        (ASHA, wait(-1), Code::InvalidArgument, "invalid_wait_time"),
         (
             ASHA,
-            wait(1_441),
+            set_wait_time(-1),
             Code::InvalidArgument,
             "invalid_wait_time",
         ),
-        (NOBODY, wait(5), Code::NotFound, "user_not_found"),
+        (
+            ASHA,
+            set_wait_time(1_441),
+            Code::InvalidArgument,
+            "invalid_wait_time",
+        ),
+        (NOBODY, set_wait_time(5), Code::NotFound, "user_not_found"),
     ] {
         let refused = update(&presence, user_id, settings).await;
         assert_eq!(refused.expect_err(name), refusal(code, name));
@@ -231,15 +236,20 @@ async fn invalid_settings_are_refused() {
 #[tokio::test]
 async fn unknown_users_are_left_out_of_lists() {
     let presence = Presence::start_with_two_users().await;
-    let ask = async |user_ids: Vec<i64>| {
+    let load_statuses = async |user_ids: Vec<i64>| {
         let request = Request::new(pb::GetStatusesRequest { user_ids });
         answer(presence.api.get_statuses(request).await)
     };
-    let found = ask(vec![RAVI, NOBODY, ASHA]).await.expect("found").statuses;
+    let found = load_statuses(vec![RAVI, NOBODY, ASHA])
+        .await
+        .expect("found")
+        .statuses;
     let ids: Vec<i64> = found.iter().map(|status| status.user_id).collect();
     assert_eq!(ids, [ASHA, RAVI]);
     assert_eq!(
-        ask((1..=201).collect()).await.expect_err("too many"),
+        load_statuses((1..=201).collect())
+            .await
+            .expect_err("too many"),
         refusal(Code::InvalidArgument, "too_many_users")
     );
 }

@@ -83,13 +83,13 @@ mod tests {
     fn a_reason_has_bounded_length_and_only_visible_characters() {
         assert!(normalize_reason("rude\nand loud").is_ok());
         assert!(normalize_reason(&"ß".repeat(REASON_CHARACTERS_MAX)).is_ok());
-        for (wrong, why) in [
+        for (wrong, reason) in [
             ("x".repeat(REASON_CHARACTERS_MAX + 1), "at most 500"),
             ("nul\0".to_owned(), "invisible"),
             ("\u{202E}edur".to_owned(), "direction"),
         ] {
             let refused = normalize_reason(&wrong).expect_err("refused").to_string();
-            assert!(refused.contains(why), "{refused}");
+            assert!(refused.contains(reason), "{refused}");
         }
     }
 }

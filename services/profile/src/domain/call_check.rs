@@ -2,6 +2,13 @@
 
 use sqlx::FromRow;
 
+/// Caller and listener of a planned call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PlannedParties {
+    pub caller_id: i64,
+    pub listener_id: i64,
+}
+
 /// The facts that decide whether a caller may call a listener.
 #[derive(Clone, Debug, FromRow)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]

@@ -23,7 +23,7 @@ pub enum ProfileError {
     InvalidDob,
     #[error("You must be at least 18 years old.")]
     UnderAge,
-    /// Not a role of a registration.
+    /// The role cannot be chosen at a registration.
     #[error("role must be user or listener.")]
     InvalidRole,
     #[error("The bio {0}.")]
@@ -41,7 +41,7 @@ pub enum ProfileError {
     InvalidLanguage,
     #[error("The country {0}.")]
     InvalidCountry(TextError),
-    /// Not between no star and five, or a minimum above the maximum.
+    /// A rating is not between zero and five stars, or the minimum exceeds the maximum.
     #[error("A rating is from 0.0 to 5.0.")]
     InvalidRating,
     #[error("A registration needs an id.")]
@@ -50,7 +50,7 @@ pub enum ProfileError {
     InvalidPage,
     #[error("At most 200 users at once.")]
     TooManyUsers,
-    /// Not a cursor that the feed issued for this order.
+    /// The feed did not issue this cursor for this order.
     #[error("This cursor does not belong to this list.")]
     InvalidCursor,
     #[error("Search for up to {USERNAME_CHARACTERS_MAX} letters, digits and underscores.")]

@@ -276,8 +276,8 @@ mod tests {
             ..BEST_FIRST
         };
         assert!(decode_cursor(worst_first, &cursor).is_err());
-        for nonsense in ["", "zz", "72", &cursor[2..], &format!("{cursor}00"), "é"] {
-            assert!(decode_cursor(BEST_FIRST, nonsense).is_err(), "{nonsense}");
+        for invalid in ["", "zz", "72", &cursor[2..], &format!("{cursor}00"), "é"] {
+            assert!(decode_cursor(BEST_FIRST, invalid).is_err(), "{invalid}");
         }
     }
 

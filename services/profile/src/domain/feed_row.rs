@@ -62,7 +62,7 @@ impl FeedSourceRow {
         }
     }
 
-    /// Returns whether any field differs that events carry.
+    /// Returns whether any of the fields that events carry differs.
     pub fn differs(&self, other: &Self) -> bool {
         self.status_differs(other) || self.totals_differ(other) || self.standing_differs(other)
     }

@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn interests_are_a_few_short_words_in_any_script() {
         let (longest, too_long) = ("x".repeat(50), "x".repeat(51));
-        let one = |interest: &str| normalize_interests(&[interest.to_owned()]);
+        let normalize_one = |interest: &str| normalize_interests(&[interest.to_owned()]);
         assert_rule(
-            |interest| one(interest).map(drop),
+            |interest| normalize_one(interest).map(drop),
             &[
                 "music",
                 "Sci-Fi movies 2",
@@ -210,7 +210,10 @@ mod tests {
                 &too_long,
             ],
         );
-        assert_eq!(one(" cafe\u{301} ").expect("allowed"), ["caf\u{E9}"]);
+        assert_eq!(
+            normalize_one(" cafe\u{301} ").expect("allowed"),
+            ["caf\u{E9}"]
+        );
         assert!(normalize_interests(&vec!["music".to_owned(); 10]).is_ok());
         assert!(normalize_interests(&vec!["music".to_owned(); 11]).is_err());
     }

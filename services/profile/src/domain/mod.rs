@@ -15,7 +15,7 @@ mod user;
 mod username;
 
 pub use block::{BlockAction, BlockedUser, UserBlock, normalize_reason};
-pub use call_check::CallPermissionFacts;
+pub use call_check::{CallPermissionFacts, PlannedParties};
 pub use error::ProfileError;
 pub use favorite::{FavoriteListener, FavoriteListenerFilter};
 pub use preferences::{CallType, ListenerPreferences, ListenerPreferencesUpdate};

@@ -43,14 +43,14 @@ pub struct ListenerPreferencesUpdate {
 }
 
 impl ListenerPreferences {
-    /// Returns the preferences after an update. Refused when the update is empty or would leave no type.
+    /// Returns the preferences after an update. Refused when the update is empty or would disable both types.
     pub fn updated(self, update: ListenerPreferencesUpdate) -> Result<Self, ProfileError> {
         let updated = Self {
             audio_enabled: update.audio_enabled.unwrap_or(self.audio_enabled),
             video_enabled: update.video_enabled.unwrap_or(self.video_enabled),
         };
-        let takes_some = updated.audio_enabled || updated.video_enabled;
-        if update == ListenerPreferencesUpdate::default() || !takes_some {
+        let is_any_enabled = updated.audio_enabled || updated.video_enabled;
+        if update == ListenerPreferencesUpdate::default() || !is_any_enabled {
             return Err(ProfileError::InvalidPreferences);
         }
         Ok(updated)

@@ -36,7 +36,7 @@ impl Sex {
     }
 }
 
-/// The right of a user to do something. A registration gets the one role that it asks for (seed,
+/// The right of a user to do something. A registration gets the one role that it requests (seed,
 /// `POST /auth/register`); what every user may do needs no role.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum UserRole {
@@ -139,7 +139,7 @@ impl UserProfileUpdate {
 impl User {
     /// Returns whether the update sets an image that the user does not have yet. Apps often send back the whole
     /// profile, so the present image does not count.
-    pub fn is_given_image(&self, update: &UserProfileUpdate) -> bool {
+    pub fn gets_new_image(&self, update: &UserProfileUpdate) -> bool {
         let image_url = update.profile_image_url.as_deref();
         image_url.is_some_and(|url| !url.is_empty())
             && image_url != self.profile_image_url.as_deref()

@@ -10,7 +10,7 @@ use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
 use tonic::{Request, Response, Status};
 
-use crate::domain::{BlockAction, ProfileError, UserBlock, normalize_reason};
+use crate::domain::{BlockAction, PlannedParties, ProfileError, UserBlock, normalize_reason};
 use crate::service::ProfileOperations;
 
 /// The gRPC service.
@@ -113,9 +113,11 @@ impl ProfileService for ProfileGrpcApi {
         request: Request<pb::CheckCallsRequest>,
     ) -> Result<Response<pb::CheckCallsResponse>, Status> {
         let planned = request.into_inner().calls.into_iter();
-        let planned: Vec<(i64, i64)> = planned
-            .map(|call| (call.caller_id, call.listener_id))
-            .collect();
+        let planned = planned.map(|call| PlannedParties {
+            caller_id: call.caller_id,
+            listener_id: call.listener_id,
+        });
+        let planned: Vec<PlannedParties> = planned.collect();
         let checks = self.operations.users.check_calls(&planned).await;
         let checks = checks.map_err(status_of)?.into_iter();
         Ok(Response::new(pb::CheckCallsResponse {
@@ -245,7 +247,8 @@ impl ProfileService for ProfileGrpcApi {
             .add_favorite(user_id, listener_id)
             .await;
         added.map_err(status_of)?;
-        Ok(lists::favorite_response(true))
+        let is_favorited = true;
+        Ok(lists::favorite_response(is_favorited))
     }
 
     async fn remove_favorite(
@@ -262,7 +265,8 @@ impl ProfileService for ProfileGrpcApi {
             .remove_favorite(user_id, listener_id)
             .await;
         removed.map_err(status_of)?;
-        Ok(lists::favorite_response(false))
+        let is_favorited = false;
+        Ok(lists::favorite_response(is_favorited))
     }
 
     async fn check_favorite(

@@ -140,7 +140,7 @@ impl FeedConsistencyCheck {
         Ok(compared.collect())
     }
 
-    /// Copies the answer rates that calls has computed anew; returns how many.
+    /// Copies the answer rates that calls has computed again; returns how many.
     async fn copy_answer_rates(&self, compared: &[ComparedRow]) -> Result<u64, Error> {
         let is_new = |row: &&ComparedRow| row.stored.answer_percent != row.source.answer_percent;
         let new: Vec<FeedSourceRow> = compared

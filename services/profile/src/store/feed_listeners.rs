@@ -23,8 +23,8 @@ pub struct ListenerStatus {
     pub last_seen: Option<DateTime<Utc>>,
 }
 
-/// Updates the rows whose status is older than the given one, which is one for each listener. Users who are not
-/// in the feed are ignored.
+/// Updates the rows whose status is older than the one in `statuses`, which has at most one for each listener.
+/// Users who are not in the feed are ignored.
 pub async fn update_statuses(
     tx: &mut PgConnection,
     statuses: &[ListenerStatus],

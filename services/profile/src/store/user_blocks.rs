@@ -4,13 +4,12 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::{PgConnection, column};
 use talktime_kit::paging::ListPageRequest;
 
-use crate::domain::{BlockAction, BlockedUser, CallPermissionFacts, UserBlock};
+use crate::domain::{BlockAction, BlockedUser, CallPermissionFacts, PlannedParties, UserBlock};
 
-/// Checks whether callers may call listeners, each given as `(caller_id, listener_id)`. The results have the order
-/// of the calls.
+/// Checks whether callers may call listeners. The results have the order of the calls.
 pub async fn check_calls(
     connection: &mut PgConnection,
-    planned: &[(i64, i64)],
+    planned: &[PlannedParties],
 ) -> sqlx::Result<Vec<CallPermissionFacts>> {
     sqlx::query_as(
         "SELECT caller_profile.username AS caller_username,
@@ -34,8 +33,8 @@ pub async fn check_calls(
          LEFT JOIN profile.users AS listener_profile ON listener_profile.user_id = listener
          ORDER BY position",
     )
-    .bind(column(planned, |(caller_id, _)| *caller_id))
-    .bind(column(planned, |(_, listener_id)| *listener_id))
+    .bind(column(planned, |parties| parties.caller_id))
+    .bind(column(planned, |parties| parties.listener_id))
     .fetch_all(connection)
     .await
 }

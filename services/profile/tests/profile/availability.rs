@@ -9,7 +9,15 @@ use tonic::{Code, Request};
 use crate::feed::{first_page, list_page, try_list_page, usernames_of};
 use crate::{Refusal, TestProfile, UNKNOWN_USER, into_result, refusal};
 
-fn online(user_id: i64, accepting_calls: bool) -> Kind {
+fn accepting_status(user_id: i64) -> Kind {
+    online_status(user_id, true)
+}
+
+fn paused_status(user_id: i64) -> Kind {
+    online_status(user_id, false)
+}
+
+fn online_status(user_id: i64, accepting_calls: bool) -> Kind {
     Kind::StatusChanged(StatusChanged {
         user_id,
         is_online: true,
@@ -18,7 +26,7 @@ fn online(user_id: i64, accepting_calls: bool) -> Kind {
     })
 }
 
-async fn prefer(
+async fn update_preferences(
     profile: &TestProfile,
     user_id: i64,
     audio_enabled: Option<bool>,
@@ -37,8 +45,8 @@ async fn a_listener_who_pauses_calls_is_online_and_not_available() {
     let profile = TestProfile::start().await;
     let paused = profile.register("paused", "listener").await.user_id;
     let free = profile.register("free", "listener").await.user_id;
-    profile.apply_event(1, online(paused, false)).await;
-    profile.apply_event(1, online(free, true)).await;
+    profile.apply_event(1, paused_status(paused)).await;
+    profile.apply_event(1, accepting_status(free)).await;
 
     let all = list_page(&profile, first_page(0)).await;
     assert_eq!(
@@ -61,7 +69,7 @@ async fn a_listener_who_pauses_calls_is_online_and_not_available() {
     let counts = (stats.online_listeners, stats.busy_listeners);
     assert_eq!((counts, stats.available_listeners), ((2, 1), 1));
 
-    profile.apply_event(2, online(paused, true)).await;
+    profile.apply_event(2, accepting_status(paused)).await;
     assert_eq!(list_page(&profile, first_page(0)).await.available_count, 2);
 }
 
@@ -70,7 +78,7 @@ async fn a_favourite_who_pauses_calls_is_not_available() {
     let profile = TestProfile::start().await;
     let ravi = profile.register("ravi", "user").await.user_id;
     let asha = profile.register("asha", "listener").await.user_id;
-    profile.apply_event(1, online(asha, false)).await;
+    profile.apply_event(1, paused_status(asha)).await;
     let favorite = pb::FavoriteRequest {
         user_id: ravi,
         listener_id: asha,
@@ -105,7 +113,7 @@ async fn preferences_are_kept_and_checked_before_calls() {
         })
     };
     assert_eq!(read().await, preferences(true, true));
-    let no_video = prefer(&profile, asha, None, Some(false)).await;
+    let no_video = update_preferences(&profile, asha, None, Some(false)).await;
     assert_eq!(no_video, preferences(true, false));
     assert_eq!(read().await, preferences(true, false));
 
@@ -123,13 +131,13 @@ async fn preferences_are_kept_and_checked_before_calls() {
         (Some(true), Some(false))
     );
 
-    let neither = prefer(&profile, asha, Some(false), None).await;
+    let neither = update_preferences(&profile, asha, Some(false), None).await;
     let invalid = refusal(Code::InvalidArgument, "invalid_preferences");
     assert_eq!(neither.expect_err("no type is left"), invalid);
     assert_eq!(read().await, preferences(true, false));
-    let nobody = prefer(&profile, UNKNOWN_USER, Some(true), None).await;
+    let unknown = update_preferences(&profile, UNKNOWN_USER, Some(true), None).await;
     let not_found = refusal(Code::NotFound, "user_not_found");
-    assert_eq!(nobody.expect_err("there is no such user"), not_found);
+    assert_eq!(unknown.expect_err("there is no such user"), not_found);
 }
 
 #[tokio::test]
@@ -140,7 +148,8 @@ async fn the_feed_finds_listeners_by_the_type_of_call_that_they_take() {
         [("only_audio", true, false), ("only_video", false, true)]
     {
         let user_id = profile.register(name, "listener").await.user_id;
-        let changed = prefer(&profile, user_id, Some(audio_enabled), Some(video_enabled)).await;
+        let changed =
+            update_preferences(&profile, user_id, Some(audio_enabled), Some(video_enabled)).await;
         changed.expect("changed");
     }
     for (call_type, expected) in [("audio", "only_audio"), ("video", "only_video")] {
@@ -196,7 +205,7 @@ async fn everybody_may_see_names_pictures_and_ratings() {
 async fn preferences_stay_when_somebody_is_a_listener_again() {
     let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
-    prefer(&profile, asha, Some(false), None)
+    update_preferences(&profile, asha, Some(false), None)
         .await
         .expect("changed");
     for active in [false, true] {

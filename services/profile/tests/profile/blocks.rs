@@ -45,14 +45,14 @@ async fn a_user_may_call_a_listener() {
         listener_rating_hundredths: None,
     };
     assert_eq!(check(&profile, ravi, asha).await, permitted);
-    let back = check(&profile, asha, ravi).await;
-    assert!(back.listener_exists && !back.is_listener);
+    let reverse = check(&profile, asha, ravi).await;
+    assert!(reverse.listener_exists && !reverse.is_listener);
     let unknown = check(&profile, ravi, UNKNOWN_USER).await;
     assert!(!unknown.listener_exists && !unknown.is_listener);
-    let asked = [(ravi, UNKNOWN_USER), (asha, ravi), (ravi, asha)];
+    let pairs = [(ravi, UNKNOWN_USER), (asha, ravi), (ravi, asha)];
     assert_eq!(
-        check_all(&profile, &asked).await,
-        [unknown, back, permitted]
+        check_all(&profile, &pairs).await,
+        [unknown, reverse, permitted]
     );
 }
 

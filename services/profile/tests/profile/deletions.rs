@@ -63,9 +63,9 @@ async fn the_registration_of_a_deleted_user_creates_no_user_and_a_new_one_does()
             refusal(Code::Unauthenticated, "invalid_registration_token")
         );
     }
-    let mut anew = registration("asha", "listener");
-    anew.registration_id = "another".to_owned();
-    let again = profile.create(anew).await.expect("registered");
+    let mut new_registration = registration("asha", "listener");
+    new_registration.registration_id = "another".to_owned();
+    let again = profile.create(new_registration).await.expect("registered");
     assert_ne!(again.user_id, asha.user_id);
 }
 

@@ -24,6 +24,11 @@ impl TestProfile {
     }
 }
 
+pub(crate) const ONLINE: bool = true;
+pub(crate) const OFFLINE: bool = false;
+pub(crate) const BUSY: bool = true;
+pub(crate) const FREE: bool = false;
+
 pub(crate) fn status(user_id: i64, is_online: bool, is_busy: bool) -> Kind {
     Kind::StatusChanged(StatusChanged {
         user_id,

@@ -304,8 +304,7 @@ async fn invalid_queries_are_refused() {
     }
 }
 
-/// No query of a long feed scans a whole table. Filters that leave many listeners read them in order from an index,
-/// so that only the page itself is sorted.
+/// Filters that leave many listeners read them in order from an index, so that only the page itself is sorted.
 #[tokio::test]
 async fn no_page_of_a_long_feed_scans_a_whole_table() {
     let profile = TestProfile::start().await;

@@ -9,7 +9,7 @@ use talktime_profile::jobs::feed_check::FeedConsistencyCheck;
 use talktime_profile::peers::FeedSourceClients;
 use talktime_proto::access::v1::Workload;
 
-use crate::events::status;
+use crate::events::{BUSY, FREE, OFFLINE, ONLINE, status};
 use crate::feed::{first_page, list_page};
 use crate::{TestProfile, require_variable};
 
@@ -75,10 +75,10 @@ async fn a_rebuild_repairs_every_difference_from_the_sources() {
     let mut ids: Vec<i64> = page.listeners.iter().map(|l| l.user_id).collect();
     ids.sort_unstable();
     assert_eq!(ids, [asha, meena]);
-    let is_as_new = |l: &talktime_proto::profile::v1::Listener| {
+    let is_unused_listener = |l: &talktime_proto::profile::v1::Listener| {
         !l.is_online && l.call_count == 0 && !l.is_verified && l.answer_percent.is_none()
     };
-    assert!(page.listeners.iter().all(is_as_new));
+    assert!(page.listeners.iter().all(is_unused_listener));
     assert_eq!(check.rebuild().await.expect("rebuilt"), clean);
 }
 
@@ -87,7 +87,7 @@ async fn a_newer_status_than_that_of_the_source_stays() {
     let profile = TestProfile::start().await;
     profile.execute(RESTART_IDS).await;
     let asha = profile.register("asha", "listener").await.user_id;
-    profile.apply_event(7, status(asha, true, false)).await;
+    profile.apply_event(7, status(asha, ONLINE, FREE)).await;
     // Presence does not know the listener, and its answer is older than the event.
     let checked = profile.feed_check().rebuild().await.expect("rebuilt");
     assert_eq!(checked.statuses, 0);
@@ -108,7 +108,7 @@ async fn only_a_lasting_difference_is_repaired() {
     let comparison = check.run_once(grace);
     let event = async {
         tokio::time::sleep(grace / 2).await;
-        profile.apply_event(1, status(asha, false, true)).await;
+        profile.apply_event(1, status(asha, OFFLINE, BUSY)).await;
     };
     let (checked, ()) = tokio::join!(comparison, event);
     assert_eq!(checked.expect("compared").totals, 0);

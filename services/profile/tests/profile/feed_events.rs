@@ -5,7 +5,7 @@ use talktime_proto::events::v1::{CallEnded, VerificationReviewed, VerificationRe
 use talktime_proto::profile::v1 as pb;
 
 use crate::TestProfile;
-use crate::events::status;
+use crate::events::{BUSY, FREE, OFFLINE, ONLINE, status};
 use crate::feed::{first_page, list_page};
 
 fn call_ended(listener_id: i64, status: &str, duration_seconds: i64) -> Kind {
@@ -22,10 +22,10 @@ async fn an_older_status_does_not_replace_a_newer_one() {
     let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
     let ravi = profile.register("ravi", "user").await.user_id;
-    profile.apply_event(1, status(asha, true, false)).await;
-    profile.apply_event(3, status(asha, true, true)).await;
-    profile.apply_event(2, status(asha, false, false)).await;
-    profile.apply_event(1, status(ravi, true, false)).await;
+    profile.apply_event(1, status(asha, ONLINE, FREE)).await;
+    profile.apply_event(3, status(asha, ONLINE, BUSY)).await;
+    profile.apply_event(2, status(asha, OFFLINE, FREE)).await;
+    profile.apply_event(1, status(ravi, ONLINE, FREE)).await;
 
     let page = list_page(&profile, first_page(0)).await;
     assert_eq!(

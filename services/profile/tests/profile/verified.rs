@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use talktime_kit::Clock;
 use talktime_kit::messaging::Relay;
+use talktime_profile::domain::PlannedParties;
 use talktime_profile::domain::feed::{
     FeedFilter, FeedOrder, FeedPageQuery, FeedPageStart, FeedSortKey,
 };
@@ -52,7 +53,11 @@ async fn unverified_listeners_are_hidden_and_cannot_be_called() {
         let users = users.require_verified(require);
         for (listener_id, is_missing) in [(asha, false), (asha + 1, require), (UNKNOWN_USER, false)]
         {
-            let checks = users.check_calls(&[(UNKNOWN_USER, listener_id)]).await;
+            let planned = PlannedParties {
+                caller_id: UNKNOWN_USER,
+                listener_id,
+            };
+            let checks = users.check_calls(&[planned]).await;
             let check = &checks.expect("checked")[0];
             assert_eq!(check.is_verification_missing, is_missing, "{listener_id}");
         }

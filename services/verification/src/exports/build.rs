@@ -19,7 +19,7 @@ use crate::store::{self, data_exports, standings};
 use crate::uploads::delete_object_best_effort;
 
 const CONTENT_TYPE: &str = "application/zip";
-/// Time for which a process that has claimed an export may build it; another one begins anew afterwards.
+/// Time for which a process that has claimed an export may build it; another one starts over afterwards.
 const LEASE: TimeDelta = TimeDelta::minutes(6);
 /// Pages that one service may return for one user: half a million records.
 const PAGES_MAX: usize = 1_000;

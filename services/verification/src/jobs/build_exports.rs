@@ -8,7 +8,7 @@ use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::exports::build::DataExportBuilder;
 
-/// Pause between two looks for requested exports.
+/// Pause between two searches for requested exports.
 const BUILD_EVERY: Duration = Duration::from_secs(2);
 const DELETE_EVERY: Duration = Duration::from_mins(10);
 /// Shorter than the lease of an export, so that a turn that is dropped is not the second one for its export.
@@ -16,7 +16,7 @@ const TURN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Starts both kinds of work until the service stops.
 pub fn start(lifecycle: &ProcessLifecycle, builder: &DataExportBuilder) {
-    let work = |name, interval| PeriodicWork {
+    let periodic_work = |name, interval| PeriodicWork {
         name: Cow::Borrowed(name),
         interval,
         retry_after: interval,
@@ -24,7 +24,7 @@ pub fn start(lifecycle: &ProcessLifecycle, builder: &DataExportBuilder) {
         first_turn: FirstTurnStart::AfterInterval,
     };
     let builds = builder.clone();
-    let build = work("verification.build_exports", BUILD_EVERY);
+    let build = periodic_work("verification.build_exports", BUILD_EVERY);
     periodic::start(lifecycle, build, move || {
         let builder = builds.clone();
         async move {
@@ -33,7 +33,7 @@ pub fn start(lifecycle: &ProcessLifecycle, builder: &DataExportBuilder) {
         }
     });
     let deletions = builder.clone();
-    let delete = work("verification.delete_exports", DELETE_EVERY);
+    let delete = periodic_work("verification.delete_exports", DELETE_EVERY);
     periodic::start(lifecycle, delete, move || {
         let builder = deletions.clone();
         async move {

@@ -12,7 +12,9 @@ use crate::domain::{
     check_upload_length,
 };
 use crate::store::{profile_photos, standings};
-use crate::uploads::{IssuedUploadTicket, delete_object_best_effort, fetch_upload, issue_ticket};
+use crate::uploads::{
+    AnnouncedFile, IssuedUploadTicket, delete_object_best_effort, fetch_upload, issue_ticket,
+};
 
 const STORED_CONTENT_TYPE: &str = "image/jpeg";
 
@@ -31,7 +33,10 @@ impl UserPhotoService {
             unique: Uuid::new_v4(),
             format,
         };
-        let file = (length_bytes, content_type);
+        let file = AnnouncedFile {
+            length_bytes,
+            content_type,
+        };
         issue_ticket(&self.parts, user_id, ticket, file, self.ticket_validity).await
     }
 

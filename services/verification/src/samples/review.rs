@@ -132,7 +132,7 @@ async fn lock_reviewed_listener(
     Ok(standing)
 }
 
-/// Writes what follows from a review: the standing of the listener, the event and the decision.
+/// Stores the results of a review: the standing of the listener, the event and the decision.
 async fn record_review(
     tx: &mut PgConnection,
     sample: &AudioSample,

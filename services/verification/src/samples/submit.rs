@@ -18,7 +18,9 @@ use crate::events::submitted_event;
 use crate::service::AudioSampleService;
 use crate::spool::{SpooledUploadFile, UploadWriter};
 use crate::store::{listener_verifications, standings};
-use crate::uploads::{IssuedUploadTicket, delete_object_best_effort, fetch_upload, issue_ticket};
+use crate::uploads::{
+    AnnouncedFile, IssuedUploadTicket, delete_object_best_effort, fetch_upload, issue_ticket,
+};
 
 const DESCRIPTION: &str = "description";
 
@@ -76,7 +78,10 @@ impl AudioSampleService {
             unique: Uuid::new_v4(),
             format,
         };
-        let file = (length_bytes, content_type);
+        let file = AnnouncedFile {
+            length_bytes,
+            content_type,
+        };
         issue_ticket(&self.parts, user_id, ticket, file, self.ticket_validity).await
     }
 

@@ -7,8 +7,8 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 /// A picture without large equal areas.
 pub(crate) fn gradient(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
-        let low = |value: u32| u8::try_from(value % 256).expect("small");
-        Rgb([low(x), low(y), low(x * y / 7)])
+        let low_byte = |value: u32| u8::try_from(value % 256).expect("small");
+        Rgb([low_byte(x), low_byte(y), low_byte(x * y / 7)])
     })
 }
 

@@ -33,7 +33,7 @@ async fn render_bytes(format: PhotoFormat, bytes: &[u8]) -> Result<Vec<u8>, Stri
 #[tokio::test]
 async fn each_format_and_colour_is_rendered_at_most_512_pixels_wide_and_high() {
     let image = DynamicImage::ImageRgb8(gradient(1_000, 700));
-    for (what, image, format) in [
+    for (description, image, format) in [
         ("rgb", image.clone(), ImageFormat::Jpeg),
         (
             "grey",
@@ -69,8 +69,12 @@ async fn each_format_and_colour_is_rendered_at_most_512_pixels_wide_and_high() {
             _ => PhotoFormat::Webp,
         };
         let rendered = render(photo_format, &encode(&image, format)).await;
-        let rendered = rendered.unwrap_or_else(|code| panic!("{what} {format:?}: {code}"));
-        assert_eq!(rendered.dimensions(), (512, 358), "{what} {format:?}");
+        let rendered = rendered.unwrap_or_else(|code| panic!("{description} {format:?}: {code}"));
+        assert_eq!(
+            rendered.dimensions(),
+            (512, 358),
+            "{description} {format:?}"
+        );
     }
 }
 
@@ -124,14 +128,14 @@ async fn compressed_metadata_that_expands_to_gigabytes_harms_nobody() {
     assert!(zeros.len() < 512 * 1024);
     let text = chunk(*b"zTXt", &[b"Comment\0\0", &zeros[..]].concat());
     let profile = chunk(*b"iCCP", &[b"profile\0\0", &zeros[..]].concat());
-    for (what, chunks) in [
+    for (description, chunks) in [
         ("texts", vec![text; 20]),
         ("a colour profile", vec![profile]),
     ] {
         let bomb = insert_chunks(&png, &chunks);
         match render(PhotoFormat::Png, &bomb).await {
-            Ok(rendered) => assert_eq!(rendered.dimensions(), (300, 300), "{what}"),
-            Err(code) => assert_eq!(code, "damaged_photo", "{what}"),
+            Ok(rendered) => assert_eq!(rendered.dimensions(), (300, 300), "{description}"),
+            Err(code) => assert_eq!(code, "damaged_photo", "{description}"),
         }
     }
 }

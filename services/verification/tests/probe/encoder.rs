@@ -30,7 +30,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a file; its name says its format.
+    /// Adds a file, whose name determines its format.
     pub(crate) fn add(&mut self, name: &str, options: &[&str]) {
         let options = options.iter().copied().map(str::to_owned).collect();
         self.outputs.push((name.to_owned(), options));
@@ -54,7 +54,7 @@ impl Encoder {
         output.expect("ffmpeg is installed").stdout
     }
 
-    /// Where a file is.
+    /// Returns the path of a file.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -77,15 +77,15 @@ async fn parts_of_aac_are_measured_by_their_frames() {
         for cut in 0..CUTS {
             let first = cut * frames.len() / CUTS / 3;
             // Two of three cuts end within a frame, as a download that broke off does.
-            let cut_of = |tenths: usize| {
+            let cut_file = |tenths: usize| {
                 let last = first + tenths * frames.len() / SECS / 10;
                 &file[frames[first]..frames[last] + cut % 3 * 5]
             };
             let tenths = 305 + cut * 2;
-            let what = format!("{name} from frame {first}, {tenths} tenths of a second");
-            accepted.push((what.clone(), judge_bytes(cut_of(tenths)).await));
+            let description = format!("{name} from frame {first}, {tenths} tenths of a second");
+            accepted.push((description.clone(), judge_bytes(cut_file(tenths)).await));
             if cut % 8 == 0 {
-                too_short.push((what, judge_bytes(cut_of(290)).await));
+                too_short.push((description, judge_bytes(cut_file(290)).await));
             }
         }
     }
@@ -147,7 +147,7 @@ async fn every_kind_of_pcm_is_accepted_also_with_an_unfinished_header() {
         let data = whole.windows(4).position(|name| name == b"data");
         let data = data.expect("a chunk of audio");
         let bytes = u32::try_from(whole.len() - data - 8).expect("small");
-        let claiming = |riff: u32, claimed: u32| {
+        let file_claiming = |riff: u32, claimed: u32| {
             let mut file = whole.clone();
             file[4..8].copy_from_slice(&riff.to_le_bytes());
             file[data + 4..data + 8].copy_from_slice(&claimed.to_le_bytes());
@@ -167,10 +167,13 @@ async fn every_kind_of_pcm_is_accepted_also_with_an_unfinished_header() {
             (largest, largest - 36),
             (0x7FFF_F024, 0x7FFF_F000),
         ] {
-            let what = format!("{name} claiming {claimed:#x} in {riff:#x}");
-            accepted.push((what, judge_bytes(&claiming(riff, claimed)).await));
+            let description = format!("{name} claiming {claimed:#x} in {riff:#x}");
+            accepted.push((
+                description,
+                judge_bytes(&file_claiming(riff, claimed)).await,
+            ));
         }
-        let twice = judge_bytes(&claiming(riff * 2, bytes * 2)).await;
+        let twice = judge_bytes(&file_claiming(riff * 2, bytes * 2)).await;
         damaged.push((name.to_owned(), twice));
     }
     assert_all_codes(&accepted, "accepted");
@@ -223,9 +226,9 @@ async fn m4a_is_accepted_wherever_its_index_is() {
     let mut judged = Vec::new();
     for name in encoder.names() {
         judged.push((name.clone(), judge_file(&encoder.path(&name)).await));
-        let whole = fs::read(encoder.path(&name)).expect("encoded");
+        let file = fs::read(encoder.path(&name)).expect("encoded");
         if name != "fragments.m4a" {
-            let half = judge_bytes(&whole[..whole.len() / 2]).await;
+            let half = judge_bytes(&file[..file.len() / 2]).await;
             assert_eq!(half, "damaged_audio", "half of {name}");
         }
     }
@@ -281,17 +284,17 @@ async fn mp3_is_accepted_at_any_rate_with_and_without_tags() {
     encoder.run();
     let mut judged = Vec::new();
     for name in encoder.names() {
-        let whole = fs::read(encoder.path(&name)).expect("encoded");
-        // A tag with what looks like frames of another length.
+        let file = fs::read(encoder.path(&name)).expect("encoded");
+        // A tag whose content looks like frames of another length.
         let picture = [
             &b"ID3\x04\0\0\0\0\x08\0"[..],
             &[0xFF, 0xFB, 0x90, 0x64].repeat(256),
         ]
         .concat();
-        judged.push((name.clone(), judge_bytes(&whole).await));
+        judged.push((name.clone(), judge_bytes(&file).await));
         judged.push((
             format!("{name} with a picture"),
-            judge_bytes(&[picture, whole].concat()).await,
+            judge_bytes(&[picture, file].concat()).await,
         ));
     }
     assert_all_codes(&judged, "accepted");
@@ -344,7 +347,7 @@ async fn other_codecs_in_accepted_containers_are_unsupported() {
     for name in encoder.names() {
         judged.push((name.clone(), judge_file(&encoder.path(&name)).await));
     }
-    // Debian's ffmpeg has no encoder for AMR; the sample entry is what tells a player of it.
+    // Debian's ffmpeg has no encoder for AMR; players recognize it by the sample entry.
     let mut amr = Encoder::new(31);
     amr.add("aac.3gp", &[MONO_16K, &["-c:a", "aac"]].concat());
     amr.run();

@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn names_with_deceptive_characters_are_refused() {
-        for (name, why) in [
+        for (name, reason) in [
             ("", "empty"),
             ("a\nb", "invisible"),
             ("Devi\u{202E}oaR", "direction"),
@@ -148,7 +148,7 @@ mod tests {
             for refused in [Some(holder), bank].into_iter().flatten() {
                 let refused = talktime_kit::Error::from(refused.expect_err("wrong"));
                 assert_eq!(refused.code(), "invalid_bank_details");
-                assert!(refused.detail().contains(why), "{}", refused.detail());
+                assert!(refused.detail().contains(reason), "{}", refused.detail());
             }
         }
         for name in ["देवी राव", "Devi D'Souza-Rao", "தேவி ராவ்"] {

@@ -166,7 +166,7 @@ mod tests {
         coins: 10,
     };
 
-    fn past(
+    fn past_transfers(
         id: String,
         content: String,
         transaction_id: Option<i64>,
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_same_charge_again_answers_as_the_first_time() {
-        let past = past(CHARGE.id(), CHARGE.content(), Some(40));
+        let past = past_transfers(CHARGE.id(), CHARGE.content(), Some(40));
         let decision = decide_one(0, &past).expect("valid");
         assert_eq!(
             decision,
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_same_id_with_other_content_is_refused() {
-        let past = past(CHARGE.id(), "user 3 pays 60 coins".into(), Some(40));
+        let past = past_transfers(CHARGE.id(), "user 3 pays 60 coins".into(), Some(40));
         assert!(matches!(
             decide_one(99, &past),
             Err(WalletError::TransferMismatch { .. })
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_charge_voided_before_it_arrives_is_refused() {
-        let tombstone = past(CHARGE.id(), "void".into(), None);
+        let tombstone = past_transfers(CHARGE.id(), "void".into(), None);
         assert_eq!(
             decide_one(99, &tombstone).expect("valid"),
             ChargeDecision::Voided
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_charge_after_the_settlement_is_refused() {
-        let settled = past(settlement_id(7), "settled".into(), Some(1));
+        let settled = past_transfers(settlement_id(7), "settled".into(), Some(1));
         assert_eq!(
             decide_one(99, &settled).expect("valid"),
             ChargeDecision::Voided

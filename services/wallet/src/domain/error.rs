@@ -39,7 +39,7 @@ pub enum WalletError {
     /// The provider does not vouch for the payment.
     #[error("payment is unknown to the provider")]
     Unpaid,
-    /// The payment is for something else than what is asked for.
+    /// The payment belongs to another order than the named one.
     #[error("the payment is for another purchase")]
     OtherPurchase,
     /// Another payment paid this order before.
@@ -60,7 +60,7 @@ pub enum WalletError {
     /// A notification is not signed by the provider.
     #[error("a message of the provider is not signed by it")]
     ForgedNotice,
-    /// The provider did not do what it was asked.
+    /// The provider did not execute a request.
     #[error("the payment provider did not answer as it should: {0}")]
     ProviderUnavailable(String),
     /// This installation has no such provider.
@@ -82,13 +82,13 @@ pub enum WalletError {
     /// The person has not set bank details.
     #[error("there are no bank details")]
     NoBankDetails,
-    /// More is asked for than there is.
+    /// The requested sum exceeds the balance.
     #[error("{available_paise} paise may be withdrawn")]
     InsufficientMoney { available_paise: i64 },
-    /// Less is asked for than the operator pays out at once.
+    /// The requested sum is less than the operator pays out at once.
     #[error("the least is {minimum_paise} paise")]
     BelowMinimum { minimum_paise: i64 },
-    /// More is asked for than the operator pays out in a day.
+    /// The requested sum is more than the operator pays out in a day.
     #[error("the most in a day is {daily_paise} paise")]
     AboveDailyLimit { daily_paise: i64 },
     /// No such withdrawal.

@@ -1,4 +1,4 @@
-//! The lines of a history that people ask for.
+//! The types of lines in a history, and the filters of requests.
 
 use talktime_kit::text_enum;
 
@@ -17,7 +17,7 @@ pub enum TransactionType {
     Bonus,
     /// Coins were given for a referral.
     ReferralBonus,
-    /// Rupees were asked for, or came back.
+    /// Rupees were withdrawn, or returned after a rejection.
     Withdraw,
     /// A minute or a payment was taken back.
     Refund,
@@ -40,7 +40,7 @@ impl TransactionType {
     }
 }
 
-/// The lines of a history that a request asks for.
+/// The lines of a history that a request selects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TransactionHistoryFilter {
     /// All of them.

@@ -26,7 +26,7 @@ pub enum JournalAccount {
     GatewayClearing,
     /// Rupees that listeners have earned.
     ListenerCost,
-    /// Rupees that were asked for and have not been paid out.
+    /// Rupees whose withdrawal was requested and has not been paid out.
     PayoutsPending,
     /// Rupees that were paid out.
     Bank,
@@ -92,9 +92,9 @@ pub enum TransferKind {
     Bonus,
     /// A payment was refunded or charged back, or what was owed for one was paid.
     PaymentReversal,
-    /// Rupees were asked for and are held.
+    /// Rupees are held for a requested withdrawal.
     Withdrawal,
-    /// Rupees that were asked for came back.
+    /// Rupees of a rejected withdrawal were returned.
     WithdrawalReturn,
     /// Rupees were paid out.
     Payout,

@@ -13,7 +13,7 @@ pub const CURRENCY: &str = "INR";
 /// A payment whose money arrived, with everything that is known to have gone back of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CapturedPayment {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub payment_id: String,
     /// The sum that was paid, in the smallest unit of its currency.
     pub amount: i64,
@@ -125,7 +125,7 @@ impl CapturedPayment {
         order: &PaymentOrder,
         is_paid_otherwise: bool,
     ) -> (CapturedPaymentOutcome, i64) {
-        if self.returned() > 0 && self.left() == 0 {
+        if self.returned() > 0 && self.kept() == 0 {
             return (CapturedPaymentOutcome::Returned, 0);
         }
         if self.currency != CURRENCY {
@@ -152,20 +152,20 @@ impl CapturedPayment {
             return ReversedAmounts::default();
         }
         let worth = self.amount.min(price_paise);
-        let left = self.left().min(worth);
-        if left <= 0 {
+        let kept = self.kept().min(worth);
+        if kept <= 0 {
             return ReversedAmounts {
                 paise: price_paise,
                 coins,
             };
         }
-        let share = |whole: i64| {
-            let gone = i128::from(whole) * i128::from(worth - left) / i128::from(worth);
-            i64::try_from(gone).unwrap_or(whole)
+        let returned_share = |whole: i64| {
+            let returned = i128::from(whole) * i128::from(worth - kept) / i128::from(worth);
+            i64::try_from(returned).unwrap_or(whole)
         };
         ReversedAmounts {
-            paise: share(price_paise),
-            coins: share(coins),
+            paise: returned_share(price_paise),
+            coins: returned_share(coins),
         }
     }
 
@@ -174,8 +174,8 @@ impl CapturedPayment {
         self.refunded.saturating_add(self.charged_back)
     }
 
-    /// The sum that is left.
-    fn left(&self) -> i64 {
+    /// The sum that has not gone back.
+    fn kept(&self) -> i64 {
         self.amount.saturating_sub(self.returned()).max(0)
     }
 }

@@ -16,6 +16,13 @@ pub struct RateCard {
     steps: BTreeMap<String, i64>,
 }
 
+/// A payment and the coins that it buys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RateCardStep {
+    pub amount_paise: i64,
+    pub coins: i64,
+}
+
 impl Default for RateCard {
     fn default() -> Self {
         let steps = [(150, 300), (300, 600), (500, 1_000), (1_000, 2_000)];
@@ -28,14 +35,17 @@ impl Default for RateCard {
 }
 
 impl RateCard {
-    /// Payments in paise and the coins they buy, from the cheapest to the dearest.
-    pub fn steps(&self) -> Vec<(i64, i64)> {
-        let in_paise = |(rupees, coins): (&String, &i64)| {
+    /// Returns the steps from the cheapest to the dearest.
+    pub fn steps(&self) -> Vec<RateCardStep> {
+        let parse_step = |(rupees, coins): (&String, &i64)| {
             let rupees: i64 = rupees.parse().ok()?;
-            Some((rupees.checked_mul(100)?, *coins))
+            Some(RateCardStep {
+                amount_paise: rupees.checked_mul(100)?,
+                coins: *coins,
+            })
         };
-        let mut steps: Vec<(i64, i64)> = self.steps.iter().filter_map(in_paise).collect();
-        steps.sort_unstable();
+        let mut steps: Vec<RateCardStep> = self.steps.iter().filter_map(parse_step).collect();
+        steps.sort_unstable_by_key(|step| step.amount_paise);
         steps
     }
 
@@ -109,7 +119,7 @@ pub fn method_name(word: Option<&str>) -> Option<&'static str> {
 /// An order for coins and its current state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PaymentOrder {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: String,
     pub user_id: i64,
     /// The name of the provider that takes the payment.
@@ -166,10 +176,17 @@ mod tests {
 
     #[test]
     fn the_card_is_read_from_the_cheapest_step() {
-        let cheapest = RateCard::default().steps()[0];
-        assert_eq!(cheapest, (15_000, 300));
-        let dearest = RateCard::default().steps().pop();
-        assert_eq!(dearest, Some((100_000, 2_000)));
+        let steps = RateCard::default().steps();
+        let cheapest = RateCardStep {
+            amount_paise: 15_000,
+            coins: 300,
+        };
+        assert_eq!(steps.first(), Some(&cheapest));
+        let dearest = RateCardStep {
+            amount_paise: 100_000,
+            coins: 2_000,
+        };
+        assert_eq!(steps.last(), Some(&dearest));
     }
 
     #[test]

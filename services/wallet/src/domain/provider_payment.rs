@@ -19,7 +19,7 @@ pub enum ProviderPaymentState {
 pub struct ReportedPayment {
     /// The order that it is for.
     pub order_id: String,
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub payment_id: String,
     pub state: ProviderPaymentState,
     /// The sum, in the smallest unit of its currency.
@@ -51,7 +51,7 @@ text_enum!(PaymentReversalReason {
 /// Money of a payment that went back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PaymentReversal {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub reversal_id: String,
     /// The amount, in the smallest unit of the payment's currency.
     pub amount: i64,
@@ -94,13 +94,13 @@ pub struct OrderBuyer {
 /// An order as its provider lists it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ReportedOrder {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: String,
     /// The price, in paise.
     pub amount_paise: i64,
     /// Whether a payment was captured.
     pub is_paid: bool,
     pub created_at: DateTime<Utc>,
-    /// None for an order that was opened before the provider was told its buyer, or by hand.
+    /// None for an order that was opened by hand, or before the provider got the buyers of orders.
     pub buyer: Option<OrderBuyer>,
 }

@@ -66,7 +66,7 @@ pub struct SettlementPlan {
     pub coins_spent: i64,
     /// The sum that the listener earns, in paise.
     pub listener_paise: i64,
-    /// Minutes that were charged beyond the settled count, or are given back, which are voided.
+    /// The minutes to void: those charged beyond the settled count, and those given back.
     pub returned: Vec<ChargedMinute>,
 }
 

@@ -19,9 +19,9 @@ pub fn parse_status(name: &str) -> Result<WithdrawalStatus, WalletError> {
 /// Prices and limits that the operator of the platform sets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WithdrawalLimits {
-    /// The least that may be asked for, in paise.
+    /// The least that may be withdrawn at once, in paise.
     pub minimum_paise: i64,
-    /// The most that one listener may ask for in 24 hours, in paise.
+    /// The most that one listener may withdraw in 24 hours, in paise.
     pub daily_paise: Option<i64>,
     /// Above this two admins must agree, in paise.
     pub two_admins_above_paise: i64,
@@ -36,7 +36,7 @@ pub struct WithdrawalBudget {
     /// Money that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
     /// Money requested in the last 24 hours and not rejected, in paise.
-    pub asked_today_paise: i64,
+    pub requested_today_paise: i64,
 }
 
 impl WithdrawalLimits {
@@ -59,7 +59,7 @@ impl WithdrawalLimits {
                 minimum_paise: self.minimum_paise,
             });
         }
-        let today = budget.asked_today_paise.saturating_add(amount_paise);
+        let today = budget.requested_today_paise.saturating_add(amount_paise);
         match self.daily_paise {
             Some(daily_paise) if today > daily_paise => {
                 Err(WalletError::AboveDailyLimit { daily_paise })
@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn notes_are_text_within_bounds() {
         assert_eq!(normalize_notes("looked\nat").expect("text"), "looked\nat");
-        for (wrong, code, why) in [
+        for (wrong, code, reason) in [
             ("x".repeat(501), "out_of_range", "at most 500 characters"),
             ("nul\0".to_owned(), "invalid_text", "invisible"),
             ("\u{202E}on".to_owned(), "invalid_text", "direction"),
         ] {
             let refused = talktime_kit::Error::from(normalize_notes(&wrong).expect_err("refused"));
             assert_eq!(refused.code(), code);
-            assert!(refused.detail().contains(why), "{}", refused.detail());
+            assert!(refused.detail().contains(reason), "{}", refused.detail());
         }
     }
 
@@ -232,7 +232,10 @@ mod tests {
             for to in all {
                 let step = decide(9, to, &undecided(from, 100, &[]));
                 if from == to {
-                    assert_eq!(step.expect("stands"), WithdrawalDecisionOutcome::Unchanged);
+                    assert_eq!(
+                        step.expect("no error"),
+                        WithdrawalDecisionOutcome::Unchanged
+                    );
                 } else if allowed.contains(&(from, to)) {
                     assert_eq!(
                         step.expect("allowed"),
@@ -265,12 +268,12 @@ mod tests {
         assert_eq!(second.expect("agreed"), WithdrawalDecisionOutcome::Applied);
         let rejected = decide(8, WithdrawalStatus::Rejected, &large);
         assert_eq!(
-            rejected.expect("one does"),
+            rejected.expect("a decision"),
             WithdrawalDecisionOutcome::Applied
         );
         let small = undecided(WithdrawalStatus::Pending, 1_000, &[]);
         assert_eq!(
-            decide(8, WithdrawalStatus::Paid, &small).expect("one does"),
+            decide(8, WithdrawalStatus::Paid, &small).expect("a decision"),
             WithdrawalDecisionOutcome::Applied
         );
     }
@@ -313,7 +316,7 @@ mod tests {
     fn sums_are_bounded() {
         let budget = WithdrawalBudget {
             withdrawable_paise: 4_000,
-            asked_today_paise: 2_000,
+            requested_today_paise: 2_000,
         };
         assert!(LIMITS.check_request(100, budget).is_ok());
         assert!(LIMITS.check_request(3_000, budget).is_ok());

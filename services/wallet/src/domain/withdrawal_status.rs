@@ -5,13 +5,13 @@ use talktime_kit::text_enum;
 /// The status of a withdrawal, which only moves forward.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WithdrawalStatus {
-    /// Asked for; the sum is held.
+    /// Requested; the sum is held.
     Pending,
     /// An operator is paying it out.
     Processing,
     /// The bank has it.
     Paid,
-    /// It came back to the listener.
+    /// The sum was returned to the listener.
     Rejected,
 }
 

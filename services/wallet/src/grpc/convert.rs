@@ -137,7 +137,7 @@ pub(super) fn transactions_response(
     let WalletStatement {
         found,
         totals,
-        balance: left,
+        balance,
     } = statement;
     pb::ListTransactionsResponse {
         transactions: found.entries.into_iter().map(transaction_message).collect(),
@@ -146,7 +146,7 @@ pub(super) fn transactions_response(
         total_paise_spent: totals.paise_spent,
         total_coins_earned: totals.coins_earned,
         total_paise_earned: totals.paise_earned,
-        balance: Some(balance_message(user_id, left)),
+        balance: Some(balance_message(user_id, balance)),
     }
 }
 

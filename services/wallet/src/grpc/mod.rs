@@ -81,9 +81,9 @@ impl WalletService for WalletGrpcApi {
         }
         let listed = self.ledger.list_coins(&user_ids).await.map_err(to_status)?;
         let wallets = listed.into_iter();
-        let wallets = wallets.map(|(user_id, balance_coins)| pb::CoinWallet {
-            user_id,
-            balance_coins,
+        let wallets = wallets.map(|wallet| pb::CoinWallet {
+            user_id: wallet.user_id,
+            balance_coins: wallet.balance_coins,
         });
         Ok(Response::new(pb::ListCoinsResponse {
             wallets: wallets.collect(),
@@ -128,9 +128,9 @@ impl WalletService for WalletGrpcApi {
         _request: Request<pb::GetRateCardRequest>,
     ) -> Result<Response<pb::GetRateCardResponse>, Status> {
         let steps = self.ledger.rate_card().steps().into_iter();
-        let steps = steps.map(|(amount_paise, coins)| pb::RateCardStep {
-            amount_paise,
-            coins,
+        let steps = steps.map(|step| pb::RateCardStep {
+            amount_paise: step.amount_paise,
+            coins: step.coins,
         });
         Ok(Response::new(pb::GetRateCardResponse {
             steps: steps.collect(),

@@ -1,4 +1,4 @@
-//! Asks the provider about orders that are due. May run on many replicas at once.
+//! Looks up due orders at the provider. May run on many replicas at once.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const ORDERS_WORK: PeriodicWork = PeriodicWork {
     first_turn: FirstTurnStart::AfterInterval,
 };
 
-/// Asks the provider about orders that are due until the service stops.
+/// Looks up due orders at the provider until the service stops.
 pub(crate) fn start_reconciliation(lifecycle: &ProcessLifecycle, ledger: WalletLedger) {
     periodic::start(lifecycle, ORDERS_WORK, move || {
         reconcile_once(ledger.clone())

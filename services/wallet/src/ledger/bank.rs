@@ -27,9 +27,10 @@ impl WalletLedger {
             return Err(WalletError::NoSuchUser);
         }
         let before = bank::find(&mut tx, user_id).await?;
-        let is_change = before.is_some_and(|(sealed, _)| {
+        let is_change = before.is_some_and(|row| {
+            let opened = open_details(&self.sealer, user_id, &row.details);
             // Details that cannot be opened any more count as different ones.
-            open_details(&self.sealer, user_id, &sealed).ok().as_ref() != Some(details)
+            opened.ok().as_ref() != Some(details)
         });
         let sealed = seal_details(&self.sealer, user_id, details)?;
         let changed_at = is_change.then_some(now);
@@ -46,7 +47,7 @@ impl WalletLedger {
         let mut connection = self.db.acquire().await?;
         let found = bank::find(&mut connection, user_id).await?;
         found
-            .map(|(sealed, _)| open_details(&self.sealer, user_id, &sealed))
+            .map(|row| open_details(&self.sealer, user_id, &row.details))
             .transpose()
     }
 }

@@ -51,13 +51,13 @@ impl WalletLedger {
         if bonus.user_id == bonus.admin_id {
             wallets::insert_missing(&mut tx, &[bonus.user_id], now).await?;
         }
-        let given = credit_bonus(&mut tx, now, bonus).await?;
+        let outcome = credit_bonus(&mut tx, now, bonus).await?;
         if let Some(request) = &bonus.idempotency {
-            idempotency::finish(&mut tx, request, &given).await?;
+            idempotency::finish(&mut tx, request, &outcome).await?;
         }
         tx.commit().await?;
         self.relay.wake();
-        Ok(given)
+        Ok(outcome)
     }
 }
 

@@ -29,7 +29,7 @@ pub async fn close_account(
     wallets::close_wallet(tx, user_id, locked.get(&user_id), now).await
 }
 
-/// The transfer that empties a wallet. Rupees that were asked for stay held until each withdrawal is
+/// The transfer that empties a wallet. Rupees of requested withdrawals stay held until each withdrawal is
 /// decided, and what the person owes stays owed.
 fn closing_posting(wallet: &LockedWallet) -> Posting {
     let user = JournalAccount::User(wallet.user_id);

@@ -14,7 +14,7 @@ use crate::domain::journal::{
 use crate::domain::payment::{self, PaymentOrder};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::coins_added_event;
-use crate::store::payments::{PaymentOrderCredit, REFUNDS_ASKED_AFTER};
+use crate::store::payments::{PaymentOrderCredit, REFUNDS_CHECKED_AFTER};
 use crate::store::wallets::{LockedWallet, LockedWallets};
 use crate::store::{payments, posting, transfers};
 
@@ -35,7 +35,7 @@ pub struct RechargeOutcome {
 /// The payment that credits an order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CreditedPayment<'a> {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub(super) payment_id: &'a str,
     /// The price that it pays for the coins.
     pub(super) price_paise: i64,
@@ -63,7 +63,7 @@ pub(super) async fn credit_order(
         paid_paise: payment.price_paise,
         ask_at: order
             .is_reported_by_provider()
-            .then_some(now + REFUNDS_ASKED_AFTER),
+            .then_some(now + REFUNDS_CHECKED_AFTER),
     };
     payments::set_credited(tx, &order.order_id, &credit, now).await?;
     let recharged = RechargeOutcome {

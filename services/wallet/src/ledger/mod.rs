@@ -33,7 +33,7 @@ use crate::domain::payment::RateCard;
 use crate::domain::withdrawal::WithdrawalLimits;
 use crate::provider::PaymentProvider;
 use crate::sealing::BankDetailsSealer;
-use crate::store::wallets::{self, LockedWallet};
+use crate::store::wallets::{self, CoinWallet, LockedWallet};
 
 pub use bonus::CoinBonusGrant;
 pub use charge::ChargeOutcome;
@@ -134,8 +134,8 @@ impl WalletLedger {
         Ok(wallets::load_balance(&mut connection, user_id).await?)
     }
 
-    /// Lists users with their coins; those without a wallet are left out.
-    pub async fn list_coins(&self, user_ids: &[i64]) -> Result<Vec<(i64, i64)>, WalletError> {
+    /// Lists the coins of users; those without a wallet are left out.
+    pub async fn list_coins(&self, user_ids: &[i64]) -> Result<Vec<CoinWallet>, WalletError> {
         let mut connection = self.db.acquire().await?;
         Ok(wallets::list_coins(&mut connection, user_ids).await?)
     }

@@ -10,7 +10,7 @@ use crate::store::payments::{self, FIRST_WAIT, NewPaymentOrder};
 /// An order that is open with the provider.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OpenPaymentOrder {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: String,
     /// The provider's name.
     pub provider: &'static str,

@@ -108,8 +108,8 @@ impl WalletLedger {
         Ok(recharged)
     }
 
-    /// Asks the provider about the order of a signed proof and books what it reports. An order that
-    /// is paid needs no question, since it is in our own books.
+    /// Looks up the order of a signed proof at the provider and books what it reports. An order that is
+    /// paid needs no lookup, since it is in our own books.
     async fn book_proved_payment(
         &self,
         recharge: &RechargeRequest,
@@ -132,7 +132,7 @@ impl WalletLedger {
         }
     }
 
-    /// Answers with the purchase of a proof, which may have been made when it was first sent.
+    /// Returns the purchase of a proof, which may have been made when the proof was first sent.
     async fn redeem_proof(
         &self,
         tx: &mut PgConnection,

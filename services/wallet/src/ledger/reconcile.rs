@@ -1,5 +1,5 @@
-//! Asking the provider about orders: about open ones, since neither the app nor a notification may have
-//! reported their payment, and about credited ones, whose refund may have gone unreported.
+//! Lookups of orders at the provider: of open ones, since neither the app nor a notification may have
+//! reported their payment, and of credited ones, whose refund may have gone unreported.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
@@ -12,56 +12,57 @@ use crate::domain::provider_payment::{ProviderPaymentState, ReportedPayment};
 use crate::metrics;
 use crate::store::payments::{self, DuePaymentOrder};
 
-/// Orders that one round asks about, at most.
-const ASKED_AT_ONCE: i64 = 50;
-/// Questions that wait for the provider at the same time.
-const CONCURRENT_ASKS: usize = 8;
+/// Orders that one round looks up at the provider, at most.
+const LOOKUPS_PER_ROUND: i64 = 50;
+/// Lookups that wait for the provider at the same time.
+const CONCURRENT_LOOKUPS: usize = 8;
 /// The time after which an unpaid order expires.
 const EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);
 /// The same for orders with a payment that is not captured yet: the provider refunds it by then.
 pub(super) const PENDING_EXPIRES_AFTER: TimeDelta = TimeDelta::days(6);
-/// Credited orders are asked about for so long: refunds are possible for half a year.
-const REFUNDS_ASKED_FOR: TimeDelta = TimeDelta::days(180);
-/// After a question about an open order that failed, the next one comes then at the latest.
+/// Credited orders are looked up for so long: refunds are possible for half a year.
+const REFUNDS_CHECKED_FOR: TimeDelta = TimeDelta::days(180);
+/// Longest wait after a failed lookup of an open order.
 const RETRY_AFTER: TimeDelta = TimeDelta::minutes(15);
-/// Questions in a row that must have failed before an open order is given up.
-const FAILED_ASKS_MAX: i32 = 10;
+/// Consecutive failed lookups after which an open order is given up.
+const FAILED_LOOKUPS_MAX: i32 = 10;
 
-/// One round of questions.
+/// One round of lookups at the provider.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReconciledRound {
-    /// Orders that the provider was asked about.
-    pub(super) asked: usize,
+    /// Orders that were looked up.
+    pub(super) looked_up: usize,
     /// Orders that were credited by its answers.
     pub(super) credited: usize,
 }
 
 impl WalletLedger {
-    /// Asks the provider about orders that are due and books what it reports, each on its own: an order
+    /// Looks up the due orders at the provider and books what it reports, each on its own: an order
     /// that the provider answers with an error does not delay the others. Returns how many were credited.
     pub async fn reconcile_orders(&self) -> Result<usize, WalletError> {
         Ok(self.reconcile_due(self.clock.now()).await?.credited)
     }
 
-    /// The same for orders that were due at `now`, with the number of orders that were asked about.
+    /// The same for orders that were due at `now`, with the number of orders that were looked up.
     pub(super) async fn reconcile_due(
         &self,
         now: DateTime<Utc>,
     ) -> Result<ReconciledRound, WalletError> {
         let mut tx = self.db.begin().await?;
-        let due = payments::claim_due(&mut tx, now, ASKED_AT_ONCE).await?;
+        let due = payments::claim_due(&mut tx, now, LOOKUPS_PER_ROUND).await?;
         tx.commit().await?;
-        let asked = due.len();
+        let looked_up = due.len();
         let credited = stream::iter(due)
             .map(|order| async move { self.reconcile_or_log(now, &order).await })
-            .buffer_unordered(CONCURRENT_ASKS)
+            .buffer_unordered(CONCURRENT_LOOKUPS)
             .filter(|is_credited| std::future::ready(*is_credited));
         Ok(ReconciledRound {
-            asked,
+            looked_up,
             credited: credited.count().await,
         })
     }
 
+    /// Looks up one order; returns whether it was credited. A failure is logged.
     async fn reconcile_or_log(&self, now: DateTime<Utc>, order: &DuePaymentOrder) -> bool {
         let reconciled = match self.provider.list_payments(&order.order_id).await {
             Ok(reported) => self.reconcile_order(now, order, reported).await,
@@ -70,9 +71,9 @@ impl WalletLedger {
                 tracing::warn!(
                     order_id,
                     error,
-                    "failed to ask the provider about an order; asking again later"
+                    "failed to look up an order at the provider; a later round will retry"
                 );
-                self.count_failed_ask(now, order).await
+                self.count_failed_lookup(now, order).await
             }
         };
         reconciled.unwrap_or_else(|error| {
@@ -80,7 +81,7 @@ impl WalletLedger {
             tracing::warn!(
                 order_id,
                 error,
-                "failed to reconcile an order; asking again later"
+                "failed to reconcile an order; a later round will retry"
             );
             false
         })
@@ -101,8 +102,8 @@ impl WalletLedger {
         let mut tx = self.db.begin().await?;
         payments::set_answered(&mut tx, &order.order_id).await?;
         let age = now - order.created_at;
-        if order.is_credited && age > REFUNDS_ASKED_FOR {
-            payments::stop_asking(&mut tx, &order.order_id).await?;
+        if order.is_credited && age > REFUNDS_CHECKED_FOR {
+            payments::stop_lookups(&mut tx, &order.order_id).await?;
         }
         let expires_after = if is_pending {
             PENDING_EXPIRES_AFTER
@@ -116,10 +117,10 @@ impl WalletLedger {
         Ok(is_credited)
     }
 
-    /// Counts a question that failed. An open order is given up after so many that another would not
-    /// help: an error that only this order has must end some day. Credited ones are asked about rarely,
-    /// and their questions end by themselves.
-    async fn count_failed_ask(
+    /// Counts a failed lookup. An open order is given up after so many that another would not
+    /// help: an error that only this order has must end some day. Credited ones are looked up rarely,
+    /// and their lookups end after a fixed time. Returns false, since such an order was not credited.
+    async fn count_failed_lookup(
         &self,
         now: DateTime<Utc>,
         order: &DuePaymentOrder,
@@ -129,13 +130,13 @@ impl WalletLedger {
         let mut tx = self.db.begin().await?;
         let mut is_given_up = false;
         if order.is_credited {
-            if age > REFUNDS_ASKED_FOR {
-                payments::stop_asking(&mut tx, order_id).await?;
+            if age > REFUNDS_CHECKED_FOR {
+                payments::stop_lookups(&mut tx, order_id).await?;
             }
         } else {
             let retry_at = now + RETRY_AFTER;
-            let failed = payments::count_failed_ask(&mut tx, order_id, retry_at).await?;
-            let has_failed_often = failed.is_some_and(|failed| failed >= FAILED_ASKS_MAX);
+            let failed = payments::count_failed_lookup(&mut tx, order_id, retry_at).await?;
+            let has_failed_often = failed.is_some_and(|failed| failed >= FAILED_LOOKUPS_MAX);
             let is_over = has_failed_often && age > EXPIRES_AFTER;
             is_given_up = is_over && payments::expire(&mut tx, order_id).await?;
         }
@@ -143,7 +144,7 @@ impl WalletLedger {
         if is_given_up {
             tracing::error!(
                 order_id,
-                "giving up an order that the provider answers with errors"
+                "failed to look up an order too often; it is given up"
             );
             metrics::record_expired_order();
         }

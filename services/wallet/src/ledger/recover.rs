@@ -20,8 +20,8 @@ use crate::store::wallets;
 const OPENED_BEFORE_STORED_MAX: TimeDelta = TimeDelta::hours(1);
 /// An order is lost for at most as long as a database can go back: the longest time that backups are kept.
 const RESTORED_BACK_MAX: TimeDelta = TimeDelta::days(30);
-/// All questions together take no longer; a second run asks the rest.
-const ASKING_MAX: Duration = Duration::from_hours(1);
+/// All requests to the provider together take no longer; a second run sends the rest.
+const LOOKUPS_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Orders that the provider knows and the database does not.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ pub struct LostOrders {
 /// The outcome of a recovery.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RecoveredOrders {
-    /// Orders that the provider was asked about.
-    pub asked: usize,
+    /// Orders that were looked up at the provider.
+    pub looked_up: usize,
     /// Orders that were credited.
     pub credited: usize,
 }
@@ -90,7 +90,7 @@ impl WalletLedger {
         })
     }
 
-    /// Stores the lost orders again, and asks the provider about all that may have been paid since. Each payment
+    /// Stores the lost orders again, and looks up at the provider all that may have been paid since. Each payment
     /// is credited once under its own id, as by any other report.
     ///
     /// The orders are stored in one transaction, so a recovery that was interrupted finds either all of them or
@@ -111,7 +111,7 @@ impl WalletLedger {
         let opened_after = lost.since - PENDING_EXPIRES_AFTER;
         payments::reopen_unpaid(&mut tx, self.provider.name(), opened_after, now).await?;
         tx.commit().await?;
-        self.ask_about_all(now).await
+        self.look_up_all(now).await
     }
 
     async fn store_order(
@@ -133,21 +133,21 @@ impl WalletLedger {
         Ok(payments::insert(tx, &new_order, order.created_at).await?)
     }
 
-    /// Asks about every order that is due at `now`. An order that was asked about is due later than that, so the
+    /// Looks up every order that is due at `now`. An order that was looked up is due later than that, so the
     /// rounds come to an end.
-    async fn ask_about_all(&self, now: DateTime<Utc>) -> Result<RecoveredOrders, WalletError> {
+    async fn look_up_all(&self, now: DateTime<Utc>) -> Result<RecoveredOrders, WalletError> {
         let mut recovered = RecoveredOrders::default();
-        let deadline = Instant::now() + ASKING_MAX;
+        let deadline = Instant::now() + LOOKUPS_TIMEOUT;
         while Instant::now() < deadline {
             let round = self.reconcile_due(now).await?;
-            if round.asked == 0 {
+            if round.looked_up == 0 {
                 return Ok(recovered);
             }
-            recovered.asked += round.asked;
+            recovered.looked_up += round.looked_up;
             recovered.credited += round.credited;
         }
         Err(WalletError::ProviderUnavailable(
-            "not all orders could be asked about in time".to_owned(),
+            "not all orders could be looked up in time".to_owned(),
         ))
     }
 }

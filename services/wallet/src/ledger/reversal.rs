@@ -30,7 +30,7 @@ pub(super) struct OrderReversalPlan<'a> {
     pub(super) reason: PaymentReversalReason,
 }
 
-/// Takes back of a locked order what has not been taken back yet.
+/// Takes back the part of a locked order's reversals that has not been taken back yet.
 pub(super) async fn reverse_order(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -49,7 +49,8 @@ pub(super) async fn reverse_order(
     let wallet = locked[&order.user_id];
     let taken_coins = back.coins.min(wallet.balance_coins);
     let sources = ReversalCoinSources {
-        taken: (JournalAccount::User(wallet.user_id), taken_coins),
+        account: JournalAccount::User(wallet.user_id),
+        taken_coins,
         owed_coins: back.coins - taken_coins,
     };
     let posting = reversal_posting(&wallet, record, back, &sources, reversal.reason);
@@ -61,8 +62,8 @@ pub(super) async fn reverse_order(
     Ok(())
 }
 
-/// Takes back what a payment brought whose buyer's account is deleted: of the coins that the account
-/// left behind, and the rest stays as a debt on its closed wallet.
+/// Reverses a payment of a buyer whose account is deleted. Coins that the account left behind are taken back,
+/// and the rest becomes a debt on its closed wallet.
 pub(super) async fn reverse_closed(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -86,7 +87,8 @@ pub(super) async fn reverse_closed(
     let left_coins = accounts::sum_forfeited_coins(tx, owner_id).await?;
     let taken_coins = back.coins.min(left_coins);
     let sources = ReversalCoinSources {
-        taken: (JournalAccount::Forfeited, taken_coins),
+        account: JournalAccount::Forfeited,
+        taken_coins,
         owed_coins: back.coins - taken_coins,
     };
     let posting = reversal_posting(&wallet, record, back, &sources, reason);
@@ -97,8 +99,10 @@ pub(super) async fn reverse_closed(
 
 /// The accounts that give the coins of a reversal.
 struct ReversalCoinSources {
-    /// The account that still has coins, and how many of them are taken.
-    taken: (JournalAccount, i64),
+    /// The account that still has coins.
+    account: JournalAccount,
+    /// Coins that are taken from it.
+    taken_coins: i64,
     /// The rest, which the buyer owes.
     owed_coins: i64,
 }
@@ -111,11 +115,16 @@ fn reversal_posting(
     reason: PaymentReversalReason,
 ) -> Posting {
     let user_id = wallet.user_id;
-    let (source, taken_coins) = sources.taken;
+    let taken_coins = sources.taken_coins;
     let own_coins = if wallet.is_closed { 0 } else { taken_coins };
     let (coins, paise) = (JournalCurrency::Coins, JournalCurrency::Paise);
     let movements = [
-        (coins, source, JournalAccount::CoinIssue, taken_coins),
+        (
+            coins,
+            sources.account,
+            JournalAccount::CoinIssue,
+            taken_coins,
+        ),
         (
             coins,
             JournalAccount::UserDebt(user_id),
@@ -175,7 +184,7 @@ async fn append_payment_reversed(
     reversal: &OrderReversalPlan<'_>,
     sources: &ReversalCoinSources,
 ) -> sqlx::Result<()> {
-    let (_, taken_coins) = sources.taken;
+    let taken_coins = sources.taken_coins;
     let coins = ReversedCoins {
         taken: taken_coins,
         debt: wallet.debt_coins + sources.owed_coins,

@@ -80,19 +80,19 @@ impl WalletLedger {
         let wallet = locked.get(&user_id).copied();
         let budget = WithdrawalBudget {
             withdrawable_paise: wallet.map_or(0, |wallet| wallet.withdrawable_paise),
-            asked_today_paise: withdrawals::sum_requested_since(tx, user_id, now - DAY).await?,
+            requested_today_paise: withdrawals::sum_requested_since(tx, user_id, now - DAY).await?,
         };
         let limits = &self.terms.withdrawals;
         limits.check_request(amount_paise, budget)?;
         let wallet = wallet.ok_or(WalletError::NoBankDetails)?;
-        let (details, changed_at) = bank::find(tx, user_id)
+        let bank = bank::find(tx, user_id)
             .await?
             .ok_or(WalletError::NoBankDetails)?;
         let new = NewWithdrawal {
             user_id,
             amount_paise,
-            details: &details,
-            payable_at: limits.payable_at(now, changed_at),
+            details: &bank.details,
+            payable_at: limits.payable_at(now, bank.bank_changed_at),
         };
         let withdrawal_id = withdrawals::insert(tx, &new, now).await?;
         let posting = hold_posting(&wallet, withdrawal_id, amount_paise);

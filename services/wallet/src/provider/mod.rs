@@ -23,7 +23,7 @@ pub enum PaymentProvider {
 /// An order that the provider knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RegisteredProviderOrder {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: String,
     /// The payment that pays it, where that is known from the start.
     pub payment_id: Option<String>,

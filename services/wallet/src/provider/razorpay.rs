@@ -15,7 +15,7 @@ use crate::domain::provider_payment::{OrderBuyer, PaymentNotice, ReportedOrder, 
 
 /// The timeout of one request, shorter than the deadline that the gateway sets.
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// Razorpay refunds what is not captured within three days.
+/// Razorpay refunds payments that are not captured within three days.
 const CAPTURED_WITHIN_MINUTES: u32 = 3 * 24 * 60;
 /// Orders of one page, the most that the API gives.
 const PAGE_ORDERS: usize = 100;
@@ -61,7 +61,7 @@ struct RazorpayOrderRequest<'a> {
     payment: RazorpayCaptureSettings,
 }
 
-/// Overrides the account's settings: an authorized payment is captured without our asking.
+/// Overrides the account's settings: an authorized payment is captured without a request of ours.
 #[derive(Serialize)]
 struct RazorpayCaptureSettings {
     capture: &'static str,

@@ -5,7 +5,7 @@ use talktime_kit::db::{PgConnection, allow_full_scans};
 use super::journal_totals::journal_totals;
 use super::{audits, chains};
 
-/// Coins that a deleted account left behind and that nothing has claimed since.
+/// Sums the coins that a deleted account left behind and that nothing has claimed since.
 pub async fn sum_forfeited_coins(
     connection: &mut PgConnection,
     owner_id: i64,
@@ -23,7 +23,7 @@ pub async fn sum_forfeited_coins(
     .await
 }
 
-/// Wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
+/// Finds wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
 /// books are right.
 pub async fn find_mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(concat!(
@@ -40,7 +40,7 @@ pub async fn find_mismatched_wallets(connection: &mut PgConnection) -> sqlx::Res
     .await
 }
 
-/// Wallets whose history does not add up to their coins or to what they ever earned: a line is
+/// Finds wallets whose history does not add up to their coins or to what they ever earned: a line is
 /// missing, made up or changed.
 pub async fn find_mismatched_histories(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
@@ -97,7 +97,7 @@ pub async fn find_mismatched_lines(connection: &mut PgConnection) -> sqlx::Resul
     .await
 }
 
-/// Wallets whose rupees asked for or paid out are not what their withdrawals add up to.
+/// Finds wallets whose held or paid-out rupees are not what their withdrawals add up to.
 pub async fn find_mismatched_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH asked AS (
@@ -165,28 +165,28 @@ pub async fn find_differences(connection: &mut PgConnection) -> sqlx::Result<Vec
 
 async fn balance_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut found = Vec::new();
-    let mut add = |sentences: Vec<String>| found.extend(sentences);
-    add(describe_all(
+    let mut add_sentences = |sentences: Vec<String>| found.extend(sentences);
+    add_sentences(describe_all(
         &find_mismatched_wallets(snapshot).await?,
         |user_id| format!("the wallet of user {user_id} is not what the journal adds up to"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &find_mismatched_histories(snapshot).await?,
         |user_id| format!("the history of user {user_id} does not add up to the wallet"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &find_mismatched_lines(snapshot).await?,
         |line| format!("transaction {line} does not say what its transfer moved"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &find_mismatched_withdrawals(snapshot).await?,
         |user_id| format!("the withdrawals of user {user_id} do not add up to the wallet"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &find_mismatched_transfers(snapshot).await?,
         |id| format!("the journal of transfer {id} does not move what it says"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &find_unbalanced_ledgers(snapshot).await?,
         |ledger| format!("the ledger of {ledger} does not sum to zero"),
     ));
@@ -201,24 +201,24 @@ async fn balance_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<St
 /// Describes the differences between the books and the reports and decisions that caused them.
 async fn cause_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut found = audits::find_misbooked_payments(snapshot).await?;
-    let mut add = |sentences: Vec<String>| found.extend(sentences);
-    add(describe_all(
+    let mut add_sentences = |sentences: Vec<String>| found.extend(sentences);
+    add_sentences(describe_all(
         &audits::find_unreported_orders(snapshot).await?,
         |id| format!("order {id} was not credited by what the provider reported"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &audits::find_undecidable_payouts(snapshot).await?,
         |id| format!("transfer {id} holds rupees for a payout that nobody can decide"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &audits::find_unheld_withdrawals(snapshot).await?,
         |id| format!("withdrawal {id} is in progress and its sum is not held"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &audits::find_causeless_forfeits(snapshot).await?,
         |id| format!("transfer {id} moves what somebody left behind who was not deleted"),
     ));
-    add(describe_all(
+    add_sentences(describe_all(
         &audits::find_mismatched_closings(snapshot).await?,
         |id| format!("the closed wallet of user {id} is not what the journal adds up to"),
     ));

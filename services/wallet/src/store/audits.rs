@@ -58,8 +58,8 @@ impl PaymentAuditRow {
     }
 }
 
-/// Payments that brought, or took back, other coins than what the provider reported as paid and
-/// refunded comes to. Reads one row into memory at a time.
+/// Finds payments that brought, or took back, other amounts of coins than the provider's reports of payments and
+/// refunds imply. Reads one row into memory at a time.
 pub async fn find_misbooked_payments(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     let mut rows = sqlx::query_as::<_, PaymentAuditRow>(
         "WITH returned AS (
@@ -133,7 +133,7 @@ pub async fn find_undecidable_payouts(connection: &mut PgConnection) -> sqlx::Re
     .await
 }
 
-/// Withdrawals in progress whose sum no transfer holds, or whose wallet is neither open nor closed.
+/// Finds withdrawals in progress whose sum no transfer holds, or whose wallet is neither open nor closed.
 pub async fn find_unheld_withdrawals(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "SELECT w.withdrawal_id FROM wallet.user_withdrawals AS w
@@ -150,7 +150,7 @@ pub async fn find_unheld_withdrawals(connection: &mut PgConnection) -> sqlx::Res
     .await
 }
 
-/// Transfers that move forfeited coins or rupees of people who were not deleted.
+/// Finds transfers that move forfeited coins or rupees of people who were not deleted.
 pub async fn find_causeless_forfeits(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT DISTINCT moved.transfer_id
@@ -179,7 +179,7 @@ pub async fn find_mismatched_closings(connection: &mut PgConnection) -> sqlx::Re
     .await
 }
 
-/// Coins that deleted people owe, all together.
+/// Sums the coins that deleted people owe.
 pub async fn sum_closed_debt_coins(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar("SELECT COALESCE(sum(debt_coins), 0)::bigint FROM wallet.closed_wallets")
         .fetch_one(connection)

@@ -26,26 +26,27 @@ pub struct StaleBankDetails {
     pub details: SealedBankDetails,
 }
 
-/// Finds a person's details and the instant of their last change.
+/// A person's details with the instant of their last change; there is none before the first change.
+#[derive(Clone, Debug, FromRow)]
+pub struct BankDetailsRow {
+    #[sqlx(flatten)]
+    pub details: SealedBankDetails,
+    pub bank_changed_at: Option<DateTime<Utc>>,
+}
+
+/// Finds a person's details.
 pub async fn find(
     connection: &mut PgConnection,
     user_id: i64,
-) -> sqlx::Result<Option<(SealedBankDetails, Option<DateTime<Utc>>)>> {
-    #[derive(FromRow)]
-    struct BankDetailsRow {
-        #[sqlx(flatten)]
-        details: SealedBankDetails,
-        bank_changed_at: Option<DateTime<Utc>>,
-    }
-    let row: Option<BankDetailsRow> = sqlx::query_as(
+) -> sqlx::Result<Option<BankDetailsRow>> {
+    sqlx::query_as(
         "SELECT bank_account_number, ifsc_code, account_holder_name, bank_name, bank_key_id,
                 bank_changed_at
          FROM wallet.user_wallets WHERE user_id = $1 AND bank_key_id IS NOT NULL",
     )
     .bind(user_id)
     .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|row| (row.details, row.bank_changed_at)))
+    .await
 }
 
 /// Updates a person's details. The caller holds the lock of the wallet.

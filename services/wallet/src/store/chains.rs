@@ -60,8 +60,8 @@ impl ChainedTransferRow {
     }
 }
 
-/// Walks every chain from its beginning, one row in memory at a time. Only the first link that does
-/// not fit is named of each chain: those behind it are judged by the hash that it has.
+/// Walks every chain from its beginning, one row in memory at a time. Of each chain only the first wrong link
+/// is named: later ones are compared with the hash that it has.
 pub async fn find_broken_chains(
     connection: &mut PgConnection,
 ) -> sqlx::Result<Vec<BrokenWalletChain>> {
@@ -90,9 +90,9 @@ pub async fn find_broken_chains(
             head = ChainHead::default();
         }
         let next = head.append_link(&stored.link());
-        let fits = (next.length, next.hash) == (stored.chain_position, stored.chain_hash);
+        let is_intact = (next.length, next.hash) == (stored.chain_position, stored.chain_hash);
         let is_first = broken.last().is_none_or(|last| last.owner_id != owner_id);
-        if !fits && is_first && broken.len() < BROKEN_MAX {
+        if !is_intact && is_first && broken.len() < BROKEN_MAX {
             broken.push(BrokenWalletChain {
                 owner_id,
                 transfer_id: stored.transfer_id.clone(),
@@ -106,8 +106,8 @@ pub async fn find_broken_chains(
     Ok(broken)
 }
 
-/// People whose wallet remembers another end of the chain than the chain has: links are missing at
-/// the end, or were put there.
+/// Finds people whose wallet has stored another end than their chain has: links at the end are missing or were
+/// added.
 pub async fn find_cut_chains(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(
         "WITH head AS (
@@ -130,8 +130,8 @@ pub async fn find_cut_chains(connection: &mut PgConnection) -> sqlx::Result<Vec<
     .await
 }
 
-/// Transfers without a place in a chain, but for those made before there were chains, or by a release
-/// that ran beside the first one with chains.
+/// Finds transfers without a place in a chain, except those made before chains existed, or by a release that ran
+/// beside the first one with chains.
 pub async fn find_unchained_transfers(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT transfer_id FROM wallet.transfers

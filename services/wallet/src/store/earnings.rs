@@ -77,7 +77,7 @@ pub async fn insert(
     )
 }
 
-/// A page of a listener's earnings, newest first.
+/// Lists a page of a listener's earnings, newest first.
 pub async fn list(
     connection: &mut PgConnection,
     listener_id: i64,

@@ -9,10 +9,10 @@ use talktime_kit::db::{PgConnection, expect_rows};
 use crate::domain::order_evaluation::{CapturedPayment, CapturedPaymentOutcome, ReversedAmounts};
 use crate::domain::provider_payment::{PaymentReversal, ReportedPayment};
 
-/// A payment with what became of it.
+/// A payment with its last decision and its effects.
 #[derive(Clone, Debug, FromRow)]
 pub struct PaymentRecord {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub payment_id: String,
     /// The order that it is for.
     pub order_id: String,
@@ -34,7 +34,7 @@ pub struct PaymentRecord {
 }
 
 impl PaymentRecord {
-    /// The part that decisions are made of.
+    /// The part of the record on which decisions depend.
     pub fn captured(&self) -> CapturedPayment {
         CapturedPayment {
             payment_id: self.payment_id.clone(),
@@ -105,7 +105,7 @@ pub async fn upsert(
     Ok(recorded.rows_affected() == 1)
 }
 
-/// Records a reversal of a recorded payment once, and what all of its reversals come to.
+/// Records a reversal of a recorded payment once, and the sum of all its reversals.
 pub async fn insert_reversal(
     tx: &mut PgConnection,
     payment_id: &str,
@@ -141,7 +141,7 @@ pub async fn insert_reversal(
     expect_rows(&result, 1, "wallet.order_payments", payment_id)
 }
 
-/// The captured payments of an order, in the order in which they were reported first.
+/// Locks the captured payments of an order, in the order of their first reports.
 pub async fn lock_by_order(
     tx: &mut PgConnection,
     order_id: &str,
@@ -154,7 +154,7 @@ pub async fn lock_by_order(
     .await
 }
 
-/// One payment.
+/// Finds a payment.
 pub async fn find(tx: &mut PgConnection, payment_id: &str) -> sqlx::Result<Option<PaymentRecord>> {
     sqlx::query_as(select!("WHERE payment_id = $1"))
         .bind(payment_id)
@@ -213,8 +213,8 @@ pub async fn set_reversed(
     expect_rows(&result, 1, "wallet.order_payments", payment_id)
 }
 
-/// Brings what is recorded of a person's credited payments in line with their orders, which are about
-/// to be deleted and which an earlier release may have credited or reversed on its own.
+/// Updates the records of a person's credited payments from their orders, which are about to be deleted and which an
+/// earlier release may have credited or reversed by itself.
 pub async fn upsert_from_orders(
     tx: &mut PgConnection,
     user_id: i64,

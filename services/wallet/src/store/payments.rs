@@ -60,7 +60,7 @@ pub struct CoinPurchaseTotals {
 /// An order that is to be inserted.
 #[derive(Clone, Debug)]
 pub struct NewPaymentOrder<'a> {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: &'a str,
     pub user_id: i64,
     /// The provider's name.
@@ -73,7 +73,7 @@ pub struct NewPaymentOrder<'a> {
     pub payment_method: Option<&'static str>,
     /// The payment that is to pay it, where that is known.
     pub payment_id: Option<&'a str>,
-    /// The first instant at which the provider is asked about the order; none if it is never asked.
+    /// The first instant at which the order is looked up at the provider; none if it never is.
     pub ask_at: Option<DateTime<Utc>>,
 }
 
@@ -87,21 +87,21 @@ pub struct PaymentOrderCredit<'a> {
     pub transaction_id: i64,
     /// The price that was paid for the coins.
     pub paid_paise: i64,
-    /// The first instant at which the provider is asked about refunds; none if it is never asked.
+    /// The first instant at which refunds are looked up at the provider; none if they never are.
     pub ask_at: Option<DateTime<Utc>>,
 }
 
-/// Before the provider is asked about an order first, and the unit of the waits that follow.
+/// Wait before an order is first looked up at the provider, and the unit of the waits that follow.
 pub const FIRST_WAIT: TimeDelta = TimeDelta::minutes(1);
-/// The same for orders that are credited, of which a refund may have gone unreported.
-pub const REFUNDS_ASKED_AFTER: TimeDelta = TimeDelta::days(1);
+/// The same for credited orders, whose refunds may have gone unreported.
+pub const REFUNDS_CHECKED_AFTER: TimeDelta = TimeDelta::days(1);
 /// Waits double so many times, at most.
 const DOUBLINGS_MAX: i32 = 10;
 
-/// An order that the provider is to be asked about.
+/// An order that is due to be looked up at the provider.
 #[derive(Clone, Debug, FromRow)]
 pub struct DuePaymentOrder {
-    /// The provider's id of it.
+    /// Its id at the provider.
     pub order_id: String,
     pub created_at: DateTime<Utc>,
     /// Whether it is credited.
@@ -146,7 +146,7 @@ pub async fn insert(
     expect_rows(&result, 1, "wallet.payment_orders", order.order_id)
 }
 
-/// An order by the provider's id of it, not locked.
+/// Finds an order by its id at the provider, without locking it.
 pub async fn find(
     connection: &mut PgConnection,
     order_id: &str,
@@ -157,7 +157,7 @@ pub async fn find(
         .await
 }
 
-/// The order that a payment of the sandbox pays, not locked.
+/// Finds the order that a payment of the sandbox pays, without locking it.
 pub async fn find_by_payment(
     connection: &mut PgConnection,
     payment_id: &str,
@@ -177,7 +177,7 @@ pub async fn lock(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<Option<
 }
 
 /// Records which payment credited a locked order, and which line of the buyer's history it became. The
-/// provider is asked again at `ask_at`, about refunds that it may not have reported.
+/// order is looked up again at `ask_at`, for refunds that were not reported.
 pub async fn set_credited(
     tx: &mut PgConnection,
     order_id: &str,
@@ -204,7 +204,7 @@ pub async fn set_credited(
 }
 
 /// Records what was taken back of a locked order, from the first reversal to the last. There is nothing
-/// left to ask about an order of which everything went back.
+/// left to look up in an order whose whole payment went back.
 pub async fn set_reversed(
     tx: &mut PgConnection,
     order_id: &str,
@@ -225,8 +225,8 @@ pub async fn set_reversed(
     expect_rows(&result, 1, "wallet.payment_orders", order_id)
 }
 
-/// Takes orders that are due to be asked about, at most `limit`, and puts each off before anybody
-/// asks, so that two replicas do not ask the same. The wait doubles with every time.
+/// Claims orders that are due to be looked up, at most `limit`, and postpones the next lookup of each at once,
+/// so that two replicas do not look up the same. The wait doubles with every time.
 pub async fn claim_due(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -244,14 +244,14 @@ pub async fn claim_due(
     )
     .bind(now)
     .bind(FIRST_WAIT)
-    .bind(REFUNDS_ASKED_AFTER)
+    .bind(REFUNDS_CHECKED_AFTER)
     .bind(DOUBLINGS_MAX)
     .bind(limit)
     .fetch_all(tx)
     .await
 }
 
-/// Records that the provider answered a question about an order.
+/// Records that the provider answered a lookup of an order.
 pub async fn set_answered(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE wallet.payment_orders SET failed_asks = 0 WHERE order_id = $1 AND failed_asks > 0",
@@ -262,10 +262,10 @@ pub async fn set_answered(tx: &mut PgConnection, order_id: &str) -> sqlx::Result
     Ok(())
 }
 
-/// Records that the provider did not answer a question about an order, which is asked again at
-/// `retry_at` or before; returns how many questions in a row have failed; none if the order
+/// Records that the provider did not answer a lookup of an order, which is repeated at
+/// `retry_at` or before; returns how many lookups in a row have failed; none if the order
 /// was deleted with its buyer meanwhile.
-pub async fn count_failed_ask(
+pub async fn count_failed_lookup(
     tx: &mut PgConnection,
     order_id: &str,
     retry_at: DateTime<Utc>,
@@ -294,8 +294,8 @@ pub async fn expire(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<bool>
     Ok(expired.rows_affected() == 1)
 }
 
-/// Asks no more about an order.
-pub async fn stop_asking(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<()> {
+/// Stops the lookups of an order.
+pub async fn stop_lookups(tx: &mut PgConnection, order_id: &str) -> sqlx::Result<()> {
     sqlx::query("UPDATE wallet.payment_orders SET ask_at = NULL WHERE order_id = $1")
         .bind(order_id)
         .execute(tx)
@@ -321,8 +321,8 @@ pub async fn find_known(tx: &mut PgConnection, order_ids: &[&str]) -> sqlx::Resu
         .await
 }
 
-/// Has the provider asked at `now` about each of its orders that is not credited and was opened after `since`,
-/// also about those that have expired.
+/// Makes each order of the provider due at `now` that is not credited and was opened after `since`,
+/// including those that have expired.
 pub async fn reopen_unpaid(
     tx: &mut PgConnection,
     provider: &str,
@@ -380,8 +380,8 @@ pub async fn delete_events(
     Ok(deleted.rows_affected())
 }
 
-/// A page of what a person bought, newest first, and what all of it came to, without what was taken
-/// back.
+/// Lists a page of a person's purchases, newest first, with the totals of all purchases that were not
+/// reversed.
 pub async fn list_purchases(
     connection: &mut PgConnection,
     user_id: i64,

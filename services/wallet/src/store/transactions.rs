@@ -65,7 +65,7 @@ macro_rules! count {
     };
 }
 
-/// A page of a person's history, newest first.
+/// Lists a page of a person's history, newest first.
 pub async fn list(
     connection: &mut PgConnection,
     user_id: i64,

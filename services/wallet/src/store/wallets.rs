@@ -19,7 +19,7 @@ pub struct LockedWallet {
     pub debt_coins: i64,
     /// Rupees that may be withdrawn, in paise.
     pub withdrawable_paise: i64,
-    /// Rupees asked for and not yet paid out, in paise.
+    /// Rupees of withdrawals that are not paid out yet, in paise.
     pub pending_paise: i64,
     /// Version of the last event.
     pub version: i64,
@@ -165,11 +165,18 @@ pub async fn load_balance(
     Ok(balance.unwrap_or_default())
 }
 
-/// Lists users with their coins; those without a wallet are left out.
+/// The coins of a user.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct CoinWallet {
+    pub user_id: i64,
+    pub balance_coins: i64,
+}
+
+/// Lists the coins of users; those without a wallet are left out.
 pub async fn list_coins(
     connection: &mut PgConnection,
     user_ids: &[i64],
-) -> sqlx::Result<Vec<(i64, i64)>> {
+) -> sqlx::Result<Vec<CoinWallet>> {
     sqlx::query_as("SELECT user_id, balance_coins FROM wallet.user_wallets WHERE user_id = ANY($1)")
         .bind(user_ids)
         .fetch_all(connection)

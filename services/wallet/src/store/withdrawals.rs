@@ -1,4 +1,4 @@
-//! `wallet.user_withdrawals`: rupees that were asked for, and what admins decided.
+//! `wallet.user_withdrawals`: the requested withdrawals, and the decisions of admins.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;

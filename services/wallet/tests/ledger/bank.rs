@@ -1,4 +1,4 @@
-//! Bank details are sealed in the store, and sealed anew when the key changes.
+//! Bank details are sealed in the store, and sealed again when the key changes.
 
 use talktime_wallet::domain::bank::BankDetails;
 use talktime_wallet::ledger::WithdrawalRequest;
@@ -63,9 +63,9 @@ async fn bank_details_are_stored_sealed_and_read_back() {
     }
 }
 
-/// More rows than one transaction of the rotation takes.
 #[tokio::test]
-async fn a_new_key_seals_everything_anew() {
+async fn a_new_key_seals_everything_again() {
+    // More rows than one transaction of the rotation takes.
     const LISTENERS: i64 = 450;
     let books = TestBooks::new().await;
     for listener in 10..10 + LISTENERS {

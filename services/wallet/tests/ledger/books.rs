@@ -28,7 +28,8 @@ pub(crate) struct TestBooks {
     pub(crate) clock: Clock,
 }
 
-/// No limits, but that two admins must agree above a hundred rupees.
+/// No limits, except that two admins must agree above a hundred rupees, and that a change of bank details delays
+/// payouts for a day.
 pub(crate) fn terms() -> WalletTerms {
     WalletTerms {
         rate_card: RateCard::default(),
@@ -115,7 +116,7 @@ impl TestBooks {
             .balance_coins
     }
 
-    /// Has the listener earn this many rupees with one call.
+    /// Makes the listener earn this many rupees with one call.
     pub(crate) async fn earn(&self, call_id: i64, rupees: i32) {
         let recharge = RechargeRequest {
             wanted: RequestedCoinPurchase::Coins {
@@ -153,7 +154,7 @@ impl TestBooks {
             .expect("readable")
     }
 
-    /// Does what no service may, and answers what is then found.
+    /// Executes a statement that no service may, and returns the differences that are then found.
     pub(crate) async fn tamper(&self, statement: &'static str) -> Vec<String> {
         let changed = sqlx::query(statement)
             .execute(&self.database.superuser)

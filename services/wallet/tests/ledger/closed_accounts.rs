@@ -1,4 +1,4 @@
-//! Deleted accounts: what goes back of their payments is booked, what they owe stays owed, and payouts in
+//! Deleted accounts: reversals of their payments are booked, debts stay owed, and payouts in
 //! progress are not lost.
 
 use talktime_kit::Error;
@@ -121,7 +121,7 @@ async fn decide(
         .map_err(|error| Error::from(error).code().to_owned())
 }
 
-async fn paise(books: &TestBooks, account: &str) -> i64 {
+async fn load_account_paise(books: &TestBooks, account: &str) -> i64 {
     sqlx::query_scalar(
         "SELECT COALESCE(sum(CASE WHEN credit_account = $1 THEN amount ELSE -amount END), 0)::bigint
          FROM wallet.journal
@@ -165,8 +165,11 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
         .expect("decided");
     close(&books, LISTENER).await;
     books.assert_consistent().await;
-    assert_eq!(paise(&books, "platform/payouts_pending").await, 5_000);
-    assert_eq!(paise(&books, "platform/forfeited").await, 500);
+    assert_eq!(
+        load_account_paise(&books, "platform/payouts_pending").await,
+        5_000
+    );
+    assert_eq!(load_account_paise(&books, "platform/forfeited").await, 500);
 
     let payouts = books.ledger.list_payouts().await.expect("readable");
     assert_eq!(payouts.len(), 1);
@@ -183,9 +186,15 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
     );
     let rejected = decide(&books, ids[1], WithdrawalStatus::Rejected).await;
     assert_eq!(rejected.as_deref(), Ok("rejected"));
-    assert_eq!(paise(&books, "platform/payouts_pending").await, 0);
-    assert_eq!(paise(&books, "platform/bank").await, 3_500);
-    assert_eq!(paise(&books, "platform/forfeited").await, 2_500);
+    assert_eq!(
+        load_account_paise(&books, "platform/payouts_pending").await,
+        0
+    );
+    assert_eq!(load_account_paise(&books, "platform/bank").await, 3_500);
+    assert_eq!(
+        load_account_paise(&books, "platform/forfeited").await,
+        2_500
+    );
     let (rows,): (i64,) = sqlx::query_as("SELECT count(*) FROM wallet.user_withdrawals")
         .fetch_one(&books.database.app_pool)
         .await

@@ -38,13 +38,21 @@ enum MinuteState {
     Charged { coins: i64, balance_coins: i64 },
     /// It was charged and undone.
     Undone { coins: i64 },
-    /// It was forbidden before it came.
+    /// It was forbidden before it arrived.
     Forbidden,
 }
 
 struct SettledCall {
     content: String,
-    answer: (i64, i64, i64),
+    answer: ExpectedSettlement,
+}
+
+/// The result of a settlement in the model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct ExpectedSettlement {
+    pub(crate) coins_spent: i64,
+    pub(crate) listener_paise: i64,
+    pub(crate) caller_balance_coins: i64,
 }
 
 /// One worker's people and calls.
@@ -67,10 +75,10 @@ impl LedgerModel {
         let first_person = 100 * (number + 1);
         let callers: Vec<i64> = (first_person..).take(CALLERS).collect();
         let listener_id = first_person + 50;
-        let everybody = callers.iter().chain([&listener_id]);
+        let user_ids = callers.iter().chain([&listener_id]);
         let first_call = 100_000 * (number + 1);
         Self {
-            people: everybody
+            people: user_ids
                 .map(|user_id| (*user_id, ExpectedBalance::default()))
                 .collect(),
             callers,
@@ -119,7 +127,7 @@ impl LedgerModel {
         &mut self.people.get_mut(&user_id).expect("one of ours").coins
     }
 
-    /// Adds coins; what there is afterwards.
+    /// Adds coins; returns the coins afterwards.
     pub(crate) fn add_coins(&mut self, user_id: i64, coins: i64) -> i64 {
         let balance = self.coins_of(user_id);
         *balance += coins;
@@ -152,7 +160,7 @@ impl LedgerModel {
         ExpectedCharge::Leaves(balance_coins)
     }
 
-    /// Coins that come back, now or before.
+    /// Returns the coins that the void returns, now or earlier.
     pub(crate) fn void(&mut self, charge: &MinuteCharge) -> i64 {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id).copied() {
@@ -175,7 +183,7 @@ impl LedgerModel {
         matches!(minute, Some(MinuteState::Charged { .. }))
     }
 
-    /// Mostly what was paid without a gap, sometimes one more or none.
+    /// Returns a number of minutes: mostly those that were paid without a gap, sometimes one more or none.
     pub(crate) fn minutes_to_settle(&self, call_id: i64, rng: &mut StdRng) -> i32 {
         let gap = (1..i32::MAX).find(|minute| !self.is_charged(call_id, *minute));
         let paid = gap.expect("somewhere") - 1;
@@ -191,7 +199,8 @@ impl LedgerModel {
         call_id: i64,
         listener_id: i64,
         minutes: i32,
-        (returned_minutes, unearned_minutes): (Vec<i32>, Vec<i32>),
+        returned_minutes: Vec<i32>,
+        unearned_minutes: Vec<i32>,
     ) -> CallSettlement {
         CallSettlement {
             returned_minutes,
@@ -205,11 +214,11 @@ impl LedgerModel {
         }
     }
 
-    /// Coins spent, paise earned, the caller's coins afterwards; or why not.
+    /// Settles a call; returns the figures, or the code of the refusal.
     pub(crate) fn settle(
         &mut self,
         settlement: &CallSettlement,
-    ) -> Result<(i64, i64, i64), &'static str> {
+    ) -> Result<ExpectedSettlement, &'static str> {
         let (call_id, caller_id) = (settlement.call_id, settlement.caller_id);
         if let Some(closed) = self.closed.get(&call_id) {
             let is_same = closed.content == settlement.content();
@@ -239,7 +248,11 @@ impl LedgerModel {
             Some(listener) => listener.withdrawable_paise += earned,
             None => self.shared_paise += earned,
         }
-        let answer = (spent, earned, balance);
+        let answer = ExpectedSettlement {
+            coins_spent: spent,
+            listener_paise: earned,
+            caller_balance_coins: balance,
+        };
         let content = settlement.content();
         self.closed.insert(call_id, SettledCall { content, answer });
         Ok(answer)

@@ -46,7 +46,7 @@ async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
 }
 
 #[tokio::test]
-async fn of_two_prices_for_the_same_minute_one_is_charged() {
+async fn one_of_two_prices_for_the_same_minute_is_charged() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let charges = (0..40).map(|n| {
@@ -78,9 +78,12 @@ async fn a_charge_that_leaves_a_low_balance_appends_an_event() {
     let minutes: Vec<_> = (1..=28).map(minute).collect();
     books.charge(&minutes).await.expect("paid");
     assert_eq!(books.count_events("events.wallet.low_balance").await, 0);
-    for (n, told) in [(29, 1), (30, 2)] {
+    for (n, warnings) in [(29, 1), (30, 2)] {
         books.charge(&[minute(n)]).await.expect("paid");
-        assert_eq!(books.count_events("events.wallet.low_balance").await, told);
+        assert_eq!(
+            books.count_events("events.wallet.low_balance").await,
+            warnings
+        );
     }
     let versions: (i64, i64) = sqlx::query_as(
         "SELECT count(*), max(version) FROM wallet.user_wallets WHERE user_id = 1 GROUP BY user_id",
@@ -249,29 +252,29 @@ async fn a_payment_that_does_not_exist_buys_nothing() {
 #[tokio::test]
 async fn one_idempotency_key_buys_once() {
     let books = TestBooks::new().await;
-    let request = |amount: i64| {
+    let keyed_request = |amount: i64| {
         talktime_kit::idempotency::KeyedRequest::new(CALLER, "recharge", "key".to_owned(), &amount)
             .expect("a valid key")
     };
-    let wishes = (0..10).map(|n| {
+    let requests = (0..10).map(|n| {
         let ledger = books.ledger.clone();
-        let wish = RechargeRequest {
-            idempotency: Some(request(150)),
+        let request = RechargeRequest {
+            idempotency: Some(keyed_request(150)),
             ..recharge(&format!("id{n}"))
         };
         async move {
             ledger
-                .redeem_recharge(&wish)
+                .redeem_recharge(&request)
                 .await
                 .expect("bought, or the first answer")
         }
     });
-    let answers = join_all(wishes).await;
+    let answers = join_all(requests).await;
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert_eq!(books.load_coins(CALLER).await, 300);
 
     let other = RechargeRequest {
-        idempotency: Some(request(300)),
+        idempotency: Some(keyed_request(300)),
         ..recharge("other")
     };
     let error = talktime_kit::Error::from(

@@ -1,4 +1,4 @@
-//! Payments through both doors, in any order and any number of times; and back again.
+//! Payments by proof and by notification, in any order and any number of times, and their reversals.
 
 use chrono::TimeDelta;
 use futures::future::join_all;
@@ -169,7 +169,7 @@ async fn a_second_payment_of_an_order_is_not_credited() {
     assert_eq!(again.expect_err("paid before"), "order_already_paid");
     notify(&books, &captured(&second), "event_2")
         .await
-        .expect("let pass");
+        .expect("allowed");
     assert_eq!(books.load_coins(CALLER).await, 300);
     books.assert_consistent().await;
 }
@@ -181,10 +181,10 @@ async fn notifications_about_unknown_orders_are_accepted() {
         "order_id": "order_of_nobody", "method": "upi"});
     notify(&books, &captured(&payment), "event_1")
         .await
-        .expect("let pass");
+        .expect("allowed");
     notify(&books, &refunded(&payment, "rfnd_1", 100), "event_2")
         .await
-        .expect("let pass");
+        .expect("allowed");
     notify(&books, &captured(&payment), "")
         .await
         .expect("known by its body");
@@ -203,8 +203,11 @@ async fn an_order_without_a_notification_is_reconciled() {
     let again = books.ledger.reconcile_orders().await;
     assert_eq!(again.expect("not due again yet"), 0);
     books.clock.advance(TimeDelta::minutes(2));
-    let asked = join_all((0..5).map(|_| books.ledger.reconcile_orders())).await;
-    let credited: usize = asked.into_iter().map(|asked| asked.expect("asked")).sum();
+    let outcomes = join_all((0..5).map(|_| books.ledger.reconcile_orders())).await;
+    let credited: usize = outcomes
+        .into_iter()
+        .map(|outcome| outcome.expect("reconciled"))
+        .sum();
     assert_eq!(credited, 1, "one replica asks");
     assert_eq!(books.load_coins(CALLER).await, 300);
     let page = talktime_kit::paging::ListPageRequest::new(1, 20).expect("a page");
@@ -222,26 +225,26 @@ async fn an_order_without_a_notification_is_reconciled() {
 }
 
 #[tokio::test]
-async fn an_unavailable_provider_is_asked_again_later() {
+async fn an_unavailable_provider_is_queried_again_later() {
     let (books, stand_in, order_id) = ordered().await;
     stand_in.pay(&order_id);
     stand_in.set_down(true);
     books.clock.advance(TimeDelta::minutes(1));
-    let asked = books.ledger.reconcile_orders().await;
-    assert_eq!(asked.expect("nothing is answered"), 0);
+    let outcome = books.ledger.reconcile_orders().await;
+    assert_eq!(outcome.expect("nothing is answered"), 0);
     let order = books.ledger.open_order(CALLER, 15_000, "other").await;
     assert!(order.is_err());
     stand_in.set_down(false);
     books.clock.advance(TimeDelta::minutes(2));
-    let asked = books.ledger.reconcile_orders().await;
-    assert_eq!(asked.expect("back again"), 1);
+    let outcome = books.ledger.reconcile_orders().await;
+    assert_eq!(outcome.expect("back again"), 1);
 }
 
 #[tokio::test]
 async fn an_order_that_nobody_pays_is_given_up_and_still_credits_a_late_payment() {
     let (books, stand_in, order_id) = ordered().await;
     books.clock.advance(TimeDelta::hours(25));
-    books.ledger.reconcile_orders().await.expect("asked");
+    books.ledger.reconcile_orders().await.expect("answered");
     let status: String = sqlx::query_scalar("SELECT status FROM wallet.payment_orders")
         .fetch_one(&books.database.app_pool)
         .await

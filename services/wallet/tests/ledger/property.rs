@@ -20,7 +20,7 @@ use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
 use crate::books::{TestBooks, charge_minutes, settle_call, terms};
-use crate::model::{CALLERS, ExpectedBalance, LedgerModel};
+use crate::model::{CALLERS, ExpectedBalance, ExpectedSettlement, LedgerModel};
 
 const WORKERS: i64 = 8;
 const OPERATIONS_MIN: usize = 10_000;
@@ -46,7 +46,7 @@ fn with_code<T>(answer: Result<T, talktime_wallet::domain::WalletError>) -> Oper
     })
 }
 
-/// One worker with people of its own, and what it thinks of the world.
+/// One worker with people of its own, and its model of their wallets.
 struct ModelWorker {
     number: i64,
     ledger: WalletLedger,
@@ -58,7 +58,7 @@ struct ModelWorker {
 }
 
 impl ModelWorker {
-    /// Asks once, or twice at once, or breaks off and asks again: the answer is the same.
+    /// Sends a request once, twice at once, or again after a cancellation: the answer is the same.
     async fn run_operation<T: std::fmt::Debug + PartialEq>(
         &mut self,
         operation: impl AsyncFn() -> OperationResult<T>,
@@ -67,7 +67,7 @@ impl ModelWorker {
             0..5 => operation().await,
             5..8 => {
                 let (one, other) = tokio::join!(operation(), operation());
-                assert_eq!(one, other, "the same asked twice at once");
+                assert_eq!(one, other, "the same request twice at once");
                 one
             }
             _ => {
@@ -97,7 +97,7 @@ impl ModelWorker {
         self.operations += 1;
         match self.rng.random_range(0..100) {
             0..12 => self.recharge().await,
-            12..16 => self.give().await,
+            12..16 => self.give_bonus().await,
             16..46 => self.charge().await,
             46..62 => self.charge_many().await,
             62..70 => self.void().await,
@@ -109,7 +109,7 @@ impl ModelWorker {
     }
 
     async fn recharge(&mut self) {
-        let (user_id, coins) = (self.caller(), self.rng.random_range(1..400));
+        let (user_id, coins) = (self.pick_caller(), self.rng.random_range(1..400));
         let idempotency = Some(self.key("recharge"));
         let recharge = RechargeRequest {
             user_id,
@@ -129,8 +129,8 @@ impl ModelWorker {
         assert_eq!(balance, self.model.add_coins(user_id, coins));
     }
 
-    async fn give(&mut self) {
-        let (user_id, coins) = (self.caller(), self.rng.random_range(1..50));
+    async fn give_bonus(&mut self) {
+        let (user_id, coins) = (self.pick_caller(), self.rng.random_range(1..50));
         let idempotency = Some(self.key("give"));
         let bonus = CoinBonusGrant {
             user_id,
@@ -207,25 +207,25 @@ impl ModelWorker {
             self.model.listener_id
         };
         let minutes = self.model.minutes_to_settle(call, &mut self.rng);
-        let mut returns = (vec![], vec![]);
+        let (mut returned, mut unearned) = (vec![], vec![]);
         for minute in 1..=minutes {
             if self.rng.random_bool(0.1) {
-                returns.0.push(minute);
+                returned.push(minute);
                 if self.rng.random_bool(0.5) {
-                    returns.1.push(minute);
+                    unearned.push(minute);
                 }
             }
         }
-        let settlement = self.model.settlement(call, listener_id, minutes, returns);
+        let settlement = self
+            .model
+            .settlement(call, listener_id, minutes, returned, unearned);
         let ledger = self.ledger.clone();
         let answer =
             self.run_operation(async || with_code(settle_call(&ledger, &settlement).await));
-        let answer = answer.await.map(|settled| {
-            (
-                settled.coins_spent,
-                settled.listener_paise,
-                settled.caller_balance_coins,
-            )
+        let answer = answer.await.map(|settled| ExpectedSettlement {
+            coins_spent: settled.coins_spent,
+            listener_paise: settled.listener_paise,
+            caller_balance_coins: settled.caller_balance_coins,
         });
         let expected = self.model.settle(&settlement);
         assert_eq!(
@@ -305,7 +305,7 @@ impl ModelWorker {
         );
     }
 
-    fn caller(&mut self) -> i64 {
+    fn pick_caller(&mut self) -> i64 {
         self.model.callers[self.rng.random_range(0..CALLERS)]
     }
 

@@ -1,5 +1,5 @@
 //! A stand-in for Razorpay that speaks its documented API, signatures included: orders are opened with
-//! a key, payments of an order are listed, and what happens is told in signed webhooks.
+//! a key, payments of an order are listed, and changes are reported by signed webhooks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,10 +28,10 @@ struct ProviderAccount {
     listed: Vec<Value>,
     /// Payments by order.
     payments: HashMap<String, Vec<Value>>,
-    /// Orders of which every question is answered with this status.
+    /// Orders whose requests are all answered with this status.
     broken: HashMap<String, StatusCode>,
-    /// Questions about orders.
-    asked: usize,
+    /// Requests about orders.
+    request_count: usize,
     is_down: bool,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct SignedMessage {
 }
 
 impl StandIn {
-    /// Listens, and answers the provider that asks here.
+    /// Listens, and returns the stand-in with a provider that uses it.
     pub(crate) async fn listen() -> (Self, PaymentProvider) {
         let stand_in = Self::default();
         let router = Router::new()
@@ -85,29 +85,29 @@ impl StandIn {
     }
 
     fn account(&self) -> MutexGuard<'_, ProviderAccount> {
-        self.account.lock().expect("nobody panicked")
+        self.account.lock().expect("not poisoned")
     }
 
     pub(crate) fn set_down(&self, is_down: bool) {
         self.account().is_down = is_down;
     }
 
-    /// Has every question about this order answered with this status.
+    /// Makes every request about this order be answered with this status.
     pub(crate) fn break_order(&self, order_id: &str, status: StatusCode) {
         self.account().broken.insert(order_id.to_owned(), status);
     }
 
-    /// Questions about orders so far.
-    pub(crate) fn asked(&self) -> usize {
-        self.account().asked
+    /// Returns the number of requests about orders so far.
+    pub(crate) fn request_count(&self) -> usize {
+        self.account().request_count
     }
 
-    /// Somebody pays an order in the checkout; answers the payment.
+    /// Pays an order as in the checkout, and returns the payment.
     pub(crate) fn pay(&self, order_id: &str) -> Value {
         self.pay_with(order_id, &json!({}))
     }
 
-    /// A payment of an order with other fields than a good one; answers it.
+    /// Adds a payment of an order with other fields than a good one, and returns it.
     pub(crate) fn pay_with(&self, order_id: &str, fields: &Value) -> Value {
         let mut account = self.account();
         let amount = account.orders[order_id];
@@ -124,7 +124,7 @@ impl StandIn {
         payment
     }
 
-    /// Changes fields of a payment as the API shows it; answers it.
+    /// Changes fields of a payment as the API shows it, and returns the payment.
     pub(crate) fn change(&self, payment: &Value, fields: &Value) -> Value {
         let mut account = self.account();
         let order_id = payment["order_id"].as_str().expect("an order");
@@ -139,7 +139,7 @@ impl StandIn {
         known.clone()
     }
 
-    /// Somebody tries to pay and fails.
+    /// Adds a failed payment of an order.
     pub(crate) fn fail(&self, order_id: &str) {
         let mut account = self.account();
         let payments = account.payments.entry(order_id.to_owned()).or_default();
@@ -247,7 +247,7 @@ async fn payments(
     Path(order_id): Path<String>,
 ) -> (StatusCode, Json<Value>) {
     let mut account = stand_in.account();
-    account.asked += 1;
+    account.request_count += 1;
     if account.is_down || !is_let_in(&headers) {
         return (StatusCode::BAD_GATEWAY, Json(json!({})));
     }

@@ -1,5 +1,5 @@
-//! Asking the provider about orders: each on its own, every payment for what it is, and credited orders
-//! for refunds that nobody reported.
+//! Lookups of orders at the provider: each order on its own, each payment with its own outcome, and credited
+//! orders for refunds that nobody reported.
 
 use axum::http::StatusCode;
 use chrono::TimeDelta;
@@ -12,10 +12,11 @@ use crate::razorpay::StandIn;
 
 pub(crate) async fn reconcile_after(books: &TestBooks, wait: TimeDelta) -> usize {
     books.clock.advance(wait);
-    books.ledger.reconcile_orders().await.expect("asked")
+    books.ledger.reconcile_orders().await.expect("answered")
 }
 
-async fn status(books: &TestBooks, order_id: &str) -> (String, bool) {
+/// Loads the status of an order, and whether the provider will be asked about it again.
+async fn load_order_status(books: &TestBooks, order_id: &str) -> (String, bool) {
     sqlx::query_as(
         "SELECT status, ask_at IS NOT NULL FROM wallet.payment_orders WHERE order_id = $1",
     )
@@ -25,7 +26,7 @@ async fn status(books: &TestBooks, order_id: &str) -> (String, bool) {
     .expect("readable")
 }
 
-/// Six orders that are paid, of which nobody has reported anything.
+/// Six paid orders whose payments nobody has reported.
 async fn six_paid() -> (TestBooks, StandIn, Vec<String>) {
     let (books, stand_in, first) = ordered().await;
     let mut order_ids = vec![first];
@@ -58,14 +59,18 @@ async fn an_order_that_is_only_answered_with_errors_is_given_up() {
     for _ in 0..200 {
         reconcile_after(&books, TimeDelta::minutes(15)).await;
     }
-    assert!(stand_in.asked() > 10);
+    assert!(stand_in.request_count() > 10);
     assert_eq!(
-        status(&books, &order_id).await,
+        load_order_status(&books, &order_id).await,
         ("expired".to_owned(), false)
     );
-    let asked = stand_in.asked();
+    let requests = stand_in.request_count();
     reconcile_after(&books, TimeDelta::days(2)).await;
-    assert_eq!(stand_in.asked(), asked, "nobody asks any more");
+    assert_eq!(
+        stand_in.request_count(),
+        requests,
+        "no request is sent any more"
+    );
     // A payment that is reported all the same is credited.
     let payment = stand_in.pay(&order_id);
     notify(&books, &captured(&payment), "event_1")
@@ -143,7 +148,7 @@ async fn a_refund_that_nobody_reported_is_found() {
     reconcile_after(&books, TimeDelta::days(2)).await;
     assert_eq!(books.load_coins(CALLER).await, 0);
     assert_eq!(
-        status(&books, &order_id).await,
+        load_order_status(&books, &order_id).await,
         ("reversed".to_owned(), false)
     );
     assert_eq!(
@@ -154,22 +159,25 @@ async fn a_refund_that_nobody_reported_is_found() {
 }
 
 #[tokio::test]
-async fn a_credited_order_is_asked_about_for_half_a_year_and_seldom() {
+async fn a_credited_order_is_checked_seldom_and_for_half_a_year() {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
     prove(&books, &proof(&order_id, &payment))
         .await
         .expect("paid");
-    let asked = stand_in.asked();
+    let requests = stand_in.request_count();
     for _ in 0..400 {
         reconcile_after(&books, TimeDelta::days(1)).await;
     }
     assert!(
-        (1..=10).contains(&(stand_in.asked() - asked)),
+        (1..=10).contains(&(stand_in.request_count() - requests)),
         "{}",
-        stand_in.asked()
+        stand_in.request_count()
     );
-    assert_eq!(status(&books, &order_id).await, ("paid".to_owned(), false));
+    assert_eq!(
+        load_order_status(&books, &order_id).await,
+        ("paid".to_owned(), false)
+    );
 }
 
 #[tokio::test]
@@ -180,7 +188,7 @@ async fn an_order_waits_for_a_payment_that_is_authorized() {
         reconcile_after(&books, TimeDelta::hours(20)).await;
     }
     assert_eq!(
-        status(&books, &order_id).await,
+        load_order_status(&books, &order_id).await,
         ("created".to_owned(), true)
     );
     stand_in.change(&payment, &json!({"status": "captured"}));
@@ -203,7 +211,7 @@ async fn reconciling_and_notifications_at_once_book_everything_once() {
                     .reconcile_orders()
                     .await
                     .map(|_| ())
-                    .expect("asked"),
+                    .expect("answered"),
                 1 => notify(books, refund, &format!("event_{n}"))
                     .await
                     .expect("received"),

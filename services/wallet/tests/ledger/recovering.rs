@@ -49,7 +49,7 @@ async fn a_paid_order_that_the_database_has_forgotten_is_credited_once() {
     assert_eq!((found, lost.refundable.len()), (vec![&*order_id], 0));
     let recovered = books.ledger.recover_orders(&lost).await.expect("recovered");
     let once = RecoveredOrders {
-        asked: 1,
+        looked_up: 1,
         credited: 1,
     };
     assert_eq!(recovered, once);
@@ -124,7 +124,7 @@ async fn all_pages_of_orders_are_read() {
     assert_eq!(lost.recoverable.len(), MANY);
     let recovered = books.ledger.recover_orders(&lost).await.expect("recovered");
     let outcome = RecoveredOrders {
-        asked: MANY,
+        looked_up: MANY,
         credited: 1,
     };
     assert_eq!(recovered, outcome);

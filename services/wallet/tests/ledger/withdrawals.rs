@@ -70,8 +70,8 @@ async fn load_money(books: &TestBooks) -> (i64, i64, i64) {
 async fn one_of_twenty_concurrent_withdrawals_of_the_whole_balance_is_accepted() {
     let books = books_with_rupees(50).await;
     let everything = withdrawal_request(5_000);
-    let asked = join_all((0..20).map(|_| books.ledger.request_withdrawal(&everything))).await;
-    let (won, lost): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+    let outcomes = join_all((0..20).map(|_| books.ledger.request_withdrawal(&everything))).await;
+    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
     for refused in lost {
         let error = Error::from(refused.expect_err("refused"));
@@ -138,7 +138,7 @@ async fn a_rejected_withdrawal_comes_back_once() {
 }
 
 #[tokio::test]
-async fn of_a_concurrent_payout_and_rejection_one_is_applied() {
+async fn one_of_a_concurrent_payout_and_rejection_is_applied() {
     let books = books_with_rupees(50).await;
     for _ in 0..5 {
         let held = books
@@ -263,11 +263,11 @@ async fn configured_limits_are_enforced() {
     )
     .await;
     let code = async |amount_paise| {
-        let asked = books
+        let withdrawal = books
             .ledger
             .request_withdrawal(&withdrawal_request(amount_paise))
             .await;
-        asked.map_err(|error| Error::from(error).code().to_owned())
+        withdrawal.map_err(|error| Error::from(error).code().to_owned())
     };
     assert_eq!(code(999).await.expect_err("little"), "below_minimum");
     code(2_000).await.expect("allowed");
@@ -281,12 +281,12 @@ async fn configured_limits_are_enforced() {
 async fn without_bank_details_nothing_is_held() {
     let books = TestBooks::new().await;
     books.earn(1, 5).await;
-    let asked = books
+    let refused = books
         .ledger
         .request_withdrawal(&withdrawal_request(100))
         .await
         .expect_err("where to?");
-    assert_eq!(Error::from(asked).code(), "no_bank_details");
+    assert_eq!(Error::from(refused).code(), "no_bank_details");
     assert_eq!(load_money(&books).await, (500, 0, 0));
 }
 

@@ -184,11 +184,11 @@ async fn ring_phone(setup: &mut DemoSetup) -> Result<i64> {
         .await?
         .into_body()?;
     let call_id = integer_field(&ring, "call_id")?;
-    let is_it = |message: &Value| {
+    let is_ring_of_call = |message: &Value| {
         message["type"] == "call_ringing" && message["data"]["call_id"] == call_id
     };
     phone
-        .receive_matching("ring", VISIBLE_WITHIN, is_it)
+        .receive_matching("ring", VISIBLE_WITHIN, is_ring_of_call)
         .await?;
     app.acknowledge_ring(listener, call_id).await?.into_body()?;
     let result = format!(
@@ -210,9 +210,9 @@ async fn miss_call(setup: &mut DemoSetup) -> Result<i64> {
         socket,
         ..
     } = setup;
-    expect_status(socket, listener, true).await?;
+    expect_busy(socket, listener, true).await?;
     app.cancel_call(caller, call_id).await?.into_body()?;
-    expect_status(socket, listener, false).await?;
+    expect_busy(socket, listener, false).await?;
     let after = load_coins(app, caller).await?;
     ensure_equal("coins after the missed call", after, before)?;
     let missed = app.list_missed_calls(listener).await?.into_body()?;
@@ -252,7 +252,7 @@ async fn accept_call(setup: &mut DemoSetup) -> Result<DemoCall> {
             listener.username
         ),
     );
-    expect_status(socket, listener, true).await?;
+    expect_busy(socket, listener, true).await?;
     print_step(
         "busy",
         &format!("the socket reports {} as busy", listener.username),
@@ -311,7 +311,7 @@ async fn end_call(setup: &mut DemoSetup, call: &DemoCall, minutes_min: i64) -> R
         "receipt",
         &format!("minutes: {minutes}; {spent} coins spent; ₹{earned} for the listener"),
     );
-    expect_status(socket, listener, false).await?;
+    expect_busy(socket, listener, false).await?;
     print_step(
         "free",
         &format!("the socket reports {} as free", listener.username),
@@ -340,20 +340,20 @@ async fn end_call(setup: &mut DemoSetup, call: &DemoCall, minutes_min: i64) -> R
     Ok(())
 }
 
-async fn expect_status(socket: &mut AppSocket, user: &AppUser, is_busy: bool) -> Result<()> {
+async fn expect_busy(socket: &mut AppSocket, user: &AppUser, is_busy: bool) -> Result<()> {
     let description = if is_busy {
         "busy status"
     } else {
         "free status"
     };
-    let is_it = |message: &Value| {
+    let is_expected_status = |message: &Value| {
         let data = &message["data"];
         message["type"] == "status_change"
             && data["user_id"] == user.user_id
             && data["is_busy"] == is_busy
     };
     socket
-        .receive_matching(description, VISIBLE_WITHIN, is_it)
+        .receive_matching(description, VISIBLE_WITHIN, is_expected_status)
         .await?;
     Ok(())
 }

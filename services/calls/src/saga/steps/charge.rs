@@ -4,9 +4,16 @@ use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_proto::wallet::v1::ChargeRequest;
 
-use crate::domain::steps::MinuteChargeOutcome;
+use crate::domain::call::Call;
+use crate::domain::steps::{MinuteChargeOutcome, PaidMinute};
 use crate::peers::PeerClients;
 use crate::saga::batching::{attach_traceparents, with_peer_deadline};
+
+/// A reserved call whose first minute is paid.
+pub(crate) struct ChargedCall {
+    pub(crate) call: Call,
+    pub(crate) minute: PaidMinute,
+}
 
 /// Charges a batch of minutes in one request to the wallet.
 pub(crate) struct ChargeBatchHandler {

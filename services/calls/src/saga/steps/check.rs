@@ -11,7 +11,7 @@ use talktime_proto::presence::v1::Status;
 use talktime_proto::profile::v1::CallCheck;
 
 use crate::domain::CallError;
-use crate::domain::call::CallType;
+use crate::domain::call::{CallType, PlannedParties};
 use crate::peers::PeerClients;
 use crate::saga::batching::with_peer_deadline;
 
@@ -62,21 +62,22 @@ pub(crate) async fn check_planned(
     peers: &PeerClients,
     planned: &[PlannedCall],
 ) -> Result<Vec<Result<CallParties, CallError>>, Error> {
-    let pairs = planned
-        .iter()
-        .map(|call| (call.caller_id, call.listener_id));
-    let pairs: Vec<(i64, i64)> = pairs.collect();
+    let pairs = planned.iter().map(|call| PlannedParties {
+        caller_id: call.caller_id,
+        listener_id: call.listener_id,
+    });
+    let pairs: Vec<PlannedParties> = pairs.collect();
     let listeners = planned.iter().map(|call| call.listener_id).collect();
     let payers = planned.iter().filter(|call| call.required_coins.is_some());
     let payers = payers.map(|call| call.caller_id).collect();
-    let asked = async {
+    let answers = async {
         tokio::join!(
             peers.check_calls(&pairs),
             peers.load_statuses_by_user(listeners),
             peers.load_coins_by_user(payers)
         )
     };
-    let (checks, statuses, coins) = with_peer_deadline(asked).await;
+    let (checks, statuses, coins) = with_peer_deadline(answers).await;
     let (statuses, coins) = (statuses.map_err(Arc::new), coins.map_err(Arc::new));
     let checked = planned.iter().zip(checks?);
     Ok(checked

@@ -1,5 +1,5 @@
-//! The question whether the caller of a ring is still there when the listener accepts it. Accepts that arrive together
-//! ask profile and presence once.
+//! Checks whether the caller of a ring is still present when the listener accepts it. Accepts that arrive together
+//! share one request to profile and one to presence.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,14 @@ use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::grpc;
 
+use crate::domain::call::PlannedParties;
 use crate::peers::PeerClients;
 
-/// Time for the question, without whose answer the call begins all the same. Listeners wait for it, and the charge
-/// must be answered within the same request.
+/// Time limit of the check; the call begins even if nobody answers in time. Listeners wait for the check, and the
+/// charge must be answered within the same request.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Asks about the callers of a batch of rings.
+/// Checks the callers of a batch of rings.
 pub(crate) struct CallerCheckBatchHandler {
     pub(crate) peers: PeerClients,
 }
@@ -28,27 +29,26 @@ pub(crate) struct CallerState {
 }
 
 impl BatchHandler for CallerCheckBatchHandler {
-    /// The caller and the listener of a ring.
-    type Task = (i64, i64);
+    type Task = PlannedParties;
     type Answer = CallerState;
     type Error = Error;
 
-    async fn handle(&self, group: &[BatchItem<(i64, i64)>]) -> Result<Vec<CallerState>, Error> {
-        let pairs: Vec<(i64, i64)> = group.iter().map(|member| member.task).collect();
-        let caller_ids = pairs.iter().map(|(caller_id, _)| *caller_id).collect();
-        let asked = async {
+    async fn handle(&self, group: &[BatchItem<PlannedParties>]) -> Result<Vec<CallerState>, Error> {
+        let pairs: Vec<PlannedParties> = group.iter().map(|member| member.task).collect();
+        let caller_ids = pairs.iter().map(|pair| pair.caller_id).collect();
+        let answers = async {
             tokio::join!(
                 self.peers.check_calls(&pairs),
                 self.peers.load_last_signs(caller_ids)
             )
         };
-        let (checks, signs) = grpc::with_deadline(Instant::now() + CHECK_TIMEOUT, asked).await;
+        let (checks, signs) = grpc::with_deadline(Instant::now() + CHECK_TIMEOUT, answers).await;
         let (checks, signs) = (checks.unwrap_or_default(), signs.unwrap_or_default());
         let states = pairs.iter().enumerate();
         Ok(states
-            .map(|(index, (caller_id, _))| CallerState {
+            .map(|(index, pair)| CallerState {
                 is_blocked: checks.get(index).is_some_and(|check| check.blocked),
-                last_sign: signs.get(caller_id).copied(),
+                last_sign: signs.get(&pair.caller_id).copied(),
             })
             .collect())
     }

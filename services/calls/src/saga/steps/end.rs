@@ -66,9 +66,9 @@ impl CallEndRequest {
         }
     }
 
-    /// Returns the call as it was when the user asked first. A call that nobody could end then ends as of
+    /// Returns the call as it was when the user first requested its end. A call that nobody could end then ends as of
     /// that moment, and what was charged beyond it is returned.
-    fn view_when_asked(&self, call: &Call) -> Call {
+    fn view_at_first_request(&self, call: &Call) -> Call {
         match self {
             Self::HangUp(end) => call.view_earlier(end.waited),
             Self::ByService(..) => call.clone(),
@@ -192,7 +192,8 @@ impl EndCallBatchHandler {
         let decision = match call.phase {
             CallPhase::Active if !ended_earlier_in_batch => {
                 let cause = request.cause(call);
-                match steps::resolve_end(&request.view_when_asked(call), cause, &self.limits) {
+                match steps::resolve_end(&request.view_at_first_request(call), cause, &self.limits)
+                {
                     Some(ending) => CallEndDecision::End(ending, cause),
                     None => return Ok(CallEndDecision::Nothing),
                 }

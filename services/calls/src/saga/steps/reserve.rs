@@ -7,7 +7,7 @@ use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 
 use crate::domain::CallError;
-use crate::domain::call::Call;
+use crate::domain::call::{Call, PlannedParties};
 use crate::ring_events;
 use crate::saga::bounds::LEASE_SECS;
 use crate::saga::requests::{CallStartRequest, START_ROUTE, StartedCall};
@@ -181,7 +181,11 @@ impl ReserveBatchHandler {
     ) -> Result<Vec<Option<ReservationAnswer>>, CallError> {
         let rings = requests.iter().map(|item| &item.task.call);
         let rings = rings.filter(|call| call.ring.is_some());
-        let rings: Vec<(i64, i64)> = rings.map(|call| (call.user_id, call.listener_id)).collect();
+        let rings = rings.map(|call| PlannedParties {
+            caller_id: call.user_id,
+            listener_id: call.listener_id,
+        });
+        let rings: Vec<PlannedParties> = rings.collect();
         let mut waiting_secs = match rings.as_slice() {
             [] => vec![],
             rings => ring_limits::load_waiting_secs(tx, rings, self.ring_limits).await?,
@@ -244,13 +248,13 @@ async fn list_refusals(
     let parties = refused
         .iter()
         .flat_map(|new| [new.user_id, new.listener_id]);
-    let gone = deleted_users::list_barred(tx, &parties.collect::<Vec<_>>()).await?;
+    let barred = deleted_users::list_barred(tx, &parties.collect::<Vec<_>>()).await?;
     let mut refusals = Vec::with_capacity(refused.len());
     for new in refused {
         let pair = [new.user_id, new.listener_id];
-        refusals.push(if gone.contains(&new.listener_id) {
+        refusals.push(if barred.contains(&new.listener_id) {
             CallError::NoSuchListener
-        } else if gone.contains(&new.user_id) {
+        } else if barred.contains(&new.user_id) {
             CallError::Undone
         } else if new.ring.is_some() && barred_pairs::is_barred(tx, pair).await? {
             CallError::Blocked

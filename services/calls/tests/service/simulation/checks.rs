@@ -42,10 +42,10 @@ pub(super) fn assert_invariants(world: &SimulatedWorld) {
 
 /// Asserts that no minute is charged before it begins by the clock of the database. Only a clock that was
 /// replaced may have been ahead.
-pub(super) fn assert_not_charged_early(world: &SimulatedWorld, ask: &WalletRequest) {
+pub(super) fn assert_not_charged_early(world: &SimulatedWorld, request: &WalletRequest) {
     let WalletRequest::Charge {
         call_id, minute, ..
-    } = *ask
+    } = *request
     else {
         return;
     };
@@ -81,7 +81,7 @@ pub(super) fn assert_not_in_the_future(
     );
 }
 
-/// Asserts that a deleted user is on no new call once calls was asked before the deletion. Only after a
+/// Asserts that a deleted user is on no new call once calls was informed before the deletion. Only after a
 /// replacement of the clock may the bar have expired.
 pub(super) fn assert_may_go_live(world: &SimulatedWorld, call: &Call) {
     for party in call.parties() {
@@ -214,11 +214,11 @@ fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
         let grace = world.limits.cancel_grace.num_seconds();
         assert!(seconds <= grace, "call {id} of {seconds} s costs nothing");
     } else {
-        let begun = seconds.div_euclid(MINUTE_SECS.into())
+        let minutes_begun = seconds.div_euclid(MINUTE_SECS.into())
             + i64::from(seconds.rem_euclid(MINUTE_SECS.into()) > 0);
         assert_eq!(
             i64::from(minutes),
-            begun.max(1),
+            minutes_begun.max(1),
             "minutes of call {id}, {seconds} s"
         );
     }

@@ -32,7 +32,7 @@ pub(super) async fn prepare_deletion(
     Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
 }
 
-/// Keeps a deleted user from calls for ever, and ends their live call.
+/// Keeps a deleted user from calls permanently, and ends their live call.
 pub(super) async fn forbid_calls_of(
     world: &SimulatedWorld,
     user_id: i64,
@@ -55,9 +55,9 @@ pub(super) async fn forbid_calls_of(
 }
 
 async fn call_of(world: &SimulatedWorld, user_id: i64) -> Result<Option<Call>, UnknownOutcome> {
-    let look = |rows: &mut ModelRows, now| {
+    let find_call = |rows: &mut ModelRows, now| {
         let call_id = rows.live_parties.get(&user_id).copied()?;
         rows.find(now, call_id)
     };
-    world.transact(look).await
+    world.transact(find_call).await
 }

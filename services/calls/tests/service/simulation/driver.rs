@@ -23,14 +23,15 @@ pub(super) async fn start(
     parties: (i64, i64),
     ring: Option<CallMedia>,
 ) -> Result<Option<i64>, UnknownOutcome> {
-    if world.is_deleted(parties.0) || world.is_deleted(parties.1) {
+    let (caller_id, listener_id) = parties;
+    if world.is_deleted(caller_id) || world.is_deleted(listener_id) {
         return Ok(None);
     }
     // The statement reads the barred users as of its beginning. Its own rows become visible later, since it
     // may wait for the lock of a reservation of the same people.
     let is_barred = {
         let rows = world.rows.borrow();
-        rows.is_barred(world.database_now(), [parties.0, parties.1])
+        rows.is_barred(world.database_now(), [caller_id, listener_id])
     };
     if is_barred {
         return Ok(None);
@@ -39,7 +40,7 @@ pub(super) async fn start(
     let reserve = |rows: &mut ModelRows, now| {
         let reserved = rows.insert_reserved(now, parties, ring.map(new_ring), LEASE_SECS)?;
         if world.loses_row() {
-            rows.lose(reserved.call_id);
+            rows.lose_reservation(reserved.call_id);
         }
         Some(reserved)
     };
@@ -179,14 +180,14 @@ pub(super) async fn settle(world: &SimulatedWorld, call: &Call) -> Result<(), Un
         Some(minutes) => minutes,
         None => decide_minutes(world, call).await?,
     };
-    let ask = WalletRequest::Settle {
+    let request = WalletRequest::Settle {
         returns: world.minute_returns(call.call_id),
         call_id: call.call_id,
         listener_id: call.listener_id,
         minutes,
         paise_per_minute: call.listener_paise_per_minute,
     };
-    let WalletAnswer::Settled(settled) = world.ask_wallet(ask).await? else {
+    let WalletAnswer::Settled(settled) = world.ask_wallet(request).await? else {
         unreachable!("a settlement is answered by one");
     };
     let receipt = CallReceipt {
@@ -230,13 +231,13 @@ pub(super) async fn charge(
     call: &Call,
     minute: i32,
 ) -> Result<MinuteChargeOutcome, UnknownOutcome> {
-    let ask = WalletRequest::Charge {
+    let request = WalletRequest::Charge {
         call_id: call.call_id,
         minute,
         user_id: call.user_id,
         coins: call.coins_per_minute,
     };
-    match world.ask_wallet(ask).await? {
+    match world.ask_wallet(request).await? {
         WalletAnswer::Charge(charge) => Ok(charge),
         WalletAnswer::Voided | WalletAnswer::Settled(_) => {
             unreachable!("a charge is answered by one")

@@ -46,29 +46,32 @@ impl SimulatedWorld {
     /// Sends a request to the wallet, with retries.
     pub(super) async fn ask_wallet(
         &self,
-        ask: WalletRequest,
+        request: WalletRequest,
     ) -> Result<WalletAnswer, UnknownOutcome> {
         for _ in 0..TRIES {
-            if let Ok(answer) = self.ask_wallet_once(ask.clone()).await {
+            if let Ok(answer) = self.ask_wallet_once(request.clone()).await {
                 return Ok(answer);
             }
         }
         Err(UnknownOutcome)
     }
 
-    async fn ask_wallet_once(&self, ask: WalletRequest) -> Result<WalletAnswer, UnknownOutcome> {
+    async fn ask_wallet_once(
+        &self,
+        request: WalletRequest,
+    ) -> Result<WalletAnswer, UnknownOutcome> {
         if self.is_rough.get() && self.runtime.one_in(ONE_IN_TWICE) {
-            let (world, ask) = (self.clone(), ask.clone());
+            let (world, request) = (self.clone(), request.clone());
             self.runtime.spawn(TaskOwner::World, async move {
                 world.runtime.sleep(LATE_MS).await;
-                world.at_wallet(&ask);
+                world.at_wallet(&request);
             });
         }
         self.runtime.sleep(TRAVEL_MS).await;
         let answer = if self.is_lost() {
             None
         } else {
-            self.at_wallet(&ask)
+            self.at_wallet(&request)
         };
         self.runtime.sleep(TRAVEL_MS).await;
         match answer {
@@ -80,24 +83,24 @@ impl SimulatedWorld {
         }
     }
 
-    fn at_wallet(&self, ask: &WalletRequest) -> Option<WalletAnswer> {
+    fn at_wallet(&self, request: &WalletRequest) -> Option<WalletAnswer> {
         if !self.is_wallet_up.get() {
             return None;
         }
-        checks::assert_not_charged_early(self, ask);
-        let answer = self.wallet.borrow_mut().answer(ask.clone());
+        checks::assert_not_charged_early(self, request);
+        let answer = self.wallet.borrow_mut().answer(request.clone());
         if let (
             WalletRequest::Charge {
                 call_id, minute, ..
             },
             WalletAnswer::Charge(MinuteChargeOutcome::Paid { .. }),
-        ) = (ask, &answer)
+        ) = (request, &answer)
         {
             let mut charged_ms = self.charged_ms.borrow_mut();
             let now_ms = self.runtime.now_ms();
             charged_ms.entry((*call_id, *minute)).or_insert(now_ms);
         }
-        self.log_line(|| format!("wallet: {ask:?} -> {answer:?}"));
+        self.log_line(|| format!("wallet: {request:?} -> {answer:?}"));
         checks::assert_invariants(self);
         Some(answer)
     }

@@ -17,7 +17,7 @@ pub(super) const PEOPLE: i64 = 4;
 /// Time at which failures stop and people stop calling.
 pub(super) const ROUGH_MS: i64 = 120_000;
 const ROUNDS: usize = 6;
-/// Share of rounds in which a user asks for their deletion while they go on calling.
+/// Share of rounds in which a user requests their deletion while they go on calling.
 const ONE_IN_DELETIONS: i64 = 16;
 
 /// A user who calls others and hangs up on most of them.
@@ -46,7 +46,7 @@ pub(super) async fn run_person(world: SimulatedWorld, user_id: i64, is_done: Rc<
             seen.set(answer.ok().flatten());
         });
         talk(&world, user_id).await;
-        // Without an answer the app asks for its ongoing call.
+        // Without an answer the app requests its ongoing call.
         let on = || world.rows.borrow().live_parties.get(&user_id).copied();
         if let Some(call_id) = started.get().or_else(on) {
             hang_up(&world, user_id, call_id);
@@ -58,7 +58,7 @@ pub(super) async fn run_person(world: SimulatedWorld, user_id: i64, is_done: Rc<
     is_done.set(is_done.get() + 1);
 }
 
-/// Deletes a user as profile does: it asks calls, unless it is an older release, deletes the user, and
+/// Deletes a user as profile does: it informs calls, unless it is an older release, deletes the user, and
 /// publishes an event that arrives late.
 async fn delete(world: SimulatedWorld, user_id: i64) {
     let runtime = world.runtime.clone();

@@ -79,7 +79,7 @@ pub(super) async fn connect(world: &SimulatedWorld, call_id: i64) -> Result<(), 
     Ok(())
 }
 
-/// Ends a ring; whether this request did.
+/// Ends a ring; returns whether this request ended it.
 pub(super) async fn end_ring(
     world: &SimulatedWorld,
     call_id: i64,

@@ -68,8 +68,8 @@ impl WalletModel {
         self.issued_coins += coins;
     }
 
-    pub(super) fn answer(&mut self, ask: WalletRequest) -> WalletAnswer {
-        match ask {
+    pub(super) fn answer(&mut self, request: WalletRequest) -> WalletAnswer {
+        match request {
             WalletRequest::Charge {
                 call_id,
                 minute,
@@ -88,7 +88,7 @@ impl WalletModel {
                 returns,
             } => {
                 let paise = paise_per_minute;
-                WalletAnswer::Settled(self.settle((call_id, listener_id), minutes, paise, returns))
+                WalletAnswer::Settled(self.settle(call_id, listener_id, minutes, paise, returns))
             }
         }
     }
@@ -102,7 +102,8 @@ impl WalletModel {
                 balance_coins: before.balance_coins,
             };
         }
-        if self.settled.contains_key(&id.0) {
+        let (call_id, _minute) = id;
+        if self.settled.contains_key(&call_id) {
             return MinuteChargeOutcome::Voided;
         }
         let available_coins = self.coins.get(&user_id).copied().unwrap_or_default();
@@ -136,7 +137,8 @@ impl WalletModel {
 
     fn settle(
         &mut self,
-        (call_id, listener_id): (i64, i64),
+        call_id: i64,
+        listener_id: i64,
         minutes: i32,
         paise: i64,
         returns: MinuteReturns,
@@ -155,9 +157,9 @@ impl WalletModel {
                 "minute {minute} of call {call_id} is settled and was never charged"
             );
         }
-        for (id, _) in self.charged_minutes(call_id) {
-            if id > minutes || returns.returned.contains(&id) {
-                self.void((call_id, id));
+        for (minute, _) in self.charged_minutes(call_id) {
+            if minute > minutes || returns.returned.contains(&minute) {
+                self.void((call_id, minute));
             }
         }
         let settled = SettlementFigures {

@@ -38,7 +38,7 @@ pub(super) struct TalkTime {
 /// A deletion of a user by the true time, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deletion {
-    /// Whether calls was asked before, and so has refused starts since.
+    /// Whether calls was informed before, and so has refused starts since.
     pub(super) is_prepared: bool,
     /// Time at which calls had handled the event of the deletion; `None` before.
     pub(super) known_ms: Option<i64>,

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+const ONLINE: bool = true;
+const OFFLINE: bool = false;
+
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).expect("valid")
 }
@@ -148,17 +151,17 @@ fn a_user_cannot_clear_the_busy_flag_of_a_live_call() {
 #[test]
 fn the_latest_login_or_logout_counts() {
     let mut status = offline_user();
-    assert_eq!(status.apply(&session(true, 10), noon()), CAME_ONLINE);
+    assert_eq!(status.apply(&session(ONLINE, 10), noon()), CAME_ONLINE);
     assert_eq!(
-        status.apply(&session(true, 10), noon()),
+        status.apply(&session(ONLINE, 10), noon()),
         StatusChangeEffect::Unchanged
     );
     assert_eq!(
-        status.apply(&session(false, 9), noon()),
+        status.apply(&session(OFFLINE, 9), noon()),
         StatusChangeEffect::Unchanged
     );
     assert!(status.is_online);
-    assert_eq!(status.apply(&session(false, 11), noon()), VISIBLE);
+    assert_eq!(status.apply(&session(OFFLINE, 11), noon()), VISIBLE);
     assert_eq!(status.last_seen, seconds_later(11));
 }
 
@@ -169,7 +172,7 @@ fn a_username_of_the_profile_overrides_one_of_a_login() {
         username: String::new(),
         ..offline_user()
     };
-    status.apply(&session(true, 1), noon());
+    status.apply(&session(ONLINE, 1), noon());
     assert_eq!(status.username, "told by auth");
     let named = |username: &str, profile_version| StatusChange::Named {
         username: username.to_owned(),
@@ -180,7 +183,7 @@ fn a_username_of_the_profile_overrides_one_of_a_login() {
         status.apply(&named("old", 1), noon()),
         StatusChangeEffect::Unchanged
     );
-    status.apply(&session(false, 2), noon());
+    status.apply(&session(OFFLINE, 2), noon());
     assert_eq!(status.username, "new");
 }
 
@@ -215,7 +218,7 @@ fn the_latest_role_counts_and_an_online_user_who_gains_it_comes_online() {
     );
     assert!(status.is_listener);
     assert_eq!(status.apply(&listener(false, 3), noon()), VISIBLE);
-    status.apply(&session(true, 1), noon());
+    status.apply(&session(ONLINE, 1), noon());
     assert_eq!(status.apply(&listener(true, 4), noon()), CAME_ONLINE);
 }
 
@@ -262,18 +265,18 @@ fn the_busy_flag_of_a_user_expires_after_the_announced_wait_or_the_grace() {
 
 #[test]
 fn calls_stay_paused_whatever_else_changes() {
-    let pause = |accepting_calls| {
+    let set_accepting = |accepting_calls| {
         StatusChange::Settings(StatusSettingsChange {
             accepting_calls: Some(accepting_calls),
             ..StatusSettingsChange::default()
         })
     };
     let mut status = offline_user();
-    status.apply(&session(true, 1), noon());
-    assert_eq!(status.apply(&pause(false), noon()), VISIBLE);
+    status.apply(&session(ONLINE, 1), noon());
+    assert_eq!(status.apply(&set_accepting(false), noon()), VISIBLE);
     for change in [
-        session(false, 2),
-        session(true, 3),
+        session(OFFLINE, 2),
+        session(ONLINE, 3),
         settings(Some(false), Some(true)),
         settings(Some(true), Some(false)),
         began(7),
@@ -285,13 +288,13 @@ fn calls_stay_paused_whatever_else_changes() {
         status.apply(&change, seconds_later(600));
         assert!(!status.accepting_calls, "{change:?}");
     }
-    assert_eq!(status.apply(&pause(true), noon()), VISIBLE);
+    assert_eq!(status.apply(&set_accepting(true), noon()), VISIBLE);
     assert!(status.accepting_calls);
 }
 
 #[test]
 fn a_pause_of_calls_holds_unless_the_user_has_chosen_since() {
-    let pause = |seconds| StatusChange::CallsPaused {
+    let pause_for = |seconds| StatusChange::CallsPaused {
         happened_at: seconds_later(seconds),
     };
     let accept = StatusChange::Settings(StatusSettingsChange {
@@ -300,11 +303,11 @@ fn a_pause_of_calls_holds_unless_the_user_has_chosen_since() {
         ..StatusSettingsChange::default()
     });
     let mut status = offline_user();
-    assert_eq!(status.apply(&pause(4), seconds_later(4)), VISIBLE);
+    assert_eq!(status.apply(&pause_for(4), seconds_later(4)), VISIBLE);
     assert_eq!(status.apply(&accept, seconds_later(6)), VISIBLE);
-    let late = status.apply(&pause(4), seconds_later(7));
+    let late = status.apply(&pause_for(4), seconds_later(7));
     assert_eq!(late, StatusChangeEffect::Unchanged);
-    assert_eq!(status.apply(&pause(6), seconds_later(8)), VISIBLE);
+    assert_eq!(status.apply(&pause_for(6), seconds_later(8)), VISIBLE);
     assert!(!status.accepting_calls);
 }
 

@@ -52,8 +52,10 @@ pub(super) fn measure(file: File) -> Result<Duration, AudioProbeError> {
             (None, None) => return Err(AudioProbeError::Damaged),
         };
         position += skipped;
-        let ahead = i64::try_from(skipped).map_err(|_| AudioProbeError::Damaged)?;
-        reader.seek_relative(ahead - i64::try_from(read).map_err(|_| AudioProbeError::Damaged)?)?;
+        let skipped_bytes = i64::try_from(skipped).map_err(|_| AudioProbeError::Damaged)?;
+        reader.seek_relative(
+            skipped_bytes - i64::try_from(read).map_err(|_| AudioProbeError::Damaged)?,
+        )?;
     }
     Ok(duration)
 }
@@ -91,14 +93,14 @@ mod tests {
 
     /// 16 kHz, mono, 64 ms, `length` bytes.
     fn frame(length: usize) -> Vec<u8> {
-        let low = |bits: usize| u8::try_from(bits & 0xFF).expect("masked");
+        let low_byte = |bits: usize| u8::try_from(bits & 0xFF).expect("masked");
         let mut frame = vec![
             0xFF,
             0xF1,
             0x60,
             0x40,
-            low(length >> 3),
-            low(length << 5) | 0x1F,
+            low_byte(length >> 3),
+            low_byte(length << 5) | 0x1F,
             0xFC,
         ];
         frame.resize(length, 0x5A);

@@ -180,17 +180,28 @@ mod tests {
 
     #[test]
     fn an_extensible_format_contains_the_real_one() {
-        let with = |subformat: u16, tail: &[u8]| {
+        let parse_extensible = |subformat: u16, tail: &[u8]| {
             let mut chunk = format(FORMAT_EXTENSIBLE, 2, 24);
             chunk.extend([22, 0, 24, 0, 3, 0, 0, 0]);
             chunk.extend(subformat.to_le_bytes());
             chunk.extend(tail);
             parse_format(&chunk)
         };
-        assert_eq!(with(1, &SUBFORMAT_TAIL).expect("PCM").frame_bytes, 6);
-        assert_eq!(with(2, &SUBFORMAT_TAIL), Err(AudioProbeError::Unsupported));
-        assert_eq!(with(1, &[7; 14]), Err(AudioProbeError::Unsupported));
-        assert_eq!(with(1, &[0; 3]), Err(AudioProbeError::Damaged));
+        assert_eq!(
+            parse_extensible(1, &SUBFORMAT_TAIL)
+                .expect("PCM")
+                .frame_bytes,
+            6
+        );
+        assert_eq!(
+            parse_extensible(2, &SUBFORMAT_TAIL),
+            Err(AudioProbeError::Unsupported)
+        );
+        assert_eq!(
+            parse_extensible(1, &[7; 14]),
+            Err(AudioProbeError::Unsupported)
+        );
+        assert_eq!(parse_extensible(1, &[0; 3]), Err(AudioProbeError::Damaged));
     }
 
     #[test]

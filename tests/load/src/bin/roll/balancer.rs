@@ -56,7 +56,7 @@ impl GatewayBalancer {
         })
     }
 
-    /// Returns the next gateway that is ready.
+    /// Returns the next gateway that is ready, or simply the next one while none is ready.
     pub(crate) fn app(&self) -> &ApiClient {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.gateways.len();
@@ -70,17 +70,17 @@ impl GatewayBalancer {
     /// Repeats a request until its answer is not a 503. A missing answer is an error.
     pub(crate) async fn request(
         &self,
-        ask: impl Fn(&ApiClient) -> ApiRequest,
+        build_request: impl Fn(&ApiClient) -> ApiRequest,
     ) -> anyhow::Result<ApiAnswer> {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         for attempt in 0..TRIES_MAX {
-            match ask(self.app()).send().await {
+            match build_request(self.app()).send().await {
                 Ok(answer) if answer.status == SERVICE_UNAVAILABLE => {
                     self.tally.record_503(answer.code());
                 }
                 Ok(answer) if answer.status == CONFLICT && attempt > 0 => {}
                 Ok(answer) => {
-                    self.tally.record_answer(attempt, begun.elapsed());
+                    self.tally.record_answer(attempt, started_at.elapsed());
                     return Ok(answer);
                 }
                 Err(error) => {
@@ -98,9 +98,9 @@ impl GatewayBalancer {
     /// Sends a request that must succeed.
     pub(crate) async fn request_ok(
         &self,
-        ask: impl Fn(&ApiClient) -> ApiRequest,
+        build_request: impl Fn(&ApiClient) -> ApiRequest,
     ) -> anyhow::Result<serde_json::Value> {
-        let answer = self.request(ask).await?;
+        let answer = self.request(build_request).await?;
         answer
             .into_body()
             .inspect_err(|error| self.record_failure(format!("{error:#}")))

@@ -54,15 +54,21 @@ struct CallPair {
     listener: AppUser,
 }
 
+/// A pair on a call that lasts for the whole run.
+struct LongCall {
+    pair: CallPair,
+    call_id: i64,
+}
+
 /// The users before the load starts.
 pub(crate) struct PreparedLoad {
-    long: Vec<(CallPair, i64)>,
+    long: Vec<LongCall>,
     short: Vec<CallPair>,
 }
 
 /// The users under load.
 pub(crate) struct RunningLoad {
-    long: Vec<(CallPair, i64)>,
+    long: Vec<LongCall>,
     tasks: JoinSet<anyhow::Result<CallBooks>>,
 }
 
@@ -89,7 +95,7 @@ impl PreparedLoad {
         let mut long = Vec::new();
         for pair in pairs {
             let call_id = start_call(balancer, &pair).await?;
-            long.push((pair, call_id));
+            long.push(LongCall { pair, call_id });
         }
         Ok(Self { long, short })
     }
@@ -104,7 +110,7 @@ impl PreparedLoad {
     ) -> RunningLoad {
         let mut tasks = JoinSet::new();
         let Self { long, short } = self;
-        for (pair, _) in long.iter().take(options.sockets) {
+        for LongCall { pair, .. } in long.iter().take(options.sockets) {
             let (balancer, tally) = (Arc::clone(balancer), Arc::clone(tally));
             tasks.spawn_local(receive_messages(
                 balancer,
@@ -113,7 +119,7 @@ impl PreparedLoad {
                 stop.clone(),
             ));
         }
-        for (pair, _) in &long {
+        for LongCall { pair, .. } in &long {
             tasks.spawn_local(send_heartbeats(
                 Arc::clone(balancer),
                 pair.listener.clone(),
@@ -123,11 +129,11 @@ impl PreparedLoad {
         for pair in short {
             tasks.spawn_local(call_repeatedly(Arc::clone(balancer), pair, stop.clone()));
         }
-        let every = Duration::from_millis(options.login_every_ms);
+        let interval = Duration::from_millis(options.login_every_ms);
         tasks.spawn_local(log_in_repeatedly(
             Arc::clone(balancer),
             Arc::clone(tally),
-            every,
+            interval,
             stop.clone(),
         ));
         RunningLoad { long, tasks }
@@ -147,7 +153,7 @@ impl RunningLoad {
             books.minutes += share.minutes;
             books.minutes_lost += share.minutes_lost;
         }
-        for (pair, call_id) in &self.long {
+        for LongCall { pair, call_id } in &self.long {
             let ongoing =
                 balancer.request_ok(|app| app.get("/calls/ongoing").as_user(&pair.caller));
             if ongoing.await?["call_id"].as_i64() != Some(*call_id) {
@@ -168,8 +174,8 @@ async fn prepare_pair(balancer: &Arc<GatewayBalancer>) -> anyhow::Result<CallPai
     let body = json!({"amount_rupees": RECHARGE_RUPEES, "payment_method": "upi"});
     balancer
         .request_ok(|app| {
-            let ask = app.post("/calls/recharge").as_user(&caller);
-            ask.header("idempotency-key", &key).json(&body)
+            let request = app.post("/calls/recharge").as_user(&caller);
+            request.header("idempotency-key", &key).json(&body)
         })
         .await?;
     Ok(CallPair { caller, listener })
@@ -214,8 +220,8 @@ async fn start_call(balancer: &GatewayBalancer, pair: &CallPair) -> anyhow::Resu
     let body = json!({"listener_id": pair.listener.user_id, "call_type": "audio"});
     let started = balancer
         .request_ok(|app| {
-            let ask = app.post("/calls/start").as_user(&pair.caller);
-            ask.header("idempotency-key", &key).json(&body)
+            let request = app.post("/calls/start").as_user(&pair.caller);
+            request.header("idempotency-key", &key).json(&body)
         })
         .await?;
     started["call_id"].as_i64().context("a call id")

@@ -40,12 +40,12 @@ async fn roll(options: RollOptions) -> anyhow::Result<()> {
     let prepared = PreparedLoad::prepare(&balancer, &options).await?;
     let stop = CancellationToken::new();
     let before = tally.count_answers();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let running = prepared.start(&balancer, &tally, &options, &stop);
 
     restarts::restart_all().await?;
 
-    let took = begun.elapsed();
+    let took = started_at.elapsed();
     stop.cancel();
     let books = running.finish(&balancer).await?;
     restarts::verify_wallets().await?;
