@@ -13,7 +13,7 @@ use crate::progress;
 use crate::session::{self, StackSession};
 use crate::settings::{BuildProfile, StackSettings};
 use crate::stack::{DevStack, StackName};
-use crate::{install, up};
+use crate::{cargo, install, up};
 
 const PROGRAM: &str = "talktime-bench";
 /// Time for all measurements one after another, including their preparation.
@@ -59,6 +59,7 @@ fn start_and_measure(
     command
         .args(measurement)
         .envs(up::client_variables(stack, settings))
+        .env("TALKTIME_DEV", cargo::runner_path(stack))
         .env("PGBENCH", install::find_postgres_bin()?.join("pgbench"));
     let job = RunnerJob {
         stack,
