@@ -16,6 +16,7 @@ mod presence;
 mod raw_bytes;
 mod refill;
 mod relay;
+mod relay_start;
 mod replicas;
 mod restore;
 mod revocations;

@@ -25,12 +25,13 @@ use crate::lock_stack;
 const PACKETS_ENDLESS: u32 = 100_000;
 /// A relay stops a session at once, and the agent reports twice a second.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
-const LIFE_SECS: i64 = 120;
+/// Life of a credential.
+pub(crate) const LIFE_SECS: i64 = 120;
 
 /// A user name and password of the relay.
-struct RelayCredential {
-    username: String,
-    password: String,
+pub(crate) struct RelayCredential {
+    pub(crate) username: String,
+    pub(crate) password: String,
 }
 
 fn now_secs() -> i64 {
@@ -40,10 +41,16 @@ fn now_secs() -> i64 {
 
 fn sign_credential(call_id: i64, expires_in_secs: i64) -> RelayCredential {
     let secret = std::fs::read_to_string(read_variable("TURN_SECRET_FILE")).expect("a secret");
-    let key = hmac::Key::new(
-        hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        secret.trim().as_bytes(),
-    );
+    sign_credential_with(secret.trim(), call_id, expires_in_secs)
+}
+
+/// Signs a credential with any secret.
+pub(crate) fn sign_credential_with(
+    secret: &str,
+    call_id: i64,
+    expires_in_secs: i64,
+) -> RelayCredential {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
     let expires_at = now_secs() + expires_in_secs;
     let username = format!("{expires_at}:{call_id}.caller.1");
     let tag = hmac::sign(&key, username.as_bytes());

@@ -307,13 +307,18 @@ impl CallPair {
         state
     }
 
-    /// Charges all coins of the caller for a call of another time, as if they had been spent meanwhile.
+    /// Charges all coins of the caller, as if they had been spent meanwhile.
     pub async fn spend_all_coins(&self) {
+        self.spend_coins(self.load_coins().await).await;
+    }
+
+    /// Charges coins of the caller for a call of another time.
+    pub async fn spend_coins(&self, coins: i64) {
         let charge = ChargeRequest {
             call_id: (1 << 52) + self.caller.user_id,
             minute: 1,
             user_id: self.caller.user_id,
-            coins: self.load_coins().await,
+            coins,
             ..ChargeRequest::default()
         };
         let request = ChargeBatchRequest {

@@ -21,9 +21,10 @@ const TEST_RING_SECS: u32 = 10;
 const TEST_REACH_SECS: u32 = 6;
 /// How long the platform's media may take there to connect both parties.
 const TEST_CONNECT_SECS: u32 = 12;
-/// How often an app reports on its media there, and how long a call lasts there without sound.
+/// How often an app reports on its media there, and how long a call lasts there without sound: longer than a browser
+/// needs to go on through another relay.
 const TEST_REPORT_SECS: u32 = 2;
-const TEST_LOST_SECS: u32 = 6;
+const TEST_LOST_SECS: u32 = 10;
 /// Unanswered rings after which a caller has to wait in the stack of measurements, where a few pairs ring as often as
 /// they can.
 const BENCH_RINGS: u32 = 1_000_000;
@@ -136,7 +137,12 @@ fn own_variables(
         ],
         StackUnit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
-            vec![redis, ("HTTP__LISTEN", listen)]
+            let origins = format!("{:?}", page_origins(stack));
+            vec![
+                redis,
+                ("HTTP__LISTEN", listen),
+                ("HTTP__CORS_ORIGINS", origins),
+            ]
         }
         StackUnit::RelayAgent => relay_agent_variables(stack, instance),
         _ => Vec::new(),
@@ -252,6 +258,7 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
     [
         ("DATABASE_URL", superuser_url(stack)),
         ("TEMPLATE_DATABASE", TEMPLATE_DATABASE.to_owned()),
+        ("PAGE_URL", page_url(stack)),
         ("REDIS_URL", redis_url(stack)),
         ("NATS_URL", nats_url(stack)),
         ("S3_ENDPOINT", s3_url(stack)),
@@ -281,6 +288,25 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
 
 pub(crate) fn gateway_url(stack: &DevStack) -> String {
     url(stack, StackUnit::Gateway.into())
+}
+
+/// Returns the addresses of all gateways that the stack runs.
+pub(crate) fn gateway_urls(stack: &DevStack, settings: &StackSettings) -> Vec<String> {
+    let services = settings.list_services().into_iter();
+    let gateways = services.filter(|instance| instance.unit == StackUnit::Gateway);
+    gateways.map(|gateway| url(stack, gateway)).collect()
+}
+
+/// Returns the address of the demo page. Browsers give pages of this host the microphone without TLS.
+pub(crate) fn page_url(stack: &DevStack) -> String {
+    let [address, _by_number] = page_origins(stack);
+    address
+}
+
+/// Returns the addresses under which browsers may open the demo page.
+fn page_origins(stack: &DevStack) -> [String; 2] {
+    let port = stack.main_port(StackUnit::Page);
+    ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"))
 }
 
 pub(crate) fn superuser_url(stack: &DevStack) -> String {

@@ -1,5 +1,5 @@
-//! The parts of a stack: Postgres, Redis, NATS and an S3 server, each with a folder of its own. `relays` has the
-//! media relays.
+//! The parts of a stack: Postgres, Redis, NATS and an S3 server, each with a folder of its own, and the server of the
+//! demo page. `relays` has the media relays.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,9 +8,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::secrets::{S3_ACCESS_KEY, S3_SECRET_KEY};
-use crate::stack::{self, DevStack};
+use crate::settings::StackSettings;
+use crate::stack::{self, DevStack, workspace_root};
 use crate::unit::StackUnit;
-use crate::{cluster, install, redis, relays};
+use crate::{cluster, env, install, redis, relays};
 
 /// The bucket of uploads and photos.
 pub(crate) const BUCKET: &str = "talktime";
@@ -68,6 +69,18 @@ pub(crate) fn build_s3_command(stack: &DevStack) -> Command {
         .args(["--bucket", BUCKET])
         .arg("--root")
         .arg(data_dir(stack, StackUnit::S3));
+    command
+}
+
+/// Returns the command that serves the demo page, with the addresses of all gateways of the stack.
+pub(crate) fn build_page_command(stack: &DevStack, settings: &StackSettings) -> Command {
+    let port = stack.main_port(StackUnit::Page);
+    let mut command = Command::new(stack.binary("talktime-demo-page"));
+    command
+        .env("PAGE_LISTEN", format!("127.0.0.1:{port}"))
+        .env("PAGE_FOLDER", workspace_root().join("deploy/client/web"))
+        .env("GATEWAY_URLS", env::gateway_urls(stack, settings).join(","))
+        .env("REDIS_URL", env::redis_url(stack));
     command
 }
 

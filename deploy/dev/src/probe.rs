@@ -41,6 +41,7 @@ pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
         }
         // A healthy store refuses a request without a signature.
         StackUnit::S3 => fetch_status(main, "/") == Some(403),
+        StackUnit::Page => fetch_status(main, "/") == Some(200),
         StackUnit::Coturn => is_turn_answering(main).unwrap_or(false),
         _ => {
             stack

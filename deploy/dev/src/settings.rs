@@ -55,9 +55,11 @@ impl Default for StackSettings {
 }
 
 impl StackSettings {
-    /// Lists the parts that the stack runs.
+    /// Lists the parts that the stack runs. The demo page is of no use without the services.
     pub(crate) fn list_parts(&self) -> Vec<UnitInstance> {
-        instance::part_instances(self.relays).collect()
+        instance::part_instances(self.relays)
+            .filter(|part| !self.infra_only || part.unit != StackUnit::Page)
+            .collect()
     }
 
     /// Lists the processes of Talktime that the stack runs.

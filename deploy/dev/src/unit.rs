@@ -2,7 +2,8 @@
 
 use clap::ValueEnum;
 
-/// A unit of a stack: one of the parts, which are third-party servers, or one of Talktime's processes.
+/// A unit of a stack: one of the parts, which are third-party servers and the server of the demo page, or one of
+/// Talktime's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum StackUnit {
     Postgres,
@@ -11,6 +12,7 @@ pub(crate) enum StackUnit {
     S3,
     RelayRedis,
     Coturn,
+    Page,
     Auth,
     Profile,
     Presence,
@@ -32,13 +34,14 @@ pub(crate) struct UnitPorts {
 }
 
 /// The parts in the order in which they start; they stop in the opposite order.
-pub(crate) const PARTS: [StackUnit; 6] = [
+pub(crate) const PARTS: [StackUnit; 7] = [
     StackUnit::Postgres,
     StackUnit::Redis,
     StackUnit::Nats,
     StackUnit::S3,
     StackUnit::RelayRedis,
     StackUnit::Coturn,
+    StackUnit::Page,
 ];
 
 /// The parts of a media relay, which a stack may have several of.
@@ -81,6 +84,7 @@ impl StackUnit {
             Self::S3 => "s3",
             Self::RelayRedis => "relay-redis",
             Self::Coturn => "coturn",
+            Self::Page => "page",
             Self::Auth => "auth",
             Self::Profile => "profile",
             Self::Presence => "presence",
@@ -100,6 +104,7 @@ impl StackUnit {
             Self::S3 => (7900, None),
             Self::RelayRedis => (7306, None),
             Self::Coturn => (7302, Some(7304)),
+            Self::Page => (8081, None),
             Self::Auth => (7101, Some(7201)),
             Self::Profile => (7102, Some(7202)),
             Self::Presence => (7103, Some(7203)),
@@ -117,6 +122,7 @@ impl StackUnit {
         match self {
             Self::Postgres | Self::Redis | Self::Nats | Self::RelayRedis | Self::Coturn => None,
             Self::S3 => Some("talktime-dev-s3".to_owned()),
+            Self::Page => Some("talktime-demo-page".to_owned()),
             Self::RelayAgent => Self::Calls.binary(),
             service => Some(format!("talktime-{}", service.name())),
         }

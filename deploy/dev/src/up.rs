@@ -227,6 +227,12 @@ fn print_addresses(stack: &DevStack, settings: &StackSettings) {
     for (name, address) in addresses {
         println!("  {name:<10} {address}");
     }
+    if !settings.infra_only {
+        let page = env::page_url(stack);
+        println!("\nTo talk to yourself, open two windows of a browser and allow the microphone:");
+        println!("  Listener   {page}/?as=listener");
+        println!("  Caller     {page}/?as=caller");
+    }
 }
 
 /// Waits until an interrupt, or until no process is left, and prints which processes stop and start meanwhile

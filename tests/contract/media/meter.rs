@@ -150,8 +150,8 @@ async fn a_call_goes_on_when_the_media_comes_back() {
     )
     .await;
     next_state(&mut call.listener_socket, call_id, "connected").await;
-    // Four further minutes are longer than a call without sound may last.
-    for _ in 0..4 {
+    // Six further minutes are longer than a call without sound may last.
+    for _ in 0..6 {
         next_of(&mut call.caller_socket, "call_billing", call_id).await;
     }
     assert_eq!(call.state().await["status"], "ongoing");

@@ -9,7 +9,7 @@ use talktime_proto::timestamp;
 use talktime_tests::{assert_books_are_right, connect_as, wait_for};
 use tonic::transport::Channel;
 
-use super::{COINS, MediaCall, next_of};
+use super::{COINS, MediaCall, next_error, next_of, report};
 
 /// Price of a minute in coins.
 const PRICE: i64 = 10;
@@ -98,6 +98,59 @@ async fn a_call_that_is_hung_up_before_anybody_reports_is_paid_if_media_flowed()
     );
     assert!(call.pair.load_coins().await < COINS);
     assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_call_is_over_for_apps_and_relays_when_the_coins_are_used_up() {
+    let (mut call, caller, _) = MediaCall::live().await;
+    let call_id = call.call_id;
+    let mut agent = TestAgent::connect();
+    agent.report(call_id, 1, (100, 100), (100, 100)).await;
+    // A minute has just begun, so none is charged between these lines.
+    next_of(&mut call.caller_socket, "call_billing", call_id).await;
+    call.pair
+        .spend_coins(call.pair.load_coins().await - PRICE)
+        .await;
+    for socket in [&mut call.caller_socket, &mut call.listener_socket] {
+        let ended = next_of(socket, "call_ended", call_id).await;
+        assert_eq!(
+            (&ended["end_reason"], &ended["ended_by"]),
+            (&json!("coins_empty"), &json!("server")),
+            "{ended}"
+        );
+    }
+    assert_eq!(call.pair.load_coins().await, 0);
+    let receipt = call.receipt().await;
+    let minutes = receipt["duration_minutes"].as_i64().expect("minutes");
+    assert!(minutes >= 3, "{receipt}");
+    assert_eq!(receipt["coins_spent"], PRICE * minutes, "{receipt}");
+
+    report(&mut call.caller_socket, call_id, caller, "connected").await;
+    assert_eq!(next_error(&mut call.caller_socket).await, "NOT_IN_CALL");
+    let uncut = agent.report(call_id, 2, (101, 101), (101, 101)).await;
+    assert_eq!(uncut.len(), 2, "both seats outlive their call: {uncut:?}");
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_repeated_total_is_no_evidence_of_silence() {
+    let mut agent = TestAgent::connect();
+    let (mut call, ..) = MediaCall::live().await;
+    let call_id = call.call_id;
+    agent.report(call_id, 1, (0, 0), (0, 0)).await;
+    next_of(&mut call.caller_socket, "call_billing", call_id).await;
+    // The relay has published nothing since, although both talk.
+    agent.report(call_id, 2, (0, 0), (0, 0)).await;
+    agent.report(call_id, 3, (150, 150), (150, 150)).await;
+    let ended = call.pair.end_call(&call.pair.caller, call_id).await;
+    assert_eq!(ended.status, 200, "{ended:?}");
+    let receipt = call.receipt().await;
+    let first = &receipt["minutes"][0];
+    assert_eq!(
+        (&first["media"], &first["refunded"]),
+        (&json!("good"), &json!(false)),
+        "{receipt}"
+    );
 }
 
 #[tokio::test]

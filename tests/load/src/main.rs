@@ -9,6 +9,7 @@
 //! - `pgbench`, `http`, `socket`, `people`, `statuses`, `stack`: the reference, clients, users that are inserted by
 //!   SQL, and the addresses of the stack
 //! - `call_worker`, `rings`: parts of the measurement of calls
+//! - `relay_reports`: a part of the measurement of media
 //! - the others: one module a measurement
 
 #![expect(
@@ -25,8 +26,10 @@ mod feed;
 mod gateway;
 mod heartbeat;
 mod http;
+mod media;
 mod people;
 mod pgbench;
+mod relay_reports;
 mod report;
 mod rings;
 mod rounds;
@@ -83,6 +86,8 @@ enum BenchMeasurement {
     Fanout(fanout::FanoutOptions),
     /// Pages of a long feed during status changes
     Feed(feed::FeedOptions),
+    /// Signals between two gateways, and reports of relays
+    Media(media::MediaOptions),
     /// Reads through the gateway, compared with a bare handler and with gRPC
     Gateway,
     /// Serve the bare handler; the measurement starts it
@@ -103,6 +108,7 @@ async fn main() -> anyhow::Result<()> {
             fanout::run_bench(&stack, options.settings, &fanout).await
         }
         BenchMeasurement::Feed(feed) => feed::run_bench(&stack, options.settings, &feed).await,
+        BenchMeasurement::Media(media) => media::run_bench(&stack, options.settings, &media).await,
         BenchMeasurement::Gateway => gateway::run_bench(&stack, options.settings).await,
         BenchMeasurement::BareHandler => gateway::serve_bare_handler().await,
     }

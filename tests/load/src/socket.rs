@@ -58,7 +58,7 @@ impl LoadSocket {
         }
     }
 
-    pub(crate) async fn send(&mut self, text: &'static str) -> anyhow::Result<()> {
+    pub(crate) async fn send(&mut self, text: impl Into<Utf8Bytes>) -> anyhow::Result<()> {
         Ok(self.0.send(Message::text(text)).await?)
     }
 }

@@ -3,13 +3,14 @@
 use std::env;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use talktime_kit::config::IdentityConfig;
 use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_proto::access::v1::Workload;
+use tokio::process::Command;
 use tonic::transport::{Channel, Endpoint};
 
 /// Connections for preparation and checks, which are not measured.
@@ -60,6 +61,17 @@ impl BenchStack {
         let options = PgPoolOptions::new().max_connections(CONNECTIONS_MAX);
         Ok(options.connect(&self.database_url).await?)
     }
+}
+
+/// Starts a second gateway, for measurements of what passes between two.
+pub(crate) async fn start_second_gateway() -> anyhow::Result<()> {
+    let started = Command::new(read_variable("TALKTIME_DEV")?)
+        .args(["--stack", "bench", "start", "gateway-2"])
+        .status()
+        .await
+        .context("cannot run the runner")?;
+    ensure!(started.success(), "the second gateway did not start");
+    Ok(())
 }
 
 pub(crate) fn read_variable(name: &str) -> anyhow::Result<String> {

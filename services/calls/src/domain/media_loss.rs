@@ -38,10 +38,13 @@ pub fn evaluate_loss(
         .start_time
         .filter(|_| call.phase == CallPhase::Active && call.media == CallMedia::Platform)?;
     let (caller, listener) = (pair.caller.as_ref()?, pair.listener.as_ref()?);
-    let counted = count_by_relay(caller, listener).filter(|_| relays == RelayPresence::Reporting);
-    let last_good = match counted {
-        Some(counted) => counted.last_good(caller, limits, call.read_at)?,
-        None => lost_for_both(caller, listener)?,
+    let last_good = match (relays, count_by_relay(caller, listener)) {
+        (RelayPresence::Reporting, Some(counted)) => {
+            counted.last_good(caller, limits, call.read_at)?
+        }
+        (RelayPresence::Reporting, None) => lost_for_both(caller, listener)
+            .or_else(|| lost_without_listener(caller, listener, limits, call.read_at))?,
+        (RelayPresence::Away, _) => lost_for_both(caller, listener)?,
     };
     let last_good = last_good.max(start);
     (last_good + limits.lost <= call.read_at).then_some(CallEndCause::MediaLost { last_good })
@@ -81,6 +84,20 @@ impl CountedFlow {
         let there_at = reported_at.map_or(self.from_caller_at, |at| at.max(self.from_caller_at));
         Some(heard_at.min(there_at))
     }
+}
+
+/// Returns since when the caller's app says that nothing arrives, if the listener's app has said nothing at all for the
+/// same time, as that of a device which died soon after the start. A relay that reports would have counted sound by then.
+fn lost_without_listener(
+    caller: &Seat,
+    listener: &Seat,
+    limits: LossLimits,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let is_silent = listener
+        .reported_at
+        .is_none_or(|at| at + limits.lost <= now);
+    caller.lost_since().filter(|_| is_silent)
 }
 
 /// Returns since when both apps say that nothing arrives.

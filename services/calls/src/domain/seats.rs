@@ -56,7 +56,7 @@ pub struct Seat {
     pub relay_in_grew_at: Option<DateTime<Utc>>,
     /// Time at which the relay last counted more packets to the app.
     pub relay_out_grew_at: Option<DateTime<Utc>>,
-    /// The relay that counted them.
+    /// The relay that counted them; before that, one that has reported an allocation of the seat.
     pub relay_realm: Option<String>,
 }
 

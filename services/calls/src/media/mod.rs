@@ -1,5 +1,6 @@
 //! Calls that the platform's media carries: seats of both sides, credentials for relays, and what apps report.
 
+mod await_totals;
 mod close_seats;
 mod join_call;
 pub(crate) mod judge_minutes;

@@ -128,9 +128,14 @@ fn grown_allocation<'a>(
     })
 }
 
-/// Splits what an allocation has grown since its last report over the minutes of its call.
+/// Splits what an allocation has grown over the minutes of its call. A relay publishes the traffic of a session from
+/// time to time only, so totals that are repeated meanwhile are no evidence of silence.
 fn relay_minutes(grown: &GrownAllocation<'_>, calls: &HashMap<i64, Call>) -> Vec<RelayMinutes> {
     let growth = &grown.growth;
+    let has_grown = growth.in_packets > 0 || growth.out_packets > 0;
+    if !has_grown && grown.report.ended_at.is_none() {
+        return vec![];
+    }
     let Some(call) = calls.get(&growth.call_id) else {
         return vec![];
     };
@@ -138,7 +143,7 @@ fn relay_minutes(grown: &GrownAllocation<'_>, calls: &HashMap<i64, Call>) -> Vec
         return vec![];
     };
     let began_at = grown.report.began_at;
-    let since = grown.stored.map_or(began_at, |stored| stored.reported_at);
+    let since = grown.stored.map_or(began_at, |stored| stored.counted_at);
     let until = grown.report.ended_at.unwrap_or(call.read_at);
     let shares = split_by_minute((since, until), start, call.minute_secs);
     let minutes = shares.iter().map(|share| RelayMinutes {

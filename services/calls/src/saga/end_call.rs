@@ -102,7 +102,7 @@ impl CallService {
             .await;
         match ended.map_err(Error::from) {
             Ok(Some(CallEndOutcome { call, is_new: true })) => {
-                self.settle_best_effort(call).await;
+                self.settle_ended(call).await;
                 1
             }
             Ok(_) => 0,

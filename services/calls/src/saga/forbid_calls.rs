@@ -5,8 +5,6 @@
 //! call. A start commits its reservation before it goes live, in a statement that looks for such rows. So
 //! in any order, one of the two sees the other.
 
-use tracing::Instrument;
-
 use super::steps::end::{CallEndOutcome, CallEndRequest};
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase, PlannedParties};
@@ -106,11 +104,7 @@ impl CallService {
         };
         let request = CallEndRequest::ByService(live.call_id, live_cause);
         if let Some(CallEndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
-            let service = self.clone();
-            let settle = async move {
-                service.settle_best_effort(call).await;
-            };
-            self.lifecycle.spawn(settle.in_current_span());
+            self.settle_in_background(call);
         }
         Ok(())
     }

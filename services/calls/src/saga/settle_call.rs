@@ -1,10 +1,11 @@
 //! Settles an ended call: charges the minutes that had begun, then pays the listener and closes the call.
 
 use talktime_kit::{Error, failpoint};
+use tracing::Instrument;
 
 use super::steps::settle::SettledCall;
 use crate::domain::CallError;
-use crate::domain::call::Call;
+use crate::domain::call::{Call, CallMedia};
 use crate::domain::steps;
 use crate::media::judge_minutes::{judge_minutes, load_returns};
 use crate::metrics;
@@ -44,10 +45,31 @@ impl CallService {
         }
     }
 
+    /// Settles a call that has just ended without a request. That of a call with relays waits for their totals, so it
+    /// runs in the background: other calls of the sweeper do not wait for it.
+    pub(super) async fn settle_ended(&self, call: Call) {
+        match call.media {
+            CallMedia::Own => {
+                self.settle_best_effort(call).await;
+            }
+            CallMedia::Platform => self.settle_in_background(call),
+        }
+    }
+
+    /// Settles a call in the background; if that fails, the sweeper retries.
+    pub(super) fn settle_in_background(&self, call: Call) {
+        let service = self.clone();
+        let settle = async move {
+            service.settle_best_effort(call).await;
+        };
+        self.lifecycle.spawn(settle.in_current_span());
+    }
+
     /// Decides how many minutes count, after charging the begun ones as far as the coins suffice, and which of
     /// them had sound.
     async fn decide_minutes(&self, call: &Call) -> Result<i32, CallError> {
         let paid = self.charge_begun_minutes(call).await?;
+        self.await_relay_totals(call).await?;
         let mut tx = self.db.begin().await?;
         let decided = calls::decide_minutes(&mut tx, call.call_id, paid).await?;
         let decided = decided.ok_or_else(|| {

@@ -14,8 +14,8 @@ use crate::domain::relay::{AllocationReport, RelayTraffic, SeatRole};
 pub struct StoredTotals {
     pub last_seq: i64,
     pub traffic: RelayTraffic,
-    /// Time of the last report.
-    pub reported_at: DateTime<Utc>,
+    /// Until when they account for the traffic.
+    pub counted_at: DateTime<Utc>,
 }
 
 /// Session id and user name of an allocation within its realm.
@@ -50,7 +50,7 @@ fn stored_totals(row: &PgRow) -> sqlx::Result<(AllocationKey, StoredTotals)> {
     };
     let totals = StoredTotals {
         last_seq: row.try_get("last_seq")?,
-        reported_at: row.try_get("reported_at")?,
+        counted_at: row.try_get("counted_at")?,
         traffic,
     };
     let key = (row.try_get("allocation")?, row.try_get("username")?);
@@ -58,7 +58,7 @@ fn stored_totals(row: &PgRow) -> sqlx::Result<(AllocationKey, StoredTotals)> {
 }
 
 /// Stores totals, each allocation at most once. Totals only grow, and reports that are not newer than the stored
-/// one change nothing.
+/// one change nothing. A report without growth leaves the time as it is until which the traffic is accounted for.
 pub async fn upsert_totals(
     tx: &mut PgConnection,
     realm: &str,
@@ -67,8 +67,9 @@ pub async fn upsert_totals(
     sqlx::query(
         "INSERT INTO calls.relay_allocations AS stored
              (realm, allocation, username, call_id, role, epoch, last_seq, began_at, ended_at,
-              in_packets, in_bytes, out_packets, out_bytes, reported_at)
-         SELECT $1, reported.*, now()
+              in_packets, in_bytes, out_packets, out_bytes, reported_at, counted_at)
+         SELECT $1, reported.*, now(),
+                CASE WHEN in_packets + out_packets > 0 OR ended_at IS NOT NULL THEN now() ELSE began_at END
          FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::integer[], $7::bigint[],
                      $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::bigint[], $12::bigint[],
                      $13::bigint[])
@@ -83,7 +84,11 @@ pub async fn upsert_totals(
              in_bytes = GREATEST(stored.in_bytes, excluded.in_bytes),
              out_packets = GREATEST(stored.out_packets, excluded.out_packets),
              out_bytes = GREATEST(stored.out_bytes, excluded.out_bytes),
-             reported_at = excluded.reported_at
+             reported_at = excluded.reported_at,
+             counted_at = CASE WHEN excluded.in_packets > stored.in_packets
+                                 OR excluded.out_packets > stored.out_packets
+                                 OR excluded.ended_at IS NOT NULL
+                               THEN excluded.reported_at ELSE stored.counted_at END
          WHERE stored.last_seq < excluded.last_seq",
     )
     .bind(realm)
@@ -119,6 +124,16 @@ pub async fn list_ended_calls(
     .fetch_all(connection)
     .await?;
     Ok(ended.into_iter().collect())
+}
+
+/// Whether a relay has not reported the end of some allocation of a call yet.
+pub async fn has_live(connection: &mut PgConnection, call_id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM calls.relay_allocations WHERE call_id = $1 AND ended_at IS NULL)",
+    )
+    .bind(call_id)
+    .fetch_one(connection)
+    .await
 }
 
 /// Totals of an allocation of a call.

@@ -181,7 +181,8 @@ pub struct RelayGrowth {
 }
 
 /// Records that a relay has counted more packets, for the present seat of each side: an app that has joined again goes
-/// on with the allocations of its seat before.
+/// on with the allocations of its seat before. Until a relay has counted any, the first one that reports is that of the
+/// seat.
 pub async fn record_relay_growth(
     tx: &mut PgConnection,
     realm: &str,
@@ -191,12 +192,13 @@ pub async fn record_relay_growth(
         "UPDATE calls.seats AS seat
          SET relay_in_grew_at = CASE WHEN grew.ins > 0 THEN now() ELSE relay_in_grew_at END,
              relay_out_grew_at = CASE WHEN grew.outs > 0 THEN now() ELSE relay_out_grew_at END,
-             relay_realm = $2
+             relay_realm = CASE WHEN grew.ins + grew.outs > 0 THEN $2 ELSE COALESCE(relay_realm, $2) END
          FROM (SELECT call_id, role, sum(ins) AS ins, sum(outs) AS outs
                FROM unnest($1::bigint[], $3::text[], $4::bigint[], $5::bigint[])
                     AS counted (call_id, role, ins, outs)
                GROUP BY call_id, role) AS grew
-         WHERE seat.call_id = grew.call_id AND seat.role = grew.role AND grew.ins + grew.outs > 0
+         WHERE seat.call_id = grew.call_id AND seat.role = grew.role
+           AND (grew.ins + grew.outs > 0 OR seat.relay_realm IS NULL)
            AND seat.epoch = (SELECT max(epoch) FROM calls.seats AS other
                              WHERE other.call_id = grew.call_id AND other.role = grew.role)",
     )

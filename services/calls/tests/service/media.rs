@@ -141,6 +141,18 @@ fn without_counters_both_must_have_lost_the_call() {
 }
 
 #[test]
+fn a_call_whose_listener_died_before_anything_was_counted_ends() {
+    let reporting = RelayPresence::Reporting;
+    let mut pair = lost_pair(Some(100), None);
+    assert_eq!(lost_at(144, &pair, reporting), None);
+    assert_eq!(lost_at(145, &pair, reporting), Some(100));
+    // The listener's app was there until then.
+    pair.listener.as_mut().expect("a seat").reported_at = Some(at(110));
+    assert_eq!(lost_at(154, &pair, reporting), None);
+    assert_eq!(lost_at(155, &pair, reporting), Some(100));
+}
+
+#[test]
 fn nothing_is_lost_before_the_start() {
     let both = lost_pair(Some(-5), Some(-5));
     assert_eq!(lost_at(44, &both, RelayPresence::Away), None);

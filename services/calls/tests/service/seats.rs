@@ -89,12 +89,19 @@ async fn counts_of_a_relay_belong_to_the_present_seat_of_the_side() {
         in_packets,
         out_packets,
     };
-    // Two allocations of one side, of which one carries the sound.
-    let growth = [grown(0, 0), grown(0, 2_048)];
-    let recorded = seats::record_relay_growth(&mut tx, "relay-1", &growth).await;
-    recorded.expect("recorded");
+    // Of the allocations of one side, one carries the sound; which one it is, shows later.
+    let carrying = [grown(0, 0), grown(0, 2_048)];
+    for (realm, growth, expected) in [
+        ("relay-2", &[grown(0, 0)][..], "relay-2"),
+        ("relay-1", &carrying, "relay-1"),
+        ("relay-2", &[grown(0, 0)], "relay-1"),
+    ] {
+        let recorded = seats::record_relay_growth(&mut tx, realm, growth).await;
+        recorded.expect("recorded");
+        let seat = present(&mut tx).await.caller.expect("a seat");
+        assert_eq!(seat.relay_realm.as_deref(), Some(expected));
+    }
     let seat = present(&mut tx).await.caller.expect("a seat");
-    assert_eq!(seat.relay_realm.as_deref(), Some("relay-1"));
     assert!(seat.relay_in_grew_at.is_none() && seat.relay_out_grew_at.is_some());
 }
 
