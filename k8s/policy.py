@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+import releases
 import restores
 import values
 from kinds import matches
@@ -54,18 +55,12 @@ def problems(repository, overlay, documents):
         found.world,
         found.proxies,
         found.connections,
-        found.runbooks,
     ]
     return [problem for check in checks for problem in check()] + [
         *restores.job_problems(found),
+        *releases.problems(found),
         *values.problems(found),
     ]
-
-
-def headings(page):
-    """What links into a page end in: its headings in small letters with hyphens."""
-    titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 class Overlay:
@@ -100,8 +95,10 @@ class Overlay:
         for certificate in self.of("Certificate"):
             secrets[certificate["spec"]["secretName"]] = {"tls.crt", "tls.key", "ca.crt"}
         for cluster in self.of("Cluster"):
-            if cluster["spec"].get("enableSuperuserAccess"):
-                secrets[f"{cluster['metadata']['name']}-superuser"] = {"username", "password"}
+            # The operator makes one for the owner of the database.
+            secrets[f"{cluster['metadata']['name']}-app"] = {"username", "password"}
+        for secret in self.of("Secret"):
+            secrets[secret["metadata"]["name"]] = set(secret.get("data", {}))
         return secrets
 
     def labels(self, workload):
@@ -172,7 +169,7 @@ class Overlay:
             name = deployment["metadata"]["name"]
             template = deployment["spec"]["template"]
             scaled = [h["spec"]["scaleTargetRef"]["name"] for h in self.of("HorizontalPodAutoscaler")]
-            if scaled.count(name) != 1:
+            if scaled.count(name) != 1 and not releases.is_canary(deployment):
                 yield f"{name}: has not one autoscaler"
             values = self.values(template["spec"]["containers"][0])
             drain_ms = int(values["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(values["SHUTDOWN__DEADLINE_MS"])
@@ -440,14 +437,3 @@ class Overlay:
             taken = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
             if held + SPARE_CONNECTIONS > taken:
                 yield f"replicas may hold {held} connections, and Postgres takes {taken}"
-
-    def runbooks(self):
-        """Every alert says what to do: under a heading of a page that is there."""
-        for rules in self.of("PrometheusRule"):
-            for rule in (r for group in rules["spec"]["groups"] for r in group["rules"]):
-                if "alert" in rule:
-                    runbook = rule.get("annotations", {}).get("runbook", "")
-                    page, _, heading = runbook.partition("#")
-                    file = self.repository / page
-                    if not page or not file.is_file() or heading not in headings(file.read_text()):
-                        yield f"alert {rule['alert']}: no runbook {runbook}"
