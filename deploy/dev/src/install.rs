@@ -57,12 +57,19 @@ const STACK_REQUIREMENTS: &[ProgramRequirement] = &[
     },
 ];
 
-/// Programs that only tests need: encoders for audio samples.
-const TEST_REQUIREMENTS: &[ProgramRequirement] = &[ProgramRequirement {
-    package: "ffmpeg",
-    description: "FFmpeg 4 or later with libmp3lame (ffmpeg)",
-    is_installed: || find_program("ffmpeg").is_ok(),
-}];
+/// Programs that only tests need: encoders for audio samples, and networks for the pods of overlays.
+const TEST_REQUIREMENTS: &[ProgramRequirement] = &[
+    ProgramRequirement {
+        package: "ffmpeg",
+        description: "FFmpeg 4 or later with libmp3lame (ffmpeg)",
+        is_installed: || find_program("ffmpeg").is_ok(),
+    },
+    ProgramRequirement {
+        package: "iproute2",
+        description: "iproute2 (ip)",
+        is_installed: || find_program("ip").is_ok(),
+    },
+];
 
 /// Installs missing programs that a stack needs.
 pub(crate) fn ensure_installed(stack: &DevStack) -> Result<()> {
