@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+import releases
 import restores
 import values
 from kinds import matches
@@ -56,18 +57,12 @@ def problems(repository, overlay, documents):
         loaded.world,
         loaded.proxies,
         loaded.connections,
-        loaded.runbooks,
     ]
     return [problem for check in checks for problem in check()] + [
         *restores.job_problems(loaded),
+        *releases.problems(loaded),
         *values.problems(loaded),
     ]
-
-
-def headings(page):
-    """The anchors of a page: its headings in small letters with hyphens."""
-    titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 class Overlay:
@@ -102,8 +97,10 @@ class Overlay:
         for certificate in self.of("Certificate"):
             secrets[certificate["spec"]["secretName"]] = {"tls.crt", "tls.key", "ca.crt"}
         for cluster in self.of("Cluster"):
-            if cluster["spec"].get("enableSuperuserAccess"):
-                secrets[f"{cluster['metadata']['name']}-superuser"] = {"username", "password"}
+            # The operator makes one for the owner of the database.
+            secrets[f"{cluster['metadata']['name']}-app"] = {"username", "password"}
+        for secret in self.of("Secret"):
+            secrets[secret["metadata"]["name"]] = set(secret.get("data", {}))
         return secrets
 
     def labels(self, workload):
@@ -175,7 +172,7 @@ class Overlay:
             name = deployment["metadata"]["name"]
             template = deployment["spec"]["template"]
             scaled = [h["spec"]["scaleTargetRef"]["name"] for h in self.of("HorizontalPodAutoscaler")]
-            if scaled.count(name) != 1:
+            if scaled.count(name) != 1 and not releases.is_canary(deployment):
                 yield f"{name}: has {scaled.count(name)} autoscalers instead of 1"
             values = self.values(template["spec"]["containers"][0])
             # First requests and then background tasks end by the deadline; the rest is a margin.
@@ -446,14 +443,3 @@ class Overlay:
             accepted = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
             if held_max + SPARE_CONNECTIONS > accepted:
                 yield f"replicas may hold {held_max} connections, and Postgres takes {accepted}"
-
-    def runbooks(self):
-        """Every alert links to an existing heading of a runbook."""
-        for rules in self.of("PrometheusRule"):
-            for rule in (r for group in rules["spec"]["groups"] for r in group["rules"]):
-                if "alert" in rule:
-                    runbook = rule.get("annotations", {}).get("runbook", "")
-                    page, _, heading = runbook.partition("#")
-                    file = self.repository / page
-                    if not page or not file.is_file() or heading not in headings(file.read_text()):
-                        yield f"alert {rule['alert']}: no runbook {runbook}"

@@ -16,6 +16,7 @@ TOOLS = Path(__file__).resolve().parent.parent / ".dev/tools/k8s"
 SOURCES = TOOLS / "crates"
 # The crate and its version, by the group of the API whose resources it has.
 CRATES = {
+    "argoproj.io": ("kcr_argoproj_io", "3.20260618.213614"),
     "barmancloud.cnpg.io": ("kcr_barmancloud_cnpg_io", "3.20260612.91212"),
     "cert-manager.io": ("kcr_cert_manager_io", "3.20260606.152110"),
     "external-secrets.io": ("kcr_external_secrets_io", "3.20260613.112915"),
@@ -46,6 +47,8 @@ SCALARS = {
     "f64": {"type": "number"},
     "IntOrString": {"type": ["integer", "string"]},
     "serde_json::Value": {},
+    # Of another crate, and part of a status only.
+    "Condition": {"type": "object"},
     **{name: {"type": "integer", "minimum": -top, "maximum": top - 1} for name, top in INTEGERS.items()},
 }
 METADATA = {

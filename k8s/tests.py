@@ -38,7 +38,7 @@ class Schemas(unittest.TestCase):
     # A field that each of the operators' kinds must have.
     REQUIRED = {
         "Cluster": "spec.plugins.0.name",
-        "ExternalSecret": "spec.dataFrom.0.extract.key",
+        "ExternalSecret": "spec.data.0.remoteRef.key",
         "HTTPRoute": "spec.parentRefs.0.name",
         "ObjectStore": "spec.configuration.destinationPath",
         "PodMonitor": "spec.selector",
@@ -253,6 +253,30 @@ class Values(unittest.TestCase):
         (
             lambda d: replace_in(d, "start-redis", "maxmemory 768mb", "maxmemory 7680mb"),
             "redis: may hold 7680mb in a container of",
+        ),
+        (
+            lambda d: replace_in(d, "start-redis", "maxmemory 768mb", "maxmemory 1gb"),
+            "redis: may hold 1gb in a container of 2Gi",
+        ),
+        (
+            lambda d: replace_in(d, "start-sentinel", "failover-timeout talktime 3000", "failover-timeout talktime 20000"),
+            "redis: sentinels repeat a vote only after 40000 ms",
+        ),
+        (
+            lambda d: named(d, "Cluster", "postgres")["spec"].pop("topologySpreadConstraints"),
+            "postgres: its instances may be in one zone",
+        ),
+        (
+            lambda d: named(d, "Cluster", "postgres")["spec"].update(enableSuperuserAccess=True),
+            "postgres: lets its superuser log in",
+        ),
+        (
+            lambda d: without(d, "ExternalSecret", "alerts"),
+            "Alertmanager talktime: there is no pager_key in a Secret alerts",
+        ),
+        (
+            lambda d: without(d, "Secret", "alertmanager-talktime"),
+            "Alertmanager talktime: there is no Secret alertmanager-talktime",
         ),
         (
             lambda d: replace_in(d, "nats.conf", "nats-1.nats-peers", "nats-1.nats-peer"),

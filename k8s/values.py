@@ -1,5 +1,6 @@
 """Finds wrong values that every schema accepts. Each check yields a sentence for each wrong value."""
 
+import base64
 import re
 
 from kinds import matches, ports_of
@@ -11,7 +12,10 @@ OBSERVABILITY = {"matchLabels": {"kubernetes.io/metadata.name": "observability"}
 
 
 def problems(overlay):
-    checks = [probes, memory, scalers, budgets, schedules, standbys, redis_memory, nats_routes, scrapes, properties]
+    checks = [
+        probes, memory, scalers, budgets, schedules, standbys, redis_memory, sentinels, zones, superusers, nats_routes,
+        scrapes, properties, alerting, runbooks,
+    ]
     return [problem for check in checks for problem in check(overlay)]
 
 
@@ -77,15 +81,47 @@ def standbys(overlay):
 
 
 def redis_memory(overlay):
-    """Redis stops taking writes before its container runs out of memory; a rewrite of its log needs some, too."""
+    """Redis stops taking writes before its container runs out of memory, also while a child that rewrites its log holds
+    the data a second time.
+    """
     scripts = [d for d in overlay.of("ConfigMap") if "start-redis" in d.get("data", {})]
     for server in overlay.of("StatefulSet"):
         container = server["spec"]["template"]["spec"]["containers"][0]
         for script in scripts if container["name"] == "redis" else []:
             limit = container["resources"]["limits"]["memory"]
             for maxmemory in re.findall(r"^maxmemory (\S+)$", script["data"]["start-redis"], re.MULTILINE):
-                if in_bytes(maxmemory) > 0.8 * in_bytes(limit):
+                if 2 * in_bytes(maxmemory) > 0.9 * in_bytes(limit):
                     yield f"{server['metadata']['name']}: may hold {maxmemory} in a container of {limit}"
+
+
+def sentinels(overlay):
+    """Sentinels that vote for different ones vote again after twice the time-out of a failover: within ten seconds."""
+    for config in overlay.of("ConfigMap"):
+        for timeout in re.findall(r"failover-timeout talktime (\d+)", config.get("data", {}).get("start-sentinel", "")):
+            if 2 * int(timeout) >= 10_000:
+                yield f"redis: sentinels repeat a vote only after {2 * int(timeout)} ms"
+
+
+def zones(overlay):
+    """No two instances of Postgres are in one zone: the one that confirms a commit must not go with the primary."""
+    for cluster in overlay.of("Cluster"):
+        name = cluster["metadata"]["name"]
+        spread = [
+            constraint
+            for constraint in cluster["spec"].get("topologySpreadConstraints", [])
+            if constraint["topologyKey"] == "topology.kubernetes.io/zone"
+            and constraint["whenUnsatisfiable"] == "DoNotSchedule"
+            and constraint["labelSelector"]["matchLabels"] == {"cnpg.io/cluster": name}
+        ]
+        if cluster["spec"]["instances"] > 1 and not spread:
+            yield f"{name}: its instances may be in one zone"
+
+
+def superusers(overlay):
+    """Nobody logs in to Postgres as its superuser over the network."""
+    for cluster in overlay.of("Cluster"):
+        if cluster["spec"].get("enableSuperuserAccess") is not False:
+            yield f"{cluster['metadata']['name']}: lets its superuser log in"
 
 
 def nats_routes(overlay):
@@ -126,6 +162,37 @@ def may_observe(overlay, labels, port):
         for policy in overlay.of("NetworkPolicy")
         for rule in policy["spec"].get("ingress", [])
     )
+
+
+def alerting(overlay):
+    """Alertmanager has its configuration, and the keys that the configuration reads from files."""
+    for alertmanager in overlay.of("Alertmanager"):
+        spec = alertmanager["spec"]
+        config = overlay.named("Secret", spec["configSecret"])
+        if not config:
+            yield f"Alertmanager {alertmanager['metadata']['name']}: there is no Secret {spec['configSecret']}"
+            continue
+        text = base64.b64decode(config["data"]["alertmanager.yaml"]).decode()
+        for secret, key in re.findall(r"/etc/alertmanager/secrets/([\w-]+)/(\w+)", text):
+            if secret not in spec["secrets"] or key not in overlay.secrets.get(secret, ()):
+                yield f"Alertmanager {alertmanager['metadata']['name']}: there is no {key} in a Secret {secret}"
+
+
+def headings(page):
+    """What links into a page end in: its headings in small letters with hyphens."""
+    titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def runbooks(overlay):
+    """Every alert says what to do: under a heading of a page that is there."""
+    for rules in overlay.of("PrometheusRule"):
+        for rule in (r for group in rules["spec"]["groups"] for r in group["rules"] if "alert" in r):
+            runbook = rule.get("annotations", {}).get("runbook", "")
+            page, _, heading = runbook.partition("#")
+            file = overlay.repository / page
+            if not page or not file.is_file() or heading not in headings(file.read_text()):
+                yield f"alert {rule['alert']}: no runbook {runbook}"
 
 
 def properties(overlay):

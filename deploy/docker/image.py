@@ -2,6 +2,7 @@
 
 import re
 
+CURRENT_DEBIAN = "trixie"
 PROCESSES = ["auth", "profile", "presence", "wallet", "calls", "verification", "gateway"]
 
 
@@ -18,6 +19,9 @@ def image_problems(dockerfile, ignored, workspace):
     version = re.search(r"^ARG RUST_VERSION=(\S+)", dockerfile, re.MULTILINE)[1]
     if version != workspace["package"]["rust-version"]:
         yield f"Dockerfile: Rust {version}, and the workspace requires {workspace['package']['rust-version']}"
+    debian = re.search(r"^ARG DEBIAN=(\S+)", dockerfile, re.MULTILINE)[1]
+    if debian != CURRENT_DEBIAN:
+        yield f"Dockerfile: Debian {debian}, and the stable one is {CURRENT_DEBIAN}"
     admitted = set(re.findall(r"^!(\S+)", ignored, re.MULTILINE))
     for path in ["Cargo.toml", "Cargo.lock", *workspace["members"]]:
         if path.partition("/")[0] not in admitted:

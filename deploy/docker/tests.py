@@ -23,6 +23,7 @@ class Image(unittest.TestCase):
         (" -p talktime-gateway", "", "does not build talktime-gateway"),
         ("verification gateway; do", "verification; do", "talktime-gateway is not in the image"),
         (f"RUST_VERSION={WORKSPACE['package']['rust-version']}", "RUST_VERSION=1.80", "Rust 1.80, and the workspace"),
+        ("DEBIAN=trixie", "DEBIAN=bookworm", "Debian bookworm, and the stable one is trixie"),
     ]
 
     def test_what_the_image_lacks_is_named(self):

@@ -3,7 +3,7 @@
     python3 deploy/observability/metrics.py    fails, and names each metric that is missing in one of them
 
 Every metric that a rule, a dashboard or a page uses is in README.md or recorded by a rule. README.md lists exactly the
-metrics that the source emits. Every alert is tested.
+metrics that the source emits. Every alert is tested, and Alertmanager knows no other names.
 """
 
 import json
@@ -93,10 +93,20 @@ def problems(rules, used):
             yield f"no test lets {alert} fire"
 
 
+def unknown_alerts(rules):
+    """Names in the configuration of Alertmanager that are no alert: a misspelt one would route or inhibit nothing."""
+    alerts = {name for text in rules for name in re.findall(r"alert: (\w+)", text)}
+    config = (HERE / "alertmanager/alertmanager.yaml").read_text()
+    for names in re.findall(r'alertname =~? "?([\w|.*]+)', config):
+        for name in names.split("|"):
+            if not any(re.fullmatch(name, alert) for alert in alerts):
+                yield f"Alertmanager knows an alert {name}, which no rule raises"
+
+
 def main():
     rules = [file.read_text() for file in sorted((HERE / "rules").glob("*.yaml"))]
     used = used_metrics(rules)
-    found = list(problems(rules, used))
+    found = [*problems(rules, used), *unknown_alerts(rules)]
     for problem in found:
         print(problem, file=sys.stderr)
     print(f"{len(used)} metrics used, {len(emitted_metrics())} emitted, {len(found)} problems")

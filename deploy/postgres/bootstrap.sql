@@ -4,9 +4,9 @@
 --          -v service=wallet -v owner_password=... -v app_password=... \
 --          -f deploy/postgres/bootstrap.sql
 --
--- Run by a superuser, once for each service and database, in development (`cargo dev`) and in
--- production alike. Idempotent: running it again repairs grants and sets the passwords it is given,
--- which is also how a password is changed. In production prefer `\getenv owner_password NAME` in a
+-- Run by a superuser, or by the owner of the database if that role may create roles and set the parameters below
+-- (k8s/components/postgres); once for each service and database, in development (`cargo dev`) and in production alike.
+-- Idempotent: running it again repairs grants and sets the passwords it is given, which is also how a password is changed. In production prefer `\getenv owner_password NAME` in a
 -- file of its own before this one (`psql -f secrets.psql -f bootstrap.sql`): command lines are public
 -- on a host.
 --
@@ -37,6 +37,11 @@ SELECT pg_advisory_xact_lock(hashtext('talktime bootstrap')) \g /dev/null
 SELECT format('CREATE ROLE %I', name)
   FROM (VALUES (:'owner'), (:'app')) AS wanted (name)
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+
+-- Whoever is no superuser acts for a role only as its member.
+SELECT format('GRANT %I TO CURRENT_USER', :'owner')
+ WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 \gexec
 
 ALTER ROLE :"owner" LOGIN PASSWORD :'owner_password';

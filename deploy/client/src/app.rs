@@ -95,7 +95,12 @@ impl ApiClient {
         listener: &AppUser,
         call_type: &str,
     ) -> anyhow::Result<ApiAnswer> {
-        let body = json!({"listener_id": listener.user_id, "call_type": call_type, "ring": true});
+        let body = json!({
+            "listener_id": listener.user_id,
+            "call_type": call_type,
+            "ring": true,
+            "media": "own",
+        });
         let request = self.post("/calls/start").as_user(caller);
         request.json(&body).send().await
     }

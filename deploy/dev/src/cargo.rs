@@ -36,11 +36,6 @@ pub(crate) enum BuildTargets {
 }
 
 impl BuildTargets {
-    /// Returns the programs that a stack runs.
-    pub(crate) fn stack() -> Self {
-        Self::stack_and(&[])
-    }
-
     /// Returns the programs that a stack runs, and others.
     pub(crate) fn stack_and(others: &[&str]) -> Self {
         let others = others.iter().map(|name| (*name).to_owned());

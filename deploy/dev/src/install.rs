@@ -57,7 +57,8 @@ const STACK_REQUIREMENTS: &[ProgramRequirement] = &[
     },
 ];
 
-/// Programs that only tests need: encoders for audio samples, and a browser for calls.
+/// Programs that only tests need: encoders for audio samples, a browser for calls, and networks for the pods of
+/// overlays.
 const TEST_REQUIREMENTS: &[ProgramRequirement] = &[
     ProgramRequirement {
         package: "ffmpeg",
@@ -68,6 +69,11 @@ const TEST_REQUIREMENTS: &[ProgramRequirement] = &[
         package: "chromium",
         description: "Chromium 120 or later (chromium)",
         is_installed: || find_program("chromium").is_ok(),
+    },
+    ProgramRequirement {
+        package: "iproute2",
+        description: "iproute2 (ip)",
+        is_installed: || find_program("ip").is_ok(),
     },
 ];
 

@@ -21,7 +21,7 @@ const DEMO_DEADLINE: Duration = Duration::from_mins(15);
 /// Time for a migration of a small database.
 const MIGRATE_DEADLINE: Duration = Duration::from_mins(2);
 /// The program that makes the demo call.
-const DEMO: &str = "talktime-demo";
+pub(crate) const DEMO: &str = "talktime-demo";
 /// Interval at which a running stack is checked.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 

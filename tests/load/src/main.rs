@@ -43,7 +43,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo dev bench", bin_name = "cargo dev bench")]
+#[command(name = "cargo dev bench", bin_name = "cargo dev bench", version)]
 #[command(about = "Measures the platform and compares it with its parts")]
 struct BenchOptions {
     #[command(flatten)]

@@ -31,7 +31,7 @@ const NOT_FOUND: u16 = 404;
 
 /// The amount of load.
 #[derive(Clone, Copy, Debug, Parser)]
-#[command(name = "cargo dev roll", bin_name = "cargo dev roll")]
+#[command(name = "cargo dev roll", bin_name = "cargo dev roll", version)]
 #[command(about = "Restarts every process under load, and reports failures that clients noticed")]
 pub(crate) struct RollOptions {
     /// Calls that last for the whole run

@@ -1,0 +1,53 @@
+"""A call that is paid for, made by the program that makes it at the end of `cargo dev up`."""
+
+import subprocess
+import time
+
+from machine.cluster import RunFailure
+
+# A call takes two seconds where everything works; the program itself waits ten seconds for an event.
+TRY_SECS = 20
+
+
+def call_until_it_succeeds(cluster, programs, bound_secs):
+    """Makes calls until one succeeds from sign-up to receipt. Returns the seconds since the beginning, and what was said."""
+    began = time.monotonic()
+    while True:
+        try:
+            lines = make_call(cluster, programs)
+        except RunFailure as failure:
+            if time.monotonic() - began > bound_secs:
+                raise RunFailure(f"no call within {bound_secs} s: {failure}") from None
+        else:
+            return time.monotonic() - began, lines
+
+
+def make_call(cluster, programs):
+    """Signs up two people and lets one call the other, from outside of all pods."""
+    nats = next(pod for pod in cluster.pods.values() if pod.labels.get("talktime/store") == "nats" and not pod.place.is_cut)
+    variables = {
+        "GATEWAY_URL": "http://talktime-gateway:8080",
+        "NATS_URL": f"nats://{nats.place.address}:4222",
+        "REDIS_URL": cluster.objects.secrets["talktime-gateway"]["REDIS__URL"],
+        # A minute that has begun is paid for, so that nobody needs to wait for its end.
+        "MINUTE_SECS": "60",
+    }
+    try:
+        made = subprocess.run(
+            [programs / "talktime-demo"], env=variables, capture_output=True, text=True, timeout=TRY_SECS
+        )
+    except subprocess.TimeoutExpired:
+        raise RunFailure(f"the call was not made within {TRY_SECS} s") from None
+    if made.returncode != 0:
+        raise RunFailure(made.stdout.strip().rpartition("\n")[2])
+    return [line.strip() for line in made.stdout.splitlines() if line.startswith(("  call", "  receipt", "  balances"))]
+
+
+def takes_payments(cluster):
+    """Whether anybody can log in and recharge without a provider outside of this machine."""
+    configs = cluster.objects.configs
+
+    def told(process):
+        return next(data for name, data in configs.items() if name.startswith(f"config-{process}"))
+
+    return told("auth").get("OTP_DELIVERY") != "sms" and told("wallet").get("PAYMENTS__PROVIDER") == "sandbox"
