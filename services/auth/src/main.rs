@@ -1,10 +1,13 @@
 //! Auth's binary: `serve`, the operator's `keys`, and the commands that every service has.
 
+use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand};
 use talktime_auth::SCHEMA;
 use talktime_auth::config::AuthConfig;
 use talktime_auth::rotation::{KeyRotationMode, SigningKeyRotation};
-use talktime_kit::{cli, db};
+use talktime_auth::store::audit_log;
+use talktime_kit::config::ServiceConfig;
+use talktime_kit::{cli, db, partitions};
 
 #[global_allocator]
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
@@ -23,6 +26,13 @@ enum AuthCommand {
     /// The keys that sign tokens (docs/runbooks/rotate-keys.md).
     #[command(subcommand)]
     Keys(SigningKeysCommand),
+    /// Detaches old months from the audit log, so that they can be copied elsewhere and dropped
+    /// (docs/runbooks/partitions.md).
+    Archive {
+        /// The first month that stays, such as `2025-01`.
+        #[arg(long, value_parser = partitions::parse_month)]
+        before: DateTime<Utc>,
+    },
     #[command(flatten)]
     Common(cli::CommonCommand),
 }
@@ -70,11 +80,20 @@ async fn main() -> anyhow::Result<()> {
             let pool = db::pool(SCHEMA, &service.database)?;
             run_keys_command(command, &SigningKeyRotation::new(pool, &config.tokens)?).await
         }
+        AuthCommand::Archive { before } => archive_audit_log(&service, before).await,
         AuthCommand::Common(cli::CommonCommand::Restored) => {
             talktime_auth::restored::make_safe(&service, &config).await
         }
         AuthCommand::Common(command) => cli::run(command, &service, SCHEMA).await,
     }
+}
+
+async fn archive_audit_log(service: &ServiceConfig, before: DateTime<Utc>) -> anyhow::Result<()> {
+    let owner_url = &service.database.owner_url;
+    for month in partitions::detach_months(owner_url, audit_log::TABLE, before).await? {
+        println!("{month}");
+    }
+    Ok(())
 }
 
 async fn run_keys_command(

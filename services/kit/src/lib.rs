@@ -24,6 +24,7 @@ pub mod lifecycle;
 pub mod messaging;
 pub mod ops;
 pub mod paging;
+pub mod partitions;
 pub mod periodic;
 pub mod progress;
 pub mod redis;

@@ -14,6 +14,7 @@ use crate::identity::WorkloadIdentity;
 use crate::lifecycle::ProcessLifecycle;
 use crate::messaging::{self, DurableConsumer, EventHandler, Relay, consumer, relay};
 use crate::ops;
+use crate::partitions;
 use crate::telemetry::{self, TelemetryGuard};
 
 /// A service between its start and its stop.
@@ -67,6 +68,7 @@ impl RunningService {
             gauges::measure_database(watched.clone(), connections_max)
         });
         messaging::start_purge(&lifecycle, db.clone());
+        partitions::start_adding(&lifecycle, db.clone());
         Ok(Self {
             db,
             relay,

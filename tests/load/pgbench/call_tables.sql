@@ -5,8 +5,11 @@ CREATE TABLE bench.user_calls (LIKE calls.user_calls INCLUDING ALL);
 CREATE TABLE bench.live_parties (LIKE calls.live_parties INCLUDING ALL);
 CREATE TABLE bench.user_wallets (LIKE wallet.user_wallets INCLUDING ALL);
 CREATE TABLE bench.transfers (LIKE wallet.transfers INCLUDING ALL);
-CREATE TABLE bench.journal (LIKE wallet.journal INCLUDING ALL);
-CREATE TABLE bench.user_transactions (LIKE wallet.user_transactions INCLUDING ALL);
+-- Partitions have the indexes of their table, and the table has the ids.
+CREATE TABLE bench.journal (LIKE wallet.journal_first INCLUDING ALL);
+CREATE TABLE bench.user_transactions (LIKE wallet.user_transactions_first INCLUDING ALL);
+ALTER TABLE bench.journal ALTER entry_id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE bench.user_transactions ALTER transaction_id ADD GENERATED ALWAYS AS IDENTITY;
 CREATE TABLE bench.user_status (LIKE presence.user_status INCLUDING ALL);
 CREATE TABLE bench.outbox (LIKE wallet.outbox INCLUDING ALL);
 ALTER TABLE bench.live_parties ADD FOREIGN KEY (call_id) REFERENCES bench.user_calls ON DELETE CASCADE;

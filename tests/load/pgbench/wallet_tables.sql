@@ -4,8 +4,11 @@ DROP SCHEMA IF EXISTS bench CASCADE;
 CREATE SCHEMA bench;
 CREATE TABLE bench.user_wallets (LIKE wallet.user_wallets INCLUDING ALL);
 CREATE TABLE bench.transfers (LIKE wallet.transfers INCLUDING ALL);
-CREATE TABLE bench.journal (LIKE wallet.journal INCLUDING ALL);
-CREATE TABLE bench.user_transactions (LIKE wallet.user_transactions INCLUDING ALL);
+-- Partitions have the indexes of their table, and the table has the ids.
+CREATE TABLE bench.journal (LIKE wallet.journal_first INCLUDING ALL);
+CREATE TABLE bench.user_transactions (LIKE wallet.user_transactions_first INCLUDING ALL);
+ALTER TABLE bench.journal ALTER entry_id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE bench.user_transactions ALTER transaction_id ADD GENERATED ALWAYS AS IDENTITY;
 CREATE TABLE bench.payment_orders (LIKE wallet.payment_orders INCLUDING ALL);
 CREATE TABLE bench.idempotency_keys (LIKE wallet.idempotency_keys INCLUDING ALL);
 CREATE TABLE bench.outbox (LIKE wallet.outbox INCLUDING ALL);

@@ -8,6 +8,9 @@ use uuid::Uuid;
 use crate::domain::PhoneNumber;
 use crate::domain::claims::UserSession;
 
+/// The name of the table, which is partitioned by month.
+pub const TABLE: &str = "auth.audit_log";
+
 /// The action that an entry records.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuditAction {

@@ -1,6 +1,7 @@
 //! Auth against a real Redis and Postgres.
 
 mod audit;
+mod audit_months;
 mod keys;
 mod logins;
 mod otps;

@@ -85,7 +85,7 @@ impl PgConnection {
     }
 
     /// Sets how long the statements of this connection may take.
-    pub(super) fn set_statement_timeout(&mut self, timeout: Duration) {
+    pub(crate) fn set_statement_timeout(&mut self, timeout: Duration) {
         self.statement_timeout = timeout;
     }
 

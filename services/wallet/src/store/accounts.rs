@@ -14,7 +14,7 @@ pub async fn sum_forfeited_coins(
         "SELECT GREATEST(COALESCE(sum(
                     CASE WHEN credit_account = 'platform/forfeited' THEN amount ELSE -amount END),
                 0), 0)::bigint
-         FROM wallet.transfers JOIN wallet.journal USING (transfer_id)
+         FROM wallet.transfers JOIN wallet.journal USING (transfer_id, created_at)
          WHERE owner_id = $1 AND ledger = 'coins'
            AND 'platform/forfeited' IN (credit_account, debit_account)",
     )
@@ -87,7 +87,8 @@ pub async fn find_mismatched_lines(connection: &mut PgConnection) -> sqlx::Resul
              SELECT sum(CASE WHEN credit_account = 'user/' || w.user_id THEN amount ELSE -amount END)
                     AS coins
              FROM wallet.journal
-             WHERE journal.transfer_id = line.transfer_id AND ledger = 'coins'
+             WHERE journal.transfer_id = line.transfer_id
+               AND journal.created_at = line.created_at AND ledger = 'coins'
                AND 'user/' || w.user_id IN (credit_account, debit_account)
          ) AS moved ON true
          WHERE line.coins_change <> COALESCE(moved.coins, 0)

@@ -61,7 +61,8 @@ impl ChainedTransferRow {
 }
 
 /// Walks every chain from its beginning, one row in memory at a time. Of each chain only the first wrong link
-/// is named: later ones are compared with the hash that it has.
+/// is named: later ones are compared with the hash that it has. The journal is read by the time of the transfer,
+/// which leads to the month that has its rows.
 pub async fn find_broken_chains(
     connection: &mut PgConnection,
 ) -> sqlx::Result<Vec<BrokenWalletChain>> {
@@ -75,7 +76,8 @@ pub async fn find_broken_chains(
                     COALESCE(array_agg(debit_account), '{}') AS debits,
                     COALESCE(array_agg(credit_account), '{}') AS credits,
                     COALESCE(array_agg(amount), '{}') AS amounts
-             FROM wallet.journal WHERE journal.transfer_id = t.transfer_id
+             FROM wallet.journal
+             WHERE journal.transfer_id = t.transfer_id AND journal.created_at = t.created_at
          ) AS moved
          WHERE t.owner_id IS NOT NULL
          ORDER BY t.owner_id, t.chain_position",

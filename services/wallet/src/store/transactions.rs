@@ -37,7 +37,8 @@ pub struct TransactionHistoryTotals {
     pub paise_earned: i64,
 }
 
-/// `SELECT` of lines of a person's history, of which `$1` is the person.
+/// `SELECT` of lines of a person's history, of which `$1` is the person. The wallet is found first, and not joined, so
+/// that months are read from the newest on, and no more of them than the page needs.
 macro_rules! lines {
     ($condition:literal) => {
         concat!(
@@ -45,8 +46,7 @@ macro_rules! lines {
                     (t.money_change * 100)::bigint AS money_change_paise, t.description, t.call_id,
                     t.created_at
              FROM wallet.user_transactions AS t
-             JOIN wallet.user_wallets AS w USING (wallet_id)
-             WHERE w.user_id = $1 ",
+             WHERE t.wallet_id = (SELECT wallet_id FROM wallet.user_wallets WHERE user_id = $1) ",
             $condition,
             " ORDER BY t.created_at DESC, t.transaction_id DESC"
         )

@@ -29,7 +29,8 @@ struct PastTransferRow {
     transaction_id: Option<i64>,
 }
 
-/// Finds the transfers with these ids, each with the transaction that it made.
+/// Finds the transfers with these ids, each with the transaction that it made. All rows of a transfer have one time,
+/// which leads to the month that has the transaction.
 pub async fn find_past(
     tx: &mut PgConnection,
     transfer_ids: &[String],
@@ -38,7 +39,7 @@ pub async fn find_past(
         "SELECT transfer.transfer_id, transfer.content, transfer.balance_coins,
                 min(transaction.transaction_id) AS transaction_id
          FROM wallet.transfers AS transfer
-         LEFT JOIN wallet.user_transactions AS transaction USING (transfer_id)
+         LEFT JOIN wallet.user_transactions AS transaction USING (transfer_id, created_at)
          WHERE transfer.transfer_id = ANY($1)
          GROUP BY transfer.transfer_id",
     )

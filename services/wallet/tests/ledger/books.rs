@@ -58,8 +58,16 @@ impl TestBooks {
     }
 
     pub(crate) async fn with_provider(terms: WalletTerms, provider: PaymentProvider) -> Self {
-        let database = TestDatabase::new(SCHEMA).await;
-        let clock = Clock::manual(DateTime::from_timestamp(1_800_000_000, 0).expect("valid"));
+        Self::in_database(TestDatabase::new(SCHEMA).await, terms, provider)
+    }
+
+    /// Books whose tables exist.
+    pub(crate) fn in_database(
+        database: TestDatabase,
+        terms: WalletTerms,
+        provider: PaymentProvider,
+    ) -> Self {
+        let clock = Clock::manual(DateTime::from_timestamp(1_737_100_800, 0).expect("valid"));
         let ledger = WalletLedger::new(LedgerParts {
             db: database.app.clone(),
             relay: Relay::default(),

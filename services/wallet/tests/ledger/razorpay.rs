@@ -16,7 +16,7 @@ use talktime_wallet::provider::razorpay::{RazorpayClient, RazorpayConfig};
 const KEY_SECRET: &str = "the secret half";
 const WEBHOOK_SECRET: &str = "the webhook's";
 /// The instant at which every order is opened, in seconds since 1970: that of new books.
-const OPENED_AT: i64 = 1_800_000_000;
+const OPENED_AT: i64 = 1_737_100_800;
 /// `Basic` of `rzp_test_key:the secret half`.
 const AUTHORIZATION: &str = "Basic cnpwX3Rlc3Rfa2V5OnRoZSBzZWNyZXQgaGFsZg==";
 
@@ -167,7 +167,7 @@ impl StandIn {
         }
         let body = json!({
             "entity": "event", "account_id": "acc_1", "event": event, "contains": ["payment"],
-            "payload": payload, "created_at": 1_800_000_000
+            "payload": payload, "created_at": 1_737_100_800
         })
         .to_string();
         SignedMessage {
