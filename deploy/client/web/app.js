@@ -33,7 +33,7 @@ async function logIn() {
     const response = await fetch(`demo/otp?phone=${encodeURIComponent(phone)}`);
     $("otp").value = (await response.json()).otp;
   }
-  await api.logIn(phone, $("otp").value);
+  await api.logIn(phone, $("otp").value).finally(() => ($("otp").value = ""));
   await enter();
 }
 

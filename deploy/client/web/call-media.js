@@ -2,6 +2,8 @@
 
 /// `disconnected` often passes by itself.
 const RESTART_AFTER_MS = 3_000;
+/// Candidates that are found within this time travel together.
+const CANDIDATES_WITHIN_MS = 50;
 
 /// Dispatches `remote` with the stream of the other side, and `taken` when another device has the seat.
 export class CallMedia extends EventTarget {
@@ -19,8 +21,7 @@ export class CallMedia extends EventTarget {
     on("signal", (signal) => this.enqueueSignal(signal));
     on("seat_taken", () => this.dispatchEvent(new Event("taken")));
     on("error", ({ code }) => code === "SEAT_TAKEN" && this.dispatchEvent(new Event("taken")));
-    const joinAgain = () => setTimeout(() => this.join(), RESTART_AFTER_MS);
-    on("error", ({ code }) => ["STALE_EPOCH", "TRY_AGAIN"].includes(code) && joinAgain());
+    on("error", ({ code }) => ["STALE_EPOCH", "TRY_AGAIN", "PEER_AWAY"].includes(code) && this.joinLater());
     addEventListener("online", () => this.restart(), options); // The device has another network now.
     this.join();
   }
@@ -29,6 +30,12 @@ export class CallMedia extends EventTarget {
   /// the gateway, so it has gone on meanwhile.
   join(takeOver = false) {
     this.socket.send("join", { call_id: this.callId, take_over: takeOver });
+  }
+
+  /// A new seat repairs what was lost: both sides repeat their part of a negotiation that is not complete.
+  joinLater() {
+    clearTimeout(this.joinTimer);
+    this.joinTimer = setTimeout(() => this.join(), RESTART_AFTER_MS);
   }
 
   send(type, data) {
@@ -51,7 +58,7 @@ export class CallMedia extends EventTarget {
       if (this.pc.signalingState !== "stable") this.describe({ isOffer: true });
     } else {
       this.handleConnectionState();
-      this.offerFirst();
+      if (peer_joined) this.handlePeerJoined(this.peerEpoch);
     }
   }
 
@@ -61,7 +68,10 @@ export class CallMedia extends EventTarget {
     this.pc = pc;
     for (const track of this.localStream.getTracks()) pc.addTrack(track, this.localStream);
     pc.ontrack = ({ streams: [detail] }) => this.dispatchEvent(new CustomEvent("remote", { detail }));
-    pc.onicecandidate = ({ candidate }) => candidate && this.send("signal", { candidates: [candidate] });
+    const candidates = [];
+    const sendAll = () => this.send("signal", { candidates: candidates.splice(0) });
+    pc.onicecandidate = ({ candidate }) =>
+      candidate && candidates.push(candidate) === 1 && setTimeout(sendAll, CANDIDATES_WITHIN_MS);
     pc.onnegotiationneeded = () => (pc.remoteDescription ? this.describe({ isOffer: true }) : this.offerFirst());
     pc.onconnectionstatechange = () => pc === this.pc && this.handleConnectionState();
   }
@@ -151,7 +161,7 @@ export class CallMedia extends EventTarget {
 
   close() {
     this.closing.abort();
-    for (const timer of [this.reportTimer, this.restartTimer]) clearTimeout(timer);
+    for (const timer of [this.reportTimer, this.restartTimer, this.joinTimer]) clearTimeout(timer);
     this.send("leave");
     this.pc?.close();
     for (const track of this.localStream.getTracks()) track.stop();

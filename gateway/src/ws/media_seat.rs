@@ -5,7 +5,9 @@
 //! themselves, over core NATS: a signal is a request, which the gateway with the seat of the other party answers. The
 //! subject follows from the other party, never from the client, and nothing is stored.
 
+use std::collections::VecDeque;
 use std::future::pending;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, Subscriber};
@@ -15,7 +17,7 @@ use prost::Message as _;
 use talktime_proto::calls::seat_subject;
 use talktime_proto::calls::v1::seat_message::Kind;
 use talktime_proto::calls::v1::{SeatMessage, SeatSignal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::media_failures::{BAD_SIGNAL, NOT_IN_CALL, PEER_AWAY, SIGNAL_LIMIT, STALE_EPOCH};
 use super::media_messages::{JoinedMessage, SeatRef};
@@ -27,6 +29,8 @@ const SIGNAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit for messages to NATS, which are only buffered.
 const NATS_TIMEOUT: Duration = Duration::from_millis(200);
 const SIGNALS_A_MINUTE_MAX: u32 = 60;
+/// Messages that are taken while a signal of the app waits for its answer.
+const WAITING_MAX: usize = 64;
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// The seat of a socket.
@@ -34,6 +38,8 @@ pub(super) struct MediaSeat {
     joined: JoinedMessage,
     peer: PeerSeat,
     messages: Subscriber,
+    /// Messages that have been taken and not been delivered to the app.
+    waiting: VecDeque<Kind>,
     rate: SignalRate,
 }
 
@@ -79,6 +85,7 @@ impl MediaSeat {
             joined,
             peer,
             messages,
+            waiting: VecDeque::new(),
             rate: SignalRate::new(),
         }
     }
@@ -96,7 +103,8 @@ impl MediaSeat {
         &mut self.joined
     }
 
-    /// Sends a signal to the other party.
+    /// Sends a signal to the other party. Meanwhile it answers those that arrive: the other gateway waits as well if both
+    /// parties send at the same time.
     pub(super) async fn send_signal(
         &mut self,
         nats: &Client,
@@ -117,29 +125,43 @@ impl MediaSeat {
             kind: Some(Kind::Signal(signal)),
         };
         let subject = seat_subject(self.peer.user_id);
-        let request = nats.request(subject, message.encode_to_vec().into());
-        // An error is a party without a seat anywhere, or NATS that does not answer.
-        match timeout(SIGNAL_TIMEOUT, request).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(PEER_AWAY),
+        let mut request = pin!(nats.request(subject, message.encode_to_vec().into()));
+        let mut deadline = pin!(sleep(SIGNAL_TIMEOUT));
+        loop {
+            tokio::select! {
+                // An error is a party without a seat anywhere.
+                answered = &mut request => return answered.map(drop).map_err(|_| PEER_AWAY),
+                () = &mut deadline => return Err(PEER_AWAY),
+                () = self.take_message(nats), if self.waiting.len() < WAITING_MAX => {}
+            }
         }
     }
 
     /// Waits for the next message about the call of this seat.
     async fn receive(&mut self, nats: &Client) -> Kind {
         loop {
-            let Some(message) = self.messages.next().await else {
-                // NATS has closed the subscription; the session ends with its own connection.
-                return pending().await;
-            };
-            if let Some(kind) = self.decode(&message) {
-                if let Some(reply) = message.reply {
-                    let answering = nats.publish(reply, Bytes::new());
-                    // A lost answer looks like an absent party, and the sender tries again.
-                    let _ = timeout(NATS_TIMEOUT, answering).await;
-                }
+            if let Some(kind) = self.waiting.pop_front() {
                 return kind;
             }
+            self.take_message(nats).await;
+        }
+    }
+
+    /// Takes the next message, and answers it if it is about the call of this seat.
+    async fn take_message(&mut self, nats: &Client) {
+        let Some(message) = self.messages.next().await else {
+            // NATS has closed the subscription; the session ends with its own connection.
+            return pending().await;
+        };
+        let Some(kind) = self.decode(&message) else {
+            return;
+        };
+        // Before the answer, at which the session may turn to something else.
+        self.waiting.push_back(kind);
+        if let Some(reply) = message.reply {
+            let answering = nats.publish(reply, Bytes::new());
+            // A lost answer looks like an absent party, and the sender tries again.
+            let _ = timeout(NATS_TIMEOUT, answering).await;
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use talktime_client::AppSocket;
-use talktime_tests::wait_for;
+use talktime_tests::{WAIT_MAX, wait_for};
 
 use super::{MediaCall, join, next_error, next_of, send};
 
@@ -68,6 +68,31 @@ async fn signals_reach_the_other_party_without_addresses_of_devices() {
 }
 
 #[tokio::test]
+async fn signals_of_both_parties_pass_each_other() {
+    const SIGNALS: usize = 10;
+    let (mut call, caller, listener) = MediaCall::joined().await;
+    let call_id = call.call_id;
+    for _ in 0..SIGNALS {
+        signal(&mut call.caller_socket, call_id, caller, offer("v=0\r\n")).await;
+        signal(
+            &mut call.listener_socket,
+            call_id,
+            listener,
+            offer("v=0\r\n"),
+        )
+        .await;
+    }
+    let is_answer = |message: &Value| message["type"] == "signal" || message["type"] == "error";
+    for socket in [&mut call.caller_socket, &mut call.listener_socket] {
+        for _ in 0..SIGNALS {
+            let heard = socket.receive_matching("signal", WAIT_MAX, is_answer).await;
+            let heard = heard.expect("a signal");
+            assert_eq!(heard["type"], "signal", "{heard}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_party_without_a_seat_is_away() {
     let mut call = MediaCall::accepted().await;
     let call_id = call.call_id;
@@ -98,7 +123,7 @@ async fn nothing_is_passed_on_after_the_call() {
         let mut socket = socket.lock().await;
         signal(*socket, call_id, caller_epoch, offer("v=0\r\n")).await;
         send(*socket, "ping", json!({})).await;
-        let next = socket.receive_next(talktime_tests::WAIT_MAX).await;
+        let next = socket.receive_next(WAIT_MAX).await;
         let next = next.expect("an answer");
         (next["data"]["code"] == "NOT_IN_CALL").then_some(())
     })

@@ -21,7 +21,7 @@ use super::steps::go_live::{GoLiveBatchHandler, PaidCallStart};
 use super::steps::reserve::{ReservationOutcome, ReservationRequest, ReserveBatchHandler};
 use crate::domain::CallError;
 use crate::domain::call::Call;
-use crate::domain::steps::{self, PaidMinute};
+use crate::domain::steps;
 use crate::peers::build_charge_request;
 use crate::store::reservations::NewCall;
 

@@ -48,22 +48,19 @@ impl DemoAccounts {
 
     /// Returns the two accounts, and signs them up if they do not exist yet.
     pub(crate) async fn load_pair(&self) -> Result<DemoPair> {
-        let pair = self
-            .pair
-            .get_or_try_init(|| async {
-                let caller = self.sign_up("asha", UserRole::User).await?;
-                self.app
-                    .recharge(&caller, RECHARGE_RUPEES)
-                    .await?
-                    .into_body()?;
-                let listener = self.sign_up("devi", UserRole::Listener).await?;
-                Ok(DemoPair {
-                    caller: caller.into(),
-                    listener: listener.into(),
-                })
-            })
-            .await?;
+        let pair = self.pair.get_or_try_init(|| self.sign_up_pair()).await?;
         Ok(pair.clone())
+    }
+
+    async fn sign_up_pair(&self) -> Result<DemoPair> {
+        let caller = self.sign_up("asha", UserRole::User).await?;
+        let recharged = self.app.recharge(&caller, RECHARGE_RUPEES).await?;
+        recharged.into_body()?;
+        let listener = self.sign_up("devi", UserRole::Listener).await?;
+        Ok(DemoPair {
+            caller: caller.into(),
+            listener: listener.into(),
+        })
     }
 
     async fn sign_up(&self, name: &str, role: UserRole) -> Result<AppUser> {
