@@ -85,8 +85,8 @@ pub(super) fn complete_document(document: &mut Value) {
     add_schema(document, "Problem", &ProblemDocument::schema());
     add_schema(document, "FieldProblem", &FieldProblem::schema());
     document["components"]["headers"] = headers();
-    for (status, name, codes) in shared_refusals() {
-        document["components"]["responses"][name] = refusal(status, &codes);
+    for shared in shared_refusals() {
+        document["components"]["responses"][shared.name] = refusal(shared.status, &shared.codes);
     }
 }
 
