@@ -87,7 +87,7 @@ impl CallService {
             call_type,
             required_coins: None,
         });
-        let checks = check_planned(&self.peers, &planned).await?;
+        let checks = Box::pin(check_planned(&self.peers, &planned)).await?;
         let mut refusal = CallError::CallTypeDisabled;
         for (call, check) in planned.iter().zip(checks) {
             match check {

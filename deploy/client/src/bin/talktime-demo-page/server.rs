@@ -86,6 +86,10 @@ async fn read_otp(
 }
 
 /// Runs requests of the client, whose futures do not move between threads, on one thread.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "few people use the page of one developer at the same time"
+)]
 async fn run_pinned<T, F>(work: impl FnOnce() -> F + Send + 'static) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
