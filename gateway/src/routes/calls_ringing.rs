@@ -43,7 +43,7 @@ pub(super) struct AcceptAnswer {
 impl AcceptAnswer {
     fn new(
         accepted: AcceptCallResponse,
-        profiles: &CallPeerProfiles,
+        caller: PeerAnswer,
         join: Option<JoinedMessage>,
     ) -> Result<Self, Error> {
         Ok(Self {
@@ -53,7 +53,7 @@ impl AcceptAnswer {
             accepted_at: time(accepted.accepted_at),
             media: media_name(accepted.media()),
             call_type: call_type_name(accepted.call_type())?,
-            caller: profiles.describe(accepted.caller_id, accepted.caller_username),
+            caller,
             call_uuid: call_uuid(accepted.call_id).to_string(),
         })
     }
@@ -89,12 +89,20 @@ pub(super) async fn accept_call(
         session_id: current_user.session_id.clone(),
     };
     let accepted = retry_idempotent(&calls, CallsClient::accept_call, request).await?;
-    let profiles = CallPeerProfiles::load_best_effort(&profile, vec![accepted.caller_id]).await;
+    let caller = match &accepted.caller {
+        Some(caller) => PeerAnswer::from(caller),
+        None => load_caller(&profile, &accepted).await,
+    };
     let join = match accepted.media() {
         CallMedia::Platform => join_best_effort(&calls, &current_user, call_id).await,
         _ => None,
     };
-    Ok(Json(AcceptAnswer::new(accepted, &profiles, join)?))
+    Ok(Json(AcceptAnswer::new(accepted, caller, join)?))
+}
+
+async fn load_caller(profile: &ProfileClient, accepted: &AcceptCallResponse) -> PeerAnswer {
+    let profiles = CallPeerProfiles::load_best_effort(profile, vec![accepted.caller_id]).await;
+    profiles.describe(accepted.caller_id, accepted.caller_username.clone())
 }
 
 /// Takes the seat of the device that has accepted; without one the device joins by itself.

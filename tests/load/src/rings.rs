@@ -8,7 +8,6 @@ use http::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use talktime_client::UserRole;
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::LoadSettings;
@@ -31,7 +30,7 @@ pub(crate) async fn measure_delivery(
     database: &PgPool,
     pace: LoadSettings,
 ) -> anyhow::Result<()> {
-    start_second_gateway().await?;
+    stack::start_second_gateway().await?;
     let mut pairs = prepare_pairs(stack).await?;
     let duration = pace.duration() * u32::try_from(pace.rounds)?;
     let measured = driver::run_at_rate(&mut pairs, duration, RATE).await?;
@@ -47,16 +46,6 @@ pub(crate) async fn measure_delivery(
         quantile(&delays, 0.5),
         quantile(&delays, 0.99)
     );
-    Ok(())
-}
-
-async fn start_second_gateway() -> anyhow::Result<()> {
-    let started = Command::new(stack::read_variable("TALKTIME_DEV")?)
-        .args(["--stack", "bench", "start", "gateway-2"])
-        .status()
-        .await
-        .context("cannot run the runner")?;
-    ensure!(started.success(), "the second gateway did not start");
     Ok(())
 }
 

@@ -8,7 +8,9 @@ use super::convert::{wire_status, wire_type};
 use crate::domain::call::{Call, CallMedia, CallPhase, CallStatus};
 use crate::domain::ending::RingOutcomeReason;
 use crate::ring_states::{RingDirection, UnansweredCall, UnansweredCallPage};
-use crate::saga::{AcceptRingRequest, CallStartRequest, DeclineRingRequest, StartedCall};
+use crate::saga::{
+    AcceptRingRequest, AcceptedCall, CallStartRequest, DeclineRingRequest, StartedCall,
+};
 
 pub(super) fn start_response(
     start: &CallStartRequest,
@@ -48,8 +50,10 @@ pub(super) fn parse_accept_request(request: wire::AcceptCallRequest) -> AcceptRi
     }
 }
 
-pub(super) fn accept_response(call: Call) -> wire::AcceptCallResponse {
+pub(super) fn accept_response(accepted: AcceptedCall) -> wire::AcceptCallResponse {
+    let AcceptedCall { call, caller } = accepted;
     wire::AcceptCallResponse {
+        caller,
         call_id: call.call_id,
         call_uuid: call_uuid(call.call_id).to_string(),
         status: wire_status(call.status).into(),

@@ -7,10 +7,10 @@
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::DatabasePool;
 use talktime_kit::failpoint;
+use talktime_proto::events::v1::CallPeer;
 
 use super::batching::{index_by_id, run_step};
-use super::presence_updates::{BusyCall, CallPresenceNotifier};
-use super::requests::{AcceptRingRequest, CallStartRequest};
+use super::requests::{AcceptRingRequest, AcceptedCall, CallStartRequest};
 use super::steps::charge::{ChargeBatchHandler, ChargedCall};
 use super::steps::check_caller::{CallerCheckBatchHandler, CallerState};
 use super::steps::go_live::{GoLiveBatchHandler, PaidCallStart};
@@ -31,7 +31,6 @@ pub(crate) struct AcceptBatchHandler {
     pub(crate) reserve: ReserveRingBatchHandler,
     pub(crate) charge: ChargeBatchHandler,
     pub(crate) go_live: GoLiveBatchHandler,
-    pub(crate) presence: CallPresenceNotifier,
     pub(crate) limits: SagaTimeLimits,
 }
 
@@ -44,7 +43,7 @@ pub(crate) enum AcceptHalt {
     /// The session has accepted the call before, and this is what became of it.
     Repeated(Box<Call>),
     /// The first minute is paid, and the platform's media connects the parties next.
-    Connecting(Box<Call>),
+    Connecting(Box<AcceptedCall>),
     /// Another request has taken the last step, or the call is being undone.
     Overtaken,
     /// The accept failed after the call was reserved, so it must be undone.
@@ -54,7 +53,7 @@ pub(crate) enum AcceptHalt {
 impl BatchHandler for AcceptBatchHandler {
     type Task = AcceptRingRequest;
     /// The live call.
-    type Answer = Result<Call, AcceptHalt>;
+    type Answer = Result<AcceptedCall, AcceptHalt>;
     type Error = CallError;
 
     async fn handle(
@@ -74,7 +73,19 @@ impl BatchHandler for AcceptBatchHandler {
 /// An accept that has passed the previous steps; `state` is the result of the last one.
 struct AcceptInProgress<'a, T> {
     member: &'a BatchItem<AcceptRingRequest>,
+    /// The caller, once profile has answered.
+    caller: Option<CallPeer>,
     state: T,
+}
+
+impl<'a, T> AcceptInProgress<'a, T> {
+    fn with_state<U>(self, state: U) -> AcceptInProgress<'a, U> {
+        AcceptInProgress {
+            member: self.member,
+            caller: self.caller,
+            state,
+        }
+    }
 }
 
 /// All accepts of a batch, in the order of their submission.
@@ -93,7 +104,11 @@ impl AcceptBatchHandler {
             let call = calls.get(&member.task.call_id).cloned();
             let state = ringing::require_listener(call, member.task.user_id)
                 .map_err(AcceptHalt::Refused)?;
-            Ok(AcceptInProgress { member, state })
+            Ok(AcceptInProgress {
+                member,
+                caller: None,
+                state,
+            })
         });
         Ok(found.collect())
     }
@@ -110,9 +125,12 @@ impl AcceptBatchHandler {
         };
         run_step(&self.check_caller, found, parties, |progress, caller| {
             let caller = caller.unwrap_or_default();
-            match find_ring_end(&progress.state, caller, &self.limits) {
+            match find_ring_end(&progress.state, &caller, &self.limits) {
                 Some(cause) => Err(AcceptHalt::RingEnds(cause)),
-                None => Ok(progress),
+                None => Ok(AcceptInProgress {
+                    caller: caller.peer,
+                    ..progress
+                }),
             }
         })
         .await
@@ -128,10 +146,7 @@ impl AcceptBatchHandler {
             if call.phase != CallPhase::Reserving {
                 return Err(AcceptHalt::Repeated(Box::new(call)));
             }
-            Ok(AcceptInProgress {
-                member: progress.member,
-                state: call,
-            })
+            Ok(progress.with_state(call))
         })
         .await
     }
@@ -146,31 +161,29 @@ impl AcceptBatchHandler {
                 .with_task(build_charge_request(&progress.state, 1))
         };
         run_step(&self.charge, reserved, first_minute, |progress, charge| {
-            let AcceptInProgress { member, state } = progress;
+            let call = progress.state.clone();
             let charge = charge.map_err(CallError::from);
-            match charge.and_then(|charge| steps::evaluate_first_charge(&state, charge)) {
-                Ok(_) if state.media == CallMedia::Platform => {
-                    Err(AcceptHalt::Connecting(Box::new(state)))
+            match charge.and_then(|charge| steps::evaluate_first_charge(&call, charge)) {
+                Ok(_) if call.media == CallMedia::Platform => {
+                    let caller = progress.caller;
+                    Err(AcceptHalt::Connecting(Box::new(AcceptedCall {
+                        call,
+                        caller,
+                    })))
                 }
-                Ok(minute) => Ok(AcceptInProgress {
-                    member,
-                    state: ChargedCall {
-                        call: state,
-                        minute,
-                    },
-                }),
-                Err(error) => Err(needs_undo(state, error)),
+                Ok(minute) => Ok(progress.with_state(ChargedCall { call, minute })),
+                Err(error) => Err(needs_undo(call, error)),
             }
         })
         .await
     }
 
-    /// Turns paid calls live, and tells presence at the same time for how long the parties are busy.
+    /// Turns paid calls live. The parties are busy since the ring; for how long, presence learns by the event of the
+    /// start.
     async fn go_live(
         &self,
         paid: AcceptBatchState<'_, ChargedCall>,
-    ) -> Vec<Result<Call, AcceptHalt>> {
-        let busy: Vec<BusyCall> = paid.iter().flatten().map(busy_call).collect();
+    ) -> Vec<Result<AcceptedCall, AcceptHalt>> {
         let start = |progress: &AcceptInProgress<ChargedCall>| {
             let ChargedCall { call, minute } = &progress.state;
             progress.member.with_task(PaidCallStart {
@@ -180,19 +193,22 @@ impl AcceptBatchHandler {
                 flows_since: None,
             })
         };
-        let live = run_step(&self.go_live, paid, start, |progress, live| match live {
-            Ok(Some((call, _))) => Ok(call),
+        run_step(&self.go_live, paid, start, |progress, live| match live {
+            Ok(Some((call, _))) => Ok(AcceptedCall {
+                call,
+                caller: progress.caller,
+            }),
             Ok(None) => Err(AcceptHalt::Overtaken),
             Err(error) => Err(needs_undo(progress.state.call, error)),
-        });
-        tokio::join!(live, self.presence.mark_busy(&busy)).0
+        })
+        .await
     }
 }
 
 /// Returns why a ring must end although its listener accepts it.
 fn find_ring_end(
     call: &Call,
-    caller: CallerState,
+    caller: &CallerState,
     limits: &SagaTimeLimits,
 ) -> Option<RingEndCause> {
     if call.phase != CallPhase::Ringing {
@@ -205,11 +221,6 @@ fn find_ring_end(
     } else {
         None
     }
-}
-
-fn busy_call(progress: &AcceptInProgress<'_, ChargedCall>) -> BusyCall {
-    let ChargedCall { call, minute } = &progress.state;
-    BusyCall::of_paid(call, &CallStartRequest::of_ring(call), *minute)
 }
 
 fn needs_undo(call: Call, error: CallError) -> AcceptHalt {

@@ -9,8 +9,7 @@ use talktime_kit::messaging::outbox;
 use tracing::Instrument;
 
 use super::accept_batch::AcceptHalt;
-use super::presence_updates::BusyCall;
-use super::requests::{AcceptRingRequest, CallStartRequest};
+use super::requests::{AcceptRingRequest, AcceptedCall, CallStartRequest};
 use super::steps::go_live::PaidCallStart;
 use super::undo_call::PresenceUndo;
 use crate::domain::CallError;
@@ -34,14 +33,17 @@ impl CallService {
     /// [`CallError::NotTheListener`], [`CallError::AcceptedElsewhere`] if another session was first,
     /// [`CallError::RingOver`], [`CallError::RingUnpaid`] if the caller cannot pay the first minute; otherwise
     /// the failure of the start, after which nothing is charged.
-    pub async fn accept_call(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
+    pub async fn accept_call(&self, accept: &AcceptRingRequest) -> Result<AcceptedCall, CallError> {
         let (service, accept) = (self.clone(), accept.clone());
         let steps = async move { service.run_accept_steps(&accept).await };
         let accepted = tokio::spawn(steps.in_current_span()).await;
         accepted.map_err(Error::internal)?
     }
 
-    async fn run_accept_steps(&self, accept: &AcceptRingRequest) -> Result<Call, CallError> {
+    async fn run_accept_steps(
+        &self,
+        accept: &AcceptRingRequest,
+    ) -> Result<AcceptedCall, CallError> {
         let mut accepted = self.steps.accept.submit(accept.clone()).await?;
         if let Err(AcceptHalt::RingEnds(cause)) = accepted {
             self.end_ring(accept.call_id, cause).await?;
@@ -49,28 +51,34 @@ impl CallService {
             accepted = self.steps.accept.submit(accept.clone()).await?;
         }
         match accepted {
-            Ok(call) => {
+            Ok(accepted) => {
                 metrics::record_accepted();
-                metrics::record_started(call.call_type);
-                self.presence.track(&call).await;
-                Ok(call)
+                metrics::record_started(accepted.call.call_type);
+                self.presence.track(&accepted.call).await;
+                Ok(accepted)
             }
-            Err(AcceptHalt::Connecting(call)) => match self.begin_connecting(&call).await {
-                Ok(Some(call)) => {
-                    metrics::record_accepted();
-                    Ok(call)
-                }
-                Ok(None) => self.find_begun_call(call.call_id).await,
-                Err(error) => self.undo_accepted_call(&call, error).await,
-            },
-            Err(AcceptHalt::Repeated(call)) => Ok(*call),
-            Err(AcceptHalt::Overtaken) => self.find_begun_call(accept.call_id).await,
+            Err(AcceptHalt::Connecting(paid)) => self.begin_accepted_media(*paid).await,
+            Err(AcceptHalt::Repeated(call)) => Ok((*call).into()),
+            Err(AcceptHalt::Overtaken) => Ok(self.find_begun_call(accept.call_id).await?.into()),
             Err(AcceptHalt::NeedsUndo { call, error }) => {
-                self.undo_accepted_call(&call, error).await
+                Ok(self.undo_accepted_call(&call, error).await?.into())
             }
             Err(AcceptHalt::Refused(error)) => Err(error),
             Err(AcceptHalt::RingEnds(_)) => Err(CallError::Undone),
         }
+    }
+
+    /// Waits for the platform's media to connect the parties of a paid call.
+    async fn begin_accepted_media(&self, paid: AcceptedCall) -> Result<AcceptedCall, CallError> {
+        let call = match self.begin_connecting(&paid.call).await {
+            Ok(Some(call)) => {
+                metrics::record_accepted();
+                call
+            }
+            Ok(None) => self.find_begun_call(paid.call.call_id).await?,
+            Err(error) => self.undo_accepted_call(&paid.call, error).await?,
+        };
+        Ok(AcceptedCall { call, ..paid })
     }
 
     /// Turns a paid call live that is connecting; `None` if it is not any more.
@@ -81,16 +89,13 @@ impl CallService {
         flows_since: Option<DateTime<Utc>>,
     ) -> Result<Option<Call>, CallError> {
         let start = CallStartRequest::of_ring(paid);
-        let busy = [BusyCall::of_paid(paid, &start, minute)];
         let task = PaidCallStart {
             call_id: paid.call_id,
             start,
             minute,
             flows_since,
         };
-        let live = self.steps.go_live.submit(task);
-        let (live, ()) = tokio::join!(live, self.presence.mark_busy(&busy));
-        let Some((call, _)) = live? else {
+        let Some((call, _)) = self.steps.go_live.submit(task).await? else {
             return Ok(None);
         };
         metrics::record_started(call.call_type);

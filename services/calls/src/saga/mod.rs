@@ -50,8 +50,8 @@ mod sweep;
 mod undo_call;
 
 pub use requests::{
-    AcceptRingRequest, BILL_ROUTE, CallStartRequest, DeclineRingRequest, EMERGENCY_END_ROUTE,
-    END_ROUTE, EndedCall, HangUpRequest, MinuteBillingOutcome, MinuteBillingRequest, START_ROUTE,
-    StartedCall,
+    AcceptRingRequest, AcceptedCall, BILL_ROUTE, CallStartRequest, DeclineRingRequest,
+    EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest, MinuteBillingOutcome,
+    MinuteBillingRequest, START_ROUTE, StartedCall,
 };
 pub use sweep::SagaSweepOutcome;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use talktime_kit::idempotency;
+use talktime_proto::events::v1::CallPeer;
 
 use crate::domain::billing::count_affordable_minutes;
 use crate::domain::call::{Call, CallMedia, CallStatus, CallType};
@@ -126,6 +127,20 @@ pub struct AcceptRingRequest {
     pub user_id: i64,
     /// Session of the device.
     pub session_id: String,
+}
+
+/// The outcome of an accept: the call is live, or connecting.
+#[derive(Clone, Debug)]
+pub struct AcceptedCall {
+    pub call: Call,
+    /// The caller as profile described them; `None` if it did not answer, or if the call was accepted before.
+    pub caller: Option<CallPeer>,
+}
+
+impl From<Call> for AcceptedCall {
+    fn from(call: Call) -> Self {
+        Self { call, caller: None }
+    }
 }
 
 /// A request of the listener to decline a ringing call.

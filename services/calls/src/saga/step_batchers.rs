@@ -45,7 +45,7 @@ impl SagaStepBatchers {
             ..
         } = parts;
         let start = build_start_handler(parts, presence);
-        let accept = build_accept_handler(parts, presence);
+        let accept = build_accept_handler(parts);
         let end = EndCallBatchHandler {
             db: db.clone(),
             relay: relay.clone(),
@@ -104,10 +104,7 @@ fn build_start_handler(
     }
 }
 
-fn build_accept_handler(
-    parts: &CallServiceParts,
-    presence: &CallPresenceNotifier,
-) -> AcceptBatchHandler {
+fn build_accept_handler(parts: &CallServiceParts) -> AcceptBatchHandler {
     AcceptBatchHandler {
         db: parts.db.clone(),
         check_caller: CallerCheckBatchHandler {
@@ -118,7 +115,6 @@ fn build_accept_handler(
         },
         charge: build_charge_handler(parts),
         go_live: build_go_live_handler(parts),
-        presence: presence.clone(),
         limits: parts.terms.limits,
     }
 }

@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::grpc;
+use talktime_proto::events::v1::CallPeer;
+use talktime_proto::profile::v1::CallCheck;
 
 use crate::domain::call::PlannedParties;
 use crate::peers::PeerClients;
@@ -21,11 +23,13 @@ pub(crate) struct CallerCheckBatchHandler {
 }
 
 /// The state of a caller, as far as the peers have answered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CallerState {
     /// Whether one of the two has blocked the other.
     pub(crate) is_blocked: bool,
     pub(crate) last_sign: Option<DateTime<Utc>>,
+    /// The caller as the listener sees them.
+    pub(crate) peer: Option<CallPeer>,
 }
 
 impl BatchHandler for CallerCheckBatchHandler {
@@ -43,13 +47,25 @@ impl BatchHandler for CallerCheckBatchHandler {
             )
         };
         let (checks, signs) = grpc::with_deadline(Instant::now() + CHECK_TIMEOUT, answers).await;
-        let (checks, signs) = (checks.unwrap_or_default(), signs.unwrap_or_default());
-        let states = pairs.iter().enumerate();
-        Ok(states
-            .map(|(index, pair)| CallerState {
-                is_blocked: checks.get(index).is_some_and(|check| check.blocked),
+        let mut checks = checks.unwrap_or_default().into_iter();
+        let signs = signs.unwrap_or_default();
+        let states = pairs.iter().map(|pair| {
+            let check = checks.next();
+            CallerState {
+                is_blocked: check.as_ref().is_some_and(|check| check.blocked),
                 last_sign: signs.get(&pair.caller_id).copied(),
-            })
-            .collect())
+                peer: check.map(|check| caller_peer(pair.caller_id, check)),
+            }
+        });
+        Ok(states.collect())
+    }
+}
+
+fn caller_peer(caller_id: i64, check: CallCheck) -> CallPeer {
+    CallPeer {
+        user_id: caller_id,
+        username: check.caller_username,
+        profile_image_url: check.caller_image_url,
+        rating_hundredths: check.caller_rating_hundredths,
     }
 }
