@@ -14,6 +14,8 @@ use crate::stack::{self, BenchStack};
 
 /// Ticks of the scheduler a second, in which Linux counts the time of a process.
 const TICKS_A_SECOND: f64 = 100.0;
+/// Sessions begin and end at any time, and not all at once at the beginning of a second.
+const SLICES_A_SECOND: u64 = 20;
 /// Time in which the last reports must be stored.
 const STORED_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
@@ -33,19 +35,21 @@ pub(crate) async fn measure_agent(
     let realm = stack::read_variable("COTURN_REALM")?;
     let busy_before = read_cpu_secs()?;
     let begun = Instant::now();
-    let seconds = pace.seconds * u64::try_from(pace.rounds)?;
-    for second in 0..seconds {
-        let due = begun + Duration::from_secs(second);
+    let slices = pace.seconds * u64::try_from(pace.rounds)? * SLICES_A_SECOND;
+    let in_slice = per_second.div_ceil(SLICES_A_SECOND);
+    for slice in 0..slices {
+        let due = begun + Duration::from_secs(slice).div_f64(SLICES_A_SECOND as f64);
         tokio::time::sleep_until(due.into()).await;
-        let first = second * per_second;
-        publish_sessions(&redis, &realm, first..first + per_second).await?;
+        let first = slice * in_slice;
+        publish_sessions(&redis, &realm, first..first + in_slice).await?;
     }
-    wait_until_stored(&database, seconds * per_second).await?;
+    let total = slices * in_slice;
+    wait_until_stored(&database, total).await?;
     let took = begun.elapsed().as_secs_f64();
     println!("\nReports of a relay");
     println!(
         "  allocations                    {:>8.0} /s, each from its start to its end",
-        (seconds * per_second) as f64 / took
+        total as f64 / took
     );
     println!(
         "  agent                          {:>8.2} cores",
