@@ -42,7 +42,7 @@ pub(super) struct AcceptAnswer {
 
 impl AcceptAnswer {
     fn new(
-        accepted: AcceptCallResponse,
+        accepted: &AcceptCallResponse,
         caller: PeerAnswer,
         join: Option<JoinedMessage>,
     ) -> Result<Self, Error> {
@@ -97,7 +97,7 @@ pub(super) async fn accept_call(
         CallMedia::Platform => join_best_effort(&calls, &current_user, call_id).await,
         _ => None,
     };
-    Ok(Json(AcceptAnswer::new(accepted, caller, join)?))
+    Ok(Json(AcceptAnswer::new(&accepted, caller, join)?))
 }
 
 async fn load_caller(profile: &ProfileClient, accepted: &AcceptCallResponse) -> PeerAnswer {
