@@ -10,7 +10,7 @@ use talktime_kit::failpoint;
 use talktime_proto::events::v1::CallPeer;
 
 use super::batching::{index_by_id, run_step};
-use super::requests::{AcceptRingRequest, AcceptedCall, CallStartRequest};
+use super::requests::{AcceptRingRequest, AcceptedCall};
 use super::steps::charge::{ChargeBatchHandler, ChargedCall};
 use super::steps::check_caller::{CallerCheckBatchHandler, CallerState};
 use super::steps::go_live::{GoLiveBatchHandler, PaidCallStart};
@@ -78,16 +78,6 @@ struct AcceptInProgress<'a, T> {
     state: T,
 }
 
-impl<'a, T> AcceptInProgress<'a, T> {
-    fn with_state<U>(self, state: U) -> AcceptInProgress<'a, U> {
-        AcceptInProgress {
-            member: self.member,
-            caller: self.caller,
-            state,
-        }
-    }
-}
-
 /// All accepts of a batch, in the order of their submission.
 type AcceptBatchState<'a, T> = Vec<Result<AcceptInProgress<'a, T>, AcceptHalt>>;
 
@@ -146,7 +136,10 @@ impl AcceptBatchHandler {
             if call.phase != CallPhase::Reserving {
                 return Err(AcceptHalt::Repeated(Box::new(call)));
             }
-            Ok(progress.with_state(call))
+            Ok(AcceptInProgress {
+                state: call,
+                ..progress
+            })
         })
         .await
     }
@@ -161,17 +154,24 @@ impl AcceptBatchHandler {
                 .with_task(build_charge_request(&progress.state, 1))
         };
         run_step(&self.charge, reserved, first_minute, |progress, charge| {
-            let call = progress.state.clone();
+            let AcceptInProgress {
+                member,
+                caller,
+                state: call,
+            } = progress;
             let charge = charge.map_err(CallError::from);
             match charge.and_then(|charge| steps::evaluate_first_charge(&call, charge)) {
                 Ok(_) if call.media == CallMedia::Platform => {
-                    let caller = progress.caller;
                     Err(AcceptHalt::Connecting(Box::new(AcceptedCall {
                         call,
                         caller,
                     })))
                 }
-                Ok(minute) => Ok(progress.with_state(ChargedCall { call, minute })),
+                Ok(minute) => Ok(AcceptInProgress {
+                    member,
+                    caller,
+                    state: ChargedCall { call, minute },
+                }),
                 Err(error) => Err(needs_undo(call, error)),
             }
         })
@@ -186,12 +186,9 @@ impl AcceptBatchHandler {
     ) -> Vec<Result<AcceptedCall, AcceptHalt>> {
         let start = |progress: &AcceptInProgress<ChargedCall>| {
             let ChargedCall { call, minute } = &progress.state;
-            progress.member.with_task(PaidCallStart {
-                call_id: call.call_id,
-                start: CallStartRequest::of_ring(call),
-                minute: *minute,
-                flows_since: None,
-            })
+            progress
+                .member
+                .with_task(PaidCallStart::of_ring(call, *minute, None))
         };
         run_step(&self.go_live, paid, start, |progress, live| match live {
             Ok(Some((call, _))) => Ok(AcceptedCall {

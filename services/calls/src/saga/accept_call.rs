@@ -9,7 +9,7 @@ use talktime_kit::messaging::outbox;
 use tracing::Instrument;
 
 use super::accept_batch::AcceptHalt;
-use super::requests::{AcceptRingRequest, AcceptedCall, CallStartRequest};
+use super::requests::{AcceptRingRequest, AcceptedCall};
 use super::steps::go_live::PaidCallStart;
 use super::undo_call::PresenceUndo;
 use crate::domain::CallError;
@@ -88,13 +88,7 @@ impl CallService {
         minute: PaidMinute,
         flows_since: Option<DateTime<Utc>>,
     ) -> Result<Option<Call>, CallError> {
-        let start = CallStartRequest::of_ring(paid);
-        let task = PaidCallStart {
-            call_id: paid.call_id,
-            start,
-            minute,
-            flows_since,
-        };
+        let task = PaidCallStart::of_ring(paid, minute, flows_since);
         let Some((call, _)) = self.steps.go_live.submit(task).await? else {
             return Ok(None);
         };

@@ -89,7 +89,7 @@ async fn counts_of_a_relay_belong_to_the_present_seat_of_the_side() {
         in_packets,
         out_packets,
     };
-    // Of the allocations of one side, one carries the sound; which one it is, shows later.
+    // One of the allocations of a side carries the sound, and only later reports show which.
     let carrying = [grown(0, 0), grown(0, 2_048)];
     for (realm, growth, expected) in [
         ("relay-2", &[grown(0, 0)][..], "relay-2"),

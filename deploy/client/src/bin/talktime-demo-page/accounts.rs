@@ -16,7 +16,7 @@ pub(crate) struct DemoAccounts {
     pair: OnceCell<DemoPair>,
 }
 
-/// What the page knows about the accounts.
+/// The accounts as the page knows them.
 #[derive(Clone, Serialize)]
 pub(crate) struct DemoPair {
     caller: DemoAccount,

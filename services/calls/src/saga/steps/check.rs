@@ -150,15 +150,20 @@ fn evaluate_permission(call_type: CallType, check: &CallCheck) -> Result<(), Cal
     Ok(())
 }
 
+/// The caller as profile describes them.
+pub(crate) fn caller_peer(caller_id: i64, check: &CallCheck) -> CallPeer {
+    CallPeer {
+        user_id: caller_id,
+        username: check.caller_username.clone(),
+        profile_image_url: check.caller_image_url.clone(),
+        rating_hundredths: check.caller_rating_hundredths,
+    }
+}
+
 fn call_parties(call: PlannedCall, check: CallCheck, caller_coins: Option<i64>) -> CallParties {
     CallParties {
         caller_coins,
-        caller: CallPeer {
-            user_id: call.caller_id,
-            username: check.caller_username,
-            profile_image_url: check.caller_image_url,
-            rating_hundredths: check.caller_rating_hundredths,
-        },
+        caller: caller_peer(call.caller_id, &check),
         listener: CallPeer {
             user_id: call.listener_id,
             username: check.listener_username,

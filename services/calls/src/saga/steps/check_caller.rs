@@ -8,10 +8,10 @@ use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::grpc;
 use talktime_proto::events::v1::CallPeer;
-use talktime_proto::profile::v1::CallCheck;
 
 use crate::domain::call::PlannedParties;
 use crate::peers::PeerClients;
+use crate::saga::steps::check::caller_peer;
 
 /// Time limit of the check; the call begins even if nobody answers in time. Listeners wait for the check, and the
 /// charge must be answered within the same request.
@@ -54,18 +54,9 @@ impl BatchHandler for CallerCheckBatchHandler {
             CallerState {
                 is_blocked: check.as_ref().is_some_and(|check| check.blocked),
                 last_sign: signs.get(&pair.caller_id).copied(),
-                peer: check.map(|check| caller_peer(pair.caller_id, check)),
+                peer: check.map(|check| caller_peer(pair.caller_id, &check)),
             }
         });
         Ok(states.collect())
-    }
-}
-
-fn caller_peer(caller_id: i64, check: CallCheck) -> CallPeer {
-    CallPeer {
-        user_id: caller_id,
-        username: check.caller_username,
-        profile_image_url: check.caller_image_url,
-        rating_hundredths: check.caller_rating_hundredths,
     }
 }

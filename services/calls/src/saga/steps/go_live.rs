@@ -31,6 +31,22 @@ pub(crate) struct PaidCallStart {
     pub(crate) flows_since: Option<DateTime<Utc>>,
 }
 
+impl PaidCallStart {
+    /// The start of a call that has rung.
+    pub(crate) fn of_ring(
+        call: &Call,
+        minute: PaidMinute,
+        flows_since: Option<DateTime<Utc>>,
+    ) -> Self {
+        Self {
+            call_id: call.call_id,
+            start: CallStartRequest::of_ring(call),
+            minute,
+            flows_since,
+        }
+    }
+}
+
 impl BatchHandler for GoLiveBatchHandler {
     type Task = PaidCallStart;
     /// `None` if the call was undone, or went live, meanwhile.
