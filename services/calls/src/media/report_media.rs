@@ -24,7 +24,7 @@ impl CallService {
     /// again.
     pub(crate) async fn report_media(&self, report: MediaReport) -> Result<MediaState, CallError> {
         let mut tx = self.db.begin().await?;
-        calls::lock_connecting(&mut tx, report.seat.call_id).await?;
+        calls::lock_media_reports(&mut tx, report.seat.call_id).await?;
         let present = load_present_seat(&mut tx, report.seat).await?;
         let PresentSeat {
             call,

@@ -149,14 +149,13 @@ pub async fn list_by_ids(
     .await
 }
 
-/// Locks a call if it is connecting, so that of two apps that report at once the later one sees both.
-pub async fn lock_connecting(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<()> {
-    sqlx::query(
-        "SELECT FROM calls.user_calls WHERE call_id = $1 AND phase = 'connecting' FOR UPDATE",
-    )
-    .bind(call_id)
-    .execute(tx)
-    .await?;
+/// Orders the reports of both apps of a call until the end of the transaction, so that the later one sees both. The row
+/// of the call stays free for its billing, which skips locked calls.
+pub async fn lock_media_reports(tx: &mut PgConnection, call_id: i64) -> sqlx::Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('calls.media', $1))")
+        .bind(call_id)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
