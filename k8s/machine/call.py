@@ -1,4 +1,4 @@
-"""A call that is paid for, made by the program that makes it at the end of `cargo dev up`."""
+"""Makes a call that is paid for, by the program that also makes one at the end of `cargo dev up`."""
 
 import subprocess
 import time
@@ -10,7 +10,7 @@ TRY_SECS = 20
 
 
 def call_until_it_succeeds(cluster, programs, bound_secs):
-    """Makes calls until one succeeds from sign-up to receipt. Returns the seconds since the beginning, and what was said."""
+    """Makes calls until one succeeds from sign-up to receipt. Returns how long that took, and what the program printed."""
     began = time.monotonic()
     while True:
         try:
@@ -33,21 +33,21 @@ def make_call(cluster, programs):
         "MINUTE_SECS": "60",
     }
     try:
-        made = subprocess.run(
+        ended = subprocess.run(
             [programs / "talktime-demo"], env=variables, capture_output=True, text=True, timeout=TRY_SECS
         )
     except subprocess.TimeoutExpired:
         raise RunFailure(f"the call was not made within {TRY_SECS} s") from None
-    if made.returncode != 0:
-        raise RunFailure(made.stdout.strip().rpartition("\n")[2])
-    return [line.strip() for line in made.stdout.splitlines() if line.startswith(("  call", "  receipt", "  balances"))]
+    if ended.returncode != 0:
+        raise RunFailure(ended.stdout.strip().rpartition("\n")[2])
+    return [line.strip() for line in ended.stdout.splitlines() if line.startswith(("  call", "  receipt", "  balances"))]
 
 
 def takes_payments(cluster):
     """Whether anybody can log in and recharge without a provider outside of this machine."""
     configs = cluster.objects.configs
 
-    def told(process):
+    def config_of(process):
         return next(data for name, data in configs.items() if name.startswith(f"config-{process}"))
 
-    return told("auth").get("OTP_DELIVERY") != "sms" and told("wallet").get("PAYMENTS__PROVIDER") == "sandbox"
+    return config_of("auth").get("OTP_DELIVERY") != "sms" and config_of("wallet").get("PAYMENTS__PROVIDER") == "sandbox"

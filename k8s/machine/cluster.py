@@ -11,10 +11,10 @@ from machine.postgres import PostgresInstances
 REPLICAS = 2
 READY_SECS = 120
 POLL_SECS = 0.2
-# A Job's pod that fails is started again so often, as a cluster would.
+# A cluster starts the pod of a failed Job again, too.
 JOB_TRIES = 40
 JOB_PAUSE_SECS = 1
-# Containers whose programs this machine has not.
+# Containers whose programs this machine does not have.
 LEFT_OUT = {"exporter"}
 
 
@@ -52,7 +52,7 @@ class LocalCluster:
         self.pods[name] = pod
 
     def _publish_services(self):
-        """Makes known the pods that each Service leads to: together by its name, and each by its own name before it."""
+        """Publishes the pods of each Service: all by the name of the Service, and each by its own name in front of that."""
         for service in self.objects.of("Service"):
             selector, name = service["spec"]["selector"], service["metadata"]["name"]
             chosen = [pod for pod in self.pods.values() if selector.items() <= pod.labels.items()]
@@ -78,7 +78,7 @@ class LocalCluster:
         self._wait_for(others, RunningPod.is_ready)
 
     def _try_settings(self):
-        """Starts one replica of each process, which needs no store to say what is wrong with its settings."""
+        """Starts one replica of each process for a moment, since it finds wrong settings before it needs any store."""
         tried = [pod for pod in self.processes() if pod.name.endswith("-0")]
         for pod in tried:
             pod.start_all(LEFT_OUT)

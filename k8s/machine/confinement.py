@@ -10,7 +10,7 @@ CONTAINER = "talktime"
 
 
 def problems_of_process(pod):
-    """Whether a process is confined as its manifest says."""
+    """What a process is or may do although its manifest forbids it."""
     lines = Path(f"/proc/{pod.running[CONTAINER].pid}/status").read_text().splitlines()
     status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
     if set(status["Uid"].split()) != {str(pod.owner[0])}:
@@ -22,7 +22,7 @@ def problems_of_process(pod):
 
 
 def problems_of_stop(pods):
-    """Whether SIGTERM ends each process in order and in time."""
+    """The processes that SIGTERM does not end in order and in time."""
     began = time.monotonic()
     for pod in pods:
         pod.signal(signal.SIGTERM)

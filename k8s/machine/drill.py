@@ -5,32 +5,32 @@ import time
 from machine.call import call_until_it_succeeds
 from machine.cluster import RunFailure
 
-# From the moment on which a store has a new primary or leader; for Postgres that is the operator's doing, and for the
-# others it is part of this time.
+# Longest time until a call succeeds. Redis and NATS choose a new primary or leader within it; for Postgres, whose
+# operator makes another instance the primary, it begins afterwards.
 BOUND_SECS = 30
 # Time for a server that is back to catch up.
 BACK_SECS = 60
 
 
-def run_drill(cluster, programs, say):
+def run_drill(cluster, programs, report):
     """Cuts off the primary of Redis, each server of NATS and the primary of Postgres; then the books must be right."""
     for name in ("redis-0", "nats-0", "nats-1", "nats-2"):
         pod = cluster.pods[name]
         pod.place.cut()
-        say(f"{name} is cut off: a call succeeds after {seconds_until_call(cluster, programs):.1f} s")
+        report(f"{name} is cut off: a call succeeds after {seconds_until_call(cluster, programs):.1f} s")
         pod.place.join()
         wait_until_back(pod)
-        say(f"{name} is back: a call succeeds after {seconds_until_call(cluster, programs):.1f} s")
+        report(f"{name} is back: a call succeeds after {seconds_until_call(cluster, programs):.1f} s")
     for instances in cluster.postgres:
         lost = instances.primary
         cluster.pods[lost].place.cut()
         instances.fail_over(cluster.pods, cluster.network)
-        say(f"{lost} is cut off, {instances.primary} takes over: a call succeeds after "
+        report(f"{lost} is cut off, {instances.primary} takes over: a call succeeds after "
             f"{seconds_until_call(cluster, programs):.1f} s")
     wallet = cluster.pods["talktime-wallet-0"]
     if wallet.run("talktime", ["talktime-wallet", "verify"]) != 0:
         raise RunFailure("the books of the wallet are wrong")
-    say("the books are right")
+    report("the books are right")
 
 
 def seconds_until_call(cluster, programs):

@@ -25,7 +25,7 @@ class PodNetwork:
         self.publish({})
 
     def add(self):
-        """A new namespace with an address: its holder, the address, and the name of its end on the bridge."""
+        """Adds a namespace with an address."""
         number = next(self.numbers)
         address, link = f"{NETWORK}.1.{number}", f"pod{number}"
         holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE)
@@ -44,7 +44,7 @@ class PodNetwork:
 
 
 class PodPlace:
-    """Where a pod runs."""
+    """The namespace of a pod: the process that keeps it alive, its address, and its link on the bridge."""
 
     def __init__(self, holder, address, link):
         self.holder = holder
@@ -52,7 +52,7 @@ class PodPlace:
         self.link = link
         self.is_cut = False
 
-    def entered(self, command):
+    def command_inside(self, command):
         return ["nsenter", f"--net=/proc/{self.holder}/ns/net", "--", *command]
 
     def cut(self):

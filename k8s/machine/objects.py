@@ -32,7 +32,7 @@ class RenderedObjects:
 
     def _value(self, variable, fields, variables):
         if "valueFrom" not in variable:
-            return expanded(variable.get("value", ""), variables)
+            return expand_references(variable.get("value", ""), variables)
         source = variable["valueFrom"]
         if "fieldRef" in source:
             return fields[source["fieldRef"]["fieldPath"]]
@@ -54,16 +54,16 @@ class RenderedObjects:
 
 def command_of(container, variables):
     words = container.get("command", []) + container.get("args", [])
-    return [expanded(word, variables) for word in words]
+    return [expand_references(word, variables) for word in words]
 
 
-def expanded(text, variables):
-    """`$(NAME)` is replaced where there is such a variable, as Kubernetes does."""
+def expand_references(text, variables):
+    """Replaces `$(NAME)` where there is such a variable, as Kubernetes does."""
     return REFERENCE.sub(lambda found: variables.get(found[1], found[0]), text)
 
 
-def filled_secrets(documents, stored):
-    """The Secrets that the operators would make: from the secret store, and of certificates."""
+def fill_external_secrets(documents, stored):
+    """The Secrets that an operator would make with what the secret store holds, by their names."""
     secrets = {}
     for document in documents:
         if document["kind"] == "ExternalSecret":

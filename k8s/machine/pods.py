@@ -25,12 +25,12 @@ class MachineFolder:
         self.path = path
         # The root of the image of all processes; None if they have the machine's.
         self.image = image
-        self.programs = self.made("programs")
-        self.shared = self.made("shared")
+        self.programs = self.make_folder("programs")
+        self.shared = self.make_folder("shared")
         self.hosts = path / "hosts"
         self.hosts.touch()
 
-    def made(self, *names):
+    def make_folder(self, *names):
         folder = self.path.joinpath(*names)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -57,7 +57,7 @@ class RunningPod:
         self.volumes[name] = self._volume(name, None)
 
     def _volume(self, name, content):
-        path = self.folder.made("volumes", self.name, name)
+        path = self.folder.make_folder("volumes", self.name, name)
         if content is None:
             os.chown(path, *self.owner)
             return path
@@ -81,10 +81,10 @@ class RunningPod:
         mounts.write_text("".join(self._mounts(container)))
         is_ours = container["image"].rpartition("/")[2].partition(":")[0] == "talktime"
         image = (is_ours and self.folder.image) or "-"
-        words = [HERE / "start", self.folder.made("roots", key), image, self.folder.hosts, self.folder.programs,
+        words = [HERE / "start", self.folder.make_folder("roots", key), image, self.folder.hosts, self.folder.programs,
                  self.folder.shared, *map(str, self.owner), mounts, "--", *command]
         return subprocess.Popen(
-            self.place.entered(["unshare", "--mount", "--propagation=private", "--", *words]),
+            self.place.command_inside(["unshare", "--mount", "--propagation=private", "--", *words]),
             env={"PATH": PATH, **variables},
             stdin=subprocess.DEVNULL,
             stdout=output or open(self.log(container["name"]), "ab"),
@@ -150,7 +150,7 @@ class RunningPod:
         self.has_started.clear()
 
     def log(self, container):
-        return self.folder.made("logs") / f"{self.name}.{container}.log"
+        return self.folder.make_folder("logs") / f"{self.name}.{container}.log"
 
     def tail(self, container):
         """The last lines that a container has written."""

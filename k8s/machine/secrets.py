@@ -4,15 +4,15 @@ import subprocess
 
 import yaml
 
-from machine.objects import filled_secrets
+from machine.objects import fill_external_secrets
 
 SERVICES = ["auth", "profile", "presence", "wallet", "calls", "verification"]
 
 
-def made_secrets(overlay, documents, folder):
+def make_secrets(overlay, documents, folder):
     """Every Secret of an overlay, by its name."""
     authority = CertificateAuthority(folder)
-    secrets = filled_secrets(documents, SecretStore(authority))
+    secrets = fill_external_secrets(documents, SecretStore(authority))
     script = overlay / "secrets"
     if script.exists():
         printed = subprocess.run([script], check=True, capture_output=True, text=True).stdout
@@ -21,19 +21,19 @@ def made_secrets(overlay, documents, folder):
         spec = certificate["spec"]
         names = [f"DNS:{n}" for n in spec.get("dnsNames", [])] + [f"URI:{u}" for u in spec.get("uris", [])]
         if names:
-            secrets[spec["secretName"]] = authority.issued(spec["secretName"], names)
+            secrets[spec["secretName"]] = authority.issue(spec["secretName"], names)
     return secrets
 
 
 class SecretStore(dict):
-    """An entry for each key that is asked for; a password where nothing else is wanted."""
+    """Has an entry for every key: what must have a certain form, and passwords for all others."""
 
     def __init__(self, authority):
         self["postgres-roles"] = {f"{s}_{role}": f"{s}-{role}-x" for s in SERVICES for role in ("owner", "app")}
         self["tokens"] = {"sealing_key": "5a" * 32}
         self["bank-details"] = {"key": "a5" * 32, "key_id": "1", "retired_keys": ""}
         self["turn"] = {"secret": "t" * 32, "previous-secret": "", "console-password": "console-x"}
-        self["turn-tls"] = authority.issued("turn-tls", ["DNS:*.relay.example.com"])
+        self["turn-tls"] = authority.issue("turn-tls", ["DNS:*.relay.example.com"])
 
     def __missing__(self, key):
         return PlainPasswords()
@@ -54,7 +54,7 @@ class CertificateAuthority:
         self.folder = folder
         self._write("authority", ["basicConstraints=critical,CA:true", "keyUsage=critical,keyCertSign"], [])
 
-    def issued(self, name, names):
+    def issue(self, name, names):
         extensions = [
             f"subjectAltName={','.join(names)}",
             "basicConstraints=critical,CA:false",

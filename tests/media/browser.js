@@ -32,7 +32,7 @@ async function openBrowser() {
 
 /// One side of a call.
 export class CallPage {
-  /// Opens the page, which logs in by itself. `script` runs before its own: it turns it into a modified client.
+  /// Opens the page, which logs in by itself. `script` runs before the page's own, and makes it a modified client.
   static async open(browser, role, { gateway, script } = {}) {
     const side = new CallPage();
     const context = await browser.newContext({ permissions: ["microphone", "camera"] });
@@ -110,7 +110,7 @@ export class CallPage {
     });
   }
 
-  /// Waits until sound arrives: more packets than at the call, and more energy.
+  /// Waits until sound arrives: more packets than when the wait began, and more energy.
   async hears() {
     const before = (await this.hearing()) ?? { packets: 0, energy: 0 };
     return until(`sound at the ${this.role}`, async () => {

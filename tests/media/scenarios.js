@@ -6,12 +6,12 @@ import { until } from "./wait.js";
 /// Price of a minute of sound in coins, and the coins of a new caller.
 const PRICE = 10;
 const COINS = 300;
-/// A relay carries nothing from this time after the last paid minute on. A second of it passes until the platform looks
-/// for calls whose minutes are over.
+/// This long after the end of the last paid minute, relays carry nothing any more. One second of it passes until the
+/// platform looks for calls whose minutes are over.
 const CUT_WITHIN_MS = 3_000;
 /// Time without a packet that is silence.
 const SILENCE_MS = 2_000;
-/// Longest pause of the sound that still passes for none, on a machine that stalls.
+/// Pauses of the sound up to this one are those of a machine that stalls.
 const GAP_MAX_MS = 500;
 
 /// A modified client that goes on sending after the end of a call.
@@ -158,6 +158,7 @@ export const scenarios = {
       );
       return Number(counted) >= 2;
     });
+    // `call_billing` follows from the second minute on.
     const billedBefore = call.caller.received("call_billing").length + 1;
     await call.killListener();
     const ended = await call.caller.receives("call_ended");

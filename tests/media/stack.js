@@ -42,7 +42,7 @@ export async function queryRow(sql) {
 const TOTAL =
   /:([^\r\n]*)\/allocation\/\d+\/total_traffic\r\n\$\d+\r\nrcvp=(\d+), rcvb=\d+, sentp=(\d+), sentb=\d+\r\n/g;
 
-/// Sums what the relays publish at the end of each session of a call. The subscription begins with the promise.
+/// Sums what the relays publish at the end of each session of a call, from the moment at which the promise resolves.
 export async function watchTotals(callId) {
   const totals = { sessions: 0, packets: [0, 0] };
   const sockets = ["COTURN_REDIS_URL", "COTURN_2_REDIS_URL"].map((name) => {

@@ -6,7 +6,7 @@ const POLL_MS = 50;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/// Waits until `probe` returns something else than undefined, null or false, and returns that.
+/// Waits until `probe` returns anything other than undefined, null or false, and returns that.
 export async function until(what, probe, within = WAIT_MAX_MS) {
   const deadline = Date.now() + within;
   for (;;) {

@@ -1,5 +1,6 @@
 // The demo app. Whether a window is the caller or the listener follows from the account that logs in. The address may
-// name it: `?as=caller`, `?as=listener`, or `?phone=` and `?listener=` for accounts of one's own; `?gateway=last`.
+// name the account: `?as=caller`, `?as=listener`, or `?phone=` and `?listener=` for accounts of one's own. With
+// `?gateway=last` the page begins at the last gateway instead of the first.
 import { ApiClient } from "./api.js";
 import { CallMedia } from "./call-media.js";
 import { CallSocket } from "./call-socket.js";
@@ -54,7 +55,7 @@ async function enter() {
 const messages = {
   snapshot: ({ ring }) => ring && resume(ring),
   call_ringing: resume,
-  // The caller goes on; a window of the listener in which nobody has accepted stops ringing.
+  // The caller opens the media. Of the listener's windows, those in which nobody has accepted stop ringing.
   call_accepted: () => (app.isListener ? app.call?.accepted_by_me || leave() : app.call && openMedia()),
   call_started: showMinute,
   call_billing: showMinute,

@@ -15,7 +15,7 @@ export class CallSocket extends EventTarget {
     this.api = api;
     this.failures = 0;
     this.connect();
-    setInterval(() => this.send("ping", {}), PING_EVERY_MS); // It keeps the user online.
+    setInterval(() => this.send("ping", {}), PING_EVERY_MS); // A ping keeps the user online.
     addEventListener("online", () => this.failures > 0 && this.connect());
   }
 

@@ -126,20 +126,8 @@ async fn a_call_ends_when_both_have_lost_it() {
 async fn a_call_goes_on_when_the_media_comes_back() {
     let (mut call, caller_epoch, listener_epoch) = MediaCall::live().await;
     let call_id = call.call_id;
-    report(
-        &mut call.caller_socket,
-        call_id,
-        caller_epoch,
-        "disconnected",
-    )
-    .await;
-    report(
-        &mut call.listener_socket,
-        call_id,
-        listener_epoch,
-        "disconnected",
-    )
-    .await;
+    call.report_both(caller_epoch, listener_epoch, "disconnected")
+        .await;
     report(&mut call.caller_socket, call_id, caller_epoch, "connected").await;
     next_state(&mut call.listener_socket, call_id, "peer_lost").await;
     report(

@@ -67,17 +67,22 @@ impl MediaCall {
     /// A live call in which both are connected; returns the epochs of caller and listener.
     async fn live() -> (Self, i64, i64) {
         let (mut call, caller_epoch, listener_epoch) = Self::joined().await;
-        let call_id = call.call_id;
-        report(&mut call.caller_socket, call_id, caller_epoch, "connected").await;
+        call.report_both(caller_epoch, listener_epoch, "connected")
+            .await;
+        next_of(&mut call.caller_socket, "call_started", call.call_id).await;
+        (call, caller_epoch, listener_epoch)
+    }
+
+    /// Reports the connections of both apps, the caller's first.
+    async fn report_both(&mut self, caller_epoch: i64, listener_epoch: i64, state: &str) {
+        report(&mut self.caller_socket, self.call_id, caller_epoch, state).await;
         report(
-            &mut call.listener_socket,
-            call_id,
+            &mut self.listener_socket,
+            self.call_id,
             listener_epoch,
-            "connected",
+            state,
         )
         .await;
-        next_of(&mut call.caller_socket, "call_started", call_id).await;
-        (call, caller_epoch, listener_epoch)
     }
 
     async fn accept(&self) -> ApiAnswer {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use talktime_client::UserRole;
-use talktime_tests::WAIT_MAX;
+use talktime_tests::{CallPair, WAIT_MAX};
 
 use super::{MediaCall, join, join_by_rest, next_error, next_of, next_state, report, send, start};
 use crate::sockets::open;
@@ -204,7 +204,7 @@ async fn a_call_has_seats_only_while_the_platform_carries_it() {
 
 #[tokio::test]
 async fn the_platform_carries_only_calls_that_ring() {
-    let pair = talktime_tests::CallPair::sign_up().await;
+    let pair = CallPair::sign_up().await;
     let refused = start(&pair, &json!({"media": "platform"})).await;
     assert_problem(&refused, 400, "media_needs_ring");
     let unknown = start(&pair, &json!({"ring": true, "media": "carrier pigeon"})).await;

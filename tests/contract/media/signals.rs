@@ -140,7 +140,7 @@ async fn signals_are_limited_in_size_and_number() {
         signal(&mut call.caller_socket, call_id, caller_epoch, bad).await;
         assert_eq!(next_error(&mut call.caller_socket).await, "BAD_SIGNAL");
     }
-    // Below the limit of the socket, which is thirty messages a second.
+    // Slower than the thirty messages a second that the socket takes, so that only the limit of signals refuses.
     let mut pace = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..60 {
         pace.tick().await;

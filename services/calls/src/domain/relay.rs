@@ -26,6 +26,17 @@ pub struct SeatName {
     pub epoch: i32,
 }
 
+impl SeatName {
+    /// Names the seat of this side with this epoch.
+    pub fn new(call_id: i64, role: SeatRole, epoch: i32) -> Self {
+        Self {
+            call_id,
+            role,
+            epoch,
+        }
+    }
+}
+
 /// User name of a relay credential: the seat, and the end of the credential as Unix time in seconds. No user
 /// appears in it, so that the logs of a relay contain none.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

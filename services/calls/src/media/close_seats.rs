@@ -56,15 +56,11 @@ impl CallService {
     }
 }
 
-/// Names of the seats that each relay has to cut, which stand for all their credentials.
+/// Groups the names of seats by the relays that have to cut them. The name of a seat stands for all its credentials.
 fn names_by_realm(uncut: &[UncutSeat]) -> BTreeMap<String, Vec<String>> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for seat in uncut {
-        let name = SeatName {
-            call_id: seat.call_id,
-            role: seat.role,
-            epoch: seat.epoch,
-        };
+        let name = SeatName::new(seat.call_id, seat.role, seat.epoch);
         for realm in &seat.realms {
             names
                 .entry(realm.clone())

@@ -46,11 +46,7 @@ impl CallService {
         seats::insert(&mut tx, &new).await?;
         tx.commit().await?;
         self.publish_joined(&call, role, epoch).await;
-        let seat = SeatName {
-            call_id: call.call_id,
-            role,
-            epoch,
-        };
+        let seat = SeatName::new(call.call_id, role, epoch);
         Ok(self.joined_seat(&call, seat, &pair, &relays))
     }
 
@@ -69,11 +65,7 @@ impl CallService {
         let realms: Vec<String> = relays.iter().map(|relay| relay.realm.clone()).collect();
         seats::add_realms(&mut tx, &seat, &realms).await?;
         tx.commit().await?;
-        let name = SeatName {
-            call_id: request.call_id,
-            role: seat.role,
-            epoch: seat.epoch,
-        };
+        let name = SeatName::new(request.call_id, seat.role, seat.epoch);
         Ok(self.sign_credentials(name, &relays))
     }
 

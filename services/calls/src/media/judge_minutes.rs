@@ -12,8 +12,8 @@ use crate::domain::relay::SeatRole;
 use crate::store::media_minutes::{self, KnownMinute};
 use crate::store::{minute_verdicts, relay_nodes, seats};
 
-/// Seconds of a minute for which a relay may be gone before the minute counts as lost with it.
-const RELAY_GONE_SECS: i64 = 10;
+/// Seconds of a minute by whose end a relay must have reported again. If it has not, the platform lost the minute.
+const RELAY_SEEN_SECS: i64 = 10;
 
 /// Decides about the first `minutes` minutes of an ended call, and stores the decision. Returns what was not decided
 /// before.
@@ -26,9 +26,9 @@ pub(crate) async fn judge_minutes(
         return Ok(vec![]);
     }
     let known = media_minutes::list_of_call(tx, call.call_id).await?;
-    let gone_since = find_gone_relay(tx, call).await?;
+    let relay_gone_since = find_relay_gone_since(tx, call).await?;
     let verdicts = (1..=minutes).map(|minute| {
-        let evidence = collect_evidence(call, minute, &known, gone_since);
+        let evidence = collect_evidence(call, minute, &known, relay_gone_since);
         judge_minute(minute, &evidence)
     });
     minute_verdicts::insert(tx, call.call_id, &verdicts.collect::<Vec<_>>()).await
@@ -48,7 +48,7 @@ pub(crate) async fn load_returns(
 }
 
 /// Returns when the relay that carried a side of the call reported last, if it does not report any more.
-async fn find_gone_relay(
+async fn find_relay_gone_since(
     tx: &mut PgConnection,
     call: &Call,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
@@ -62,17 +62,18 @@ fn collect_evidence(
     call: &Call,
     minute: i32,
     known: &[KnownMinute],
-    relay_reported_at: Option<DateTime<Utc>>,
+    relay_gone_since: Option<DateTime<Utc>>,
 ) -> MinuteEvidence {
     let minute_secs = f64::from(call.minute_secs);
     let talked_secs = call.duration_seconds.unwrap_or_default();
     let before_secs = i64::from(minute - 1) * i64::from(call.minute_secs);
+    // The last minute may have ended early.
     let secs = (talked_secs - before_secs).clamp(0, call.minute_secs.into());
     let begins_at = call.end_of_minute(minute - 1);
     let is_relay_lost = begins_at
-        .zip(relay_reported_at)
-        .is_some_and(|(begins_at, reported_at)| {
-            reported_at < begins_at + TimeDelta::seconds(RELAY_GONE_SECS)
+        .zip(relay_gone_since)
+        .is_some_and(|(begins_at, gone_since)| {
+            gone_since < begins_at + TimeDelta::seconds(RELAY_SEEN_SECS)
         });
     MinuteEvidence {
         secs: TimeDelta::seconds(secs).as_seconds_f64(),

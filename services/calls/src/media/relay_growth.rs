@@ -39,16 +39,15 @@ pub(crate) async fn record_relay_growth(
 }
 
 impl CallService {
-    /// Turns those of these calls live that still connect although media flows. A call that fails is tried again with
-    /// the next report, and before its time is over.
+    /// Turns those of these calls live that still connect although media flows. A call for which that fails is tried
+    /// again with the next report, and for the last time when its time to connect is over.
     pub(crate) async fn connect_calls_with_flow(&self, call_ids: &[i64]) {
-        let connecting = async {
+        let load = async {
             let mut connection = self.db.acquire().await?;
             let calls = calls::list_by_ids(&mut connection, call_ids).await?;
             Ok::<_, CallError>(calls)
         };
-        let connecting = connecting.await.map_err(Error::from);
-        let calls = match connecting {
+        let calls = match load.await.map_err(Error::from) {
             Ok(calls) => calls,
             Err(error) => {
                 tracing::warn!(%error, "failed to load calls of relays; the next report will retry");

@@ -6,7 +6,7 @@ use super::relay_credentials::IceServer;
 use crate::domain::relay::SeatRole;
 use crate::store::seats::SeatReport;
 
-/// A session joins a call.
+/// A request of a session to join a call.
 #[derive(Clone, Debug)]
 pub(crate) struct JoinRequest {
     pub(crate) call_id: i64,

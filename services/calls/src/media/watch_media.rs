@@ -15,11 +15,11 @@ use crate::store::{relay_nodes, seats};
 
 /// Calls that are looked at together.
 const BATCH_CALLS: i64 = 500;
-/// Intervals between two reports of an app within which one must arrive to count as fresh.
-const FRESH_REPORTS: i32 = 3;
+/// An app whose last report is older than this many of its intervals says nothing any more.
+const FRESH_INTERVALS: i32 = 3;
 
 impl CallService {
-    /// Looks at every call with open seats once; returns how many calls have ended by it.
+    /// Looks once at every call with seats that are not cut yet; returns how many calls it has ended.
     pub(crate) async fn watch_media(&self) -> Result<usize, CallError> {
         let mut ended = 0;
         let mut after = 0;
@@ -71,7 +71,7 @@ impl CallService {
 
     fn loss_limits(&self) -> LossLimits {
         let media = &self.terms.media;
-        let reported_within = TimeDelta::seconds(media.report_every_secs.into()) * FRESH_REPORTS;
+        let reported_within = TimeDelta::seconds(media.report_every_secs.into()) * FRESH_INTERVALS;
         LossLimits {
             lost: media.lost,
             reported_within: reported_within.min(media.lost),

@@ -36,7 +36,7 @@ const TURN_MAX: Duration = Duration::from_mins(1);
 pub(super) struct CutQueue(Sender<SessionKey>);
 
 impl CutQueue {
-    /// Starts to end the sessions that will be added.
+    /// Starts the loop that ends the added sessions.
     ///
     /// The first cut waits a little for `hears_totals`: the relay publishes the totals of a session only at its end.
     pub(super) fn start(
@@ -126,7 +126,7 @@ impl SessionCutter {
 }
 
 /// Follows the orders of calls until the agent stops.
-pub(super) fn start_orders(
+pub(super) fn start_following_orders(
     lifecycle: &ProcessLifecycle,
     access: &RelayAccess,
     nats: Client,
@@ -175,7 +175,7 @@ impl CutOrders {
             tokio::select! {
                 () = self.stopping.cancelled() => return Ok(()),
                 order = timeout(QUIET_MAX, orders.next()) => match order {
-                    Ok(Some(order)) => self.obey(&order.payload),
+                    Ok(Some(order)) => self.execute_order(&order.payload),
                     Ok(None) => return Ok(()),
                     Err(_elapsed) => {}
                 },
@@ -183,7 +183,7 @@ impl CutOrders {
         }
     }
 
-    fn obey(&self, payload: &[u8]) {
+    fn execute_order(&self, payload: &[u8]) {
         let Ok(RelayCut { usernames }) = RelayCut::decode(payload) else {
             tracing::warn!("failed to decode an order to cut; reports name the ended calls");
             return;

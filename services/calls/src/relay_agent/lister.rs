@@ -52,7 +52,7 @@ struct SessionLister {
     access: Arc<RelayAccess>,
     state: SharedState,
     cuts: CutQueue,
-    /// Stays open between lists. coturn logs every login.
+    /// Stays open between listings, because coturn logs every login.
     console: Mutex<Option<TurnConsole>>,
 }
 

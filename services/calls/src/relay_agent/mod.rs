@@ -84,7 +84,7 @@ pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::
     let cuts = CutQueue::start(&lifecycle, access.clone(), hears_totals.clone());
     let follower = StatisticsFollower::new(&lifecycle, &access, state.clone(), cuts.clone());
     lifecycle.spawn(follower.run(statistics, hears_totals));
-    cutter::start_orders(&lifecycle, &access, nats, state.clone(), cuts.clone());
+    cutter::start_following_orders(&lifecycle, &access, nats, state.clone(), cuts.clone());
     lister::start(&lifecycle, access.clone(), state.clone(), cuts.clone());
     let peers = PeerConnector::new(identity);
     let calls = RelayServiceClient::new(peers.connect(Workload::Calls, &config.calls)?);

@@ -26,8 +26,8 @@ use crate::domain::relay::AllocationReport;
 const BATCH_MAX: usize = 500;
 const EVERY: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// A relay without news shows that it is alive this often; calls sends no calls to one that was silent for
-/// fifteen seconds.
+/// A relay without news shows that it is alive this often. Calls gives no more calls to one that has been silent
+/// for fifteen seconds.
 const ALIVE_EVERY: Duration = Duration::from_secs(4);
 
 #[derive(Clone)]
@@ -84,7 +84,8 @@ pub(super) fn start(
 }
 
 impl RelayReporter {
-    /// Sends what calls does not know yet; without news, only if a sign of life is due.
+    /// Sends what calls does not know yet. Without news it sends an empty report if `is_forced`: as a sign of life, or
+    /// to say that the relay drains.
     async fn report_once(&self, is_forced: bool) -> anyhow::Result<NextTurnStart> {
         let reports = {
             let mut state = self.state.lock();

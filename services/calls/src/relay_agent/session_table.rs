@@ -2,8 +2,8 @@
 //!
 //! A session that has been followed from its start is counted by the traffic that coturn publishes. Any other
 //! one, after a start of the agent or a gap in the messages, has the totals of coturn's listing, which lag behind
-//! by one message. They are never added to each other, since nobody knows which messages a listing includes. The
-//! end of a session brings the exact totals for both.
+//! by one message. Listed totals and messages are never added up, since nobody knows which messages a listing
+//! includes. The end of a session brings the exact totals in either case.
 
 use std::collections::{HashMap, HashSet};
 
@@ -69,7 +69,7 @@ impl SessionTable {
         true
     }
 
-    /// Applies a complete listing that was requested at `asked_at`. Sessions that are missing in it have ended
+    /// Applies a complete listing that was requested at `asked_at`. Sessions that are missing from it have ended
     /// unnoticed. All are due to be reported, because calls regards an allocation without reports as gone.
     /// Returns false if some sessions do not fit into the table.
     pub(super) fn apply_listing(
@@ -97,8 +97,8 @@ impl SessionTable {
         has_room
     }
 
-    /// Records that messages were lost: no session has been followed from its start any more. Returns how many
-    /// were.
+    /// Records that messages were lost: no session counts as followed from its start any more. Returns how many
+    /// did before.
     pub(super) fn record_lost_messages(&mut self) -> usize {
         let sessions = self.sessions.values_mut();
         let followed = sessions.filter(|session| session.source == TotalsSource::Messages);

@@ -178,8 +178,8 @@ impl AcceptBatchHandler {
         .await
     }
 
-    /// Turns paid calls live. The parties are busy since the ring; for how long, presence learns by the event of the
-    /// start.
+    /// Turns paid calls live. Presence has shown the parties as busy since the ring; until when they probably are, it
+    /// learns from the event of the start.
     async fn go_live(
         &self,
         paid: AcceptBatchState<'_, ChargedCall>,
