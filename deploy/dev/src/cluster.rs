@@ -76,6 +76,7 @@ fn data_dir(stack: &DevStack) -> PathBuf {
     stack.data_dir().join("postgres")
 }
 
+/// A folder for the cluster below [`OPEN_DATA_DIR`], which every user can reach, named after that of the stack.
 fn open_data_dir(stack: &DevStack) -> PathBuf {
     let mut folder = String::new();
     for part in stack.dir().components().skip(1) {

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     /// Runs a script in a group of its own, and waits for its first line of output.
-    fn script(text: &str) -> (Child, ManagedProcess) {
+    fn run_script(text: &str) -> (Child, ManagedProcess) {
         let mut child = Command::new("sh")
             .args(["-c", text])
             .process_group(0)
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_killed_group_is_gone_even_if_its_leader_is_a_zombie() {
-        let (child, process) = script("sleep 60 & echo started; sleep 60");
+        let (child, process) = run_script("sleep 60 & echo started; sleep 60");
         process.kill().expect("our own child can be killed");
         assert!(
             !process.is_alive(),
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_process_that_ignores_the_request_is_killed_at_the_deadline() {
-        let (child, process) = script("trap '' TERM; echo deaf; while :; do sleep 1; done");
+        let (child, process) = run_script("trap '' TERM; echo deaf; while :; do sleep 1; done");
         process
             .signal(Signal::SIGTERM)
             .expect("our own child can be signalled");

@@ -38,7 +38,7 @@ impl RingingPair {
         }
     }
 
-    /// Rings the listener; any answer is one.
+    /// Rings the listener, and returns the answer, which may be a refusal.
     async fn ring(&self) -> ApiAnswer {
         self.ring_for("audio").await
     }

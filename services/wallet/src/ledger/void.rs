@@ -46,11 +46,11 @@ impl WalletLedger {
                         transfer_id: charge.id(),
                     });
                 }
-                let undone = transfers::find(&mut tx, &void_id(call_id, minute)).await?;
-                let undoing = undone
+                let earlier_void = transfers::find(&mut tx, &void_id(call_id, minute)).await?;
+                let posting = earlier_void
                     .is_none()
                     .then(|| void_posting(&charge, &locked[&user_id]));
-                (undoing, charge.coins)
+                (posting, charge.coins)
             }
         };
         posting::post_all(&mut tx, now, &mut locked, posting.as_slice()).await?;
