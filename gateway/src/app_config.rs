@@ -149,15 +149,13 @@ impl AppConfig {
     }
 }
 
-/// Finds a field that the file has and the configuration has not.
+/// Finds a field of the file that the configuration does not have.
 fn find_unknown_field<'a>(file: &'a Value, config: &Value) -> Option<&'a str> {
-    let fields = file.as_object()?.iter();
-    fields
-        .map(|(name, value)| match config.get(name) {
-            Some(known) => find_unknown_field(value, known),
-            None => Some(name.as_str()),
-        })
-        .find_map(|unknown| unknown)
+    let mut fields = file.as_object()?.iter();
+    fields.find_map(|(name, value)| match config.get(name) {
+        Some(known) => find_unknown_field(value, known),
+        None => Some(name.as_str()),
+    })
 }
 
 /// Returns whether a text has three numbers separated by dots.

@@ -31,7 +31,7 @@ struct DocPage {
     values: HashMap<String, Value>,
 }
 
-fn snippets(page: &str) -> Vec<DocSnippet> {
+fn parse_snippets(page: &str) -> Vec<DocSnippet> {
     let mut found = Vec::new();
     let mut open: Option<DocSnippet> = None;
     for (index, line) in page.lines().enumerate() {
@@ -221,7 +221,7 @@ async fn run(file: &str) {
     let mut page = DocPage::open().await;
     let mut request: Option<String> = None;
     let mut count = 0;
-    for snippet in snippets(&text) {
+    for snippet in parse_snippets(&text) {
         let place = format!("docs/app/{file}:{}", snippet.line);
         count += 1;
         match snippet.language.as_str() {

@@ -24,7 +24,7 @@ const OF_PROCESSES: &str = "process_";
 type Metrics = BTreeMap<String, BTreeSet<String>>;
 
 /// Returns the rows of the table with this heading.
-fn documented(heading: &str) -> Metrics {
+fn read_documented(heading: &str) -> Metrics {
     let rows = DOCUMENT
         .lines()
         .skip_while(|line| !line.starts_with(heading))
@@ -97,7 +97,7 @@ async fn every_documented_metric_is_served_and_every_served_one_documented() {
     let beat = pair.app.post("/users/me/heartbeat").as_user(&pair.listener);
     assert_eq!(beat.answer().await.status, 200);
 
-    let mut documented = self::documented("| metric | labels |");
+    let mut documented = read_documented("| metric | labels |");
     assert!(documented.len() > 10, "{documented:?}");
     wait_for("every documented metric", || async {
         let served = load_metrics().await;
@@ -111,7 +111,7 @@ async fn every_documented_metric_is_served_and_every_served_one_documented() {
         missing.is_empty().then_some(())
     })
     .await;
-    documented.extend(self::documented("| metric, once it happens |"));
+    documented.extend(read_documented("| metric, once it happens |"));
     let served = load_metrics().await;
     for (name, labels) in &served {
         let Some(documented) = documented.get(name) else {

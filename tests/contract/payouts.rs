@@ -47,7 +47,7 @@ async fn decide(
 }
 
 /// Returns a pair whose listener has earned at least a rupee and has bank details.
-async fn earned() -> CallPair {
+async fn sign_up_with_earnings() -> CallPair {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let ended = pair.end_call(&pair.caller, call_id).await;
@@ -123,7 +123,7 @@ async fn invalid_bank_details_are_refused() {
 
 #[tokio::test]
 async fn a_withdrawal_leaves_the_balance_at_once_and_is_paid() {
-    let pair = earned().await;
+    let pair = sign_up_with_earnings().await;
     let before = pair.load_earned().await.as_f64().expect("rupees");
     let withdrawal = withdraw(&pair, json!(0.75), None).await;
     assert_eq!(withdrawal.status, 200, "{withdrawal:?}");
@@ -177,7 +177,7 @@ async fn a_withdrawal_leaves_the_balance_at_once_and_is_paid() {
 
 #[tokio::test]
 async fn the_owner_of_a_withdrawal_is_notified_on_their_sockets() {
-    let pair = earned().await;
+    let pair = sign_up_with_earnings().await;
     let admin = make_admin(&pair).await;
     let (mut own, _) = open(&pair.app, "/ws/notifications", &pair.listener).await;
     let (mut others, _) = open(&pair.app, "/ws/notifications", admin).await;
@@ -204,8 +204,8 @@ async fn the_owner_of_a_withdrawal_is_notified_on_their_sockets() {
 
 #[tokio::test]
 async fn one_of_twenty_concurrent_withdrawals_of_everything_succeeds() {
-    let pair = earned().await;
-    let everything = pair.load_earned().await;
+    let pair = sign_up_with_earnings().await;
+    let everything = pair.load_sign_up_with_earnings().await;
     let withdrawals = join_all((0..20).map(|_| withdraw(&pair, everything.clone(), None))).await;
     let won = withdrawals
         .iter()
@@ -221,7 +221,7 @@ async fn one_of_twenty_concurrent_withdrawals_of_everything_succeeds() {
 
 #[tokio::test]
 async fn one_idempotency_key_creates_one_withdrawal() {
-    let pair = earned().await;
+    let pair = sign_up_with_earnings().await;
     let first = withdraw(&pair, json!(0.5), Some("key")).await;
     let again = withdraw(&pair, json!(0.5), Some("key")).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
@@ -233,8 +233,8 @@ async fn one_idempotency_key_creates_one_withdrawal() {
 
 #[tokio::test]
 async fn a_rejected_withdrawal_returns_the_money() {
-    let pair = earned().await;
-    let before = pair.load_earned().await;
+    let pair = sign_up_with_earnings().await;
+    let before = pair.load_sign_up_with_earnings().await;
     let withdrawal = withdraw(&pair, json!(1), None).await;
     let admin = make_admin(&pair).await;
     let rejected = decide(&pair, admin, &withdrawal.body["withdrawal_id"], "rejected").await;
@@ -261,7 +261,7 @@ async fn a_rejected_withdrawal_returns_the_money() {
 
 #[tokio::test]
 async fn a_deletion_during_a_payout_is_refused() {
-    let pair = earned().await;
+    let pair = sign_up_with_earnings().await;
     let withdrawal = withdraw(&pair, json!(1), None).await;
     let id = &withdrawal.body["withdrawal_id"];
     let delete = async || {
@@ -286,7 +286,7 @@ async fn a_deletion_during_a_payout_is_refused() {
 #[tokio::test]
 async fn a_withdrawal_that_races_the_deletion_is_not_lost() {
     for _ in 0..5 {
-        let pair = earned().await;
+        let pair = sign_up_with_earnings().await;
         let delete = pair
             .app
             .delete("/users/me")
@@ -306,7 +306,7 @@ async fn a_withdrawal_that_races_the_deletion_is_not_lost() {
 
 #[tokio::test]
 async fn invalid_sums_cannot_be_withdrawn() {
-    let pair = earned().await;
+    let pair = sign_up_with_earnings().await;
     for amount in [json!(0), json!(-1), json!(0.001), json!(1e300), json!(1e12)] {
         let refused = withdraw(&pair, amount.clone(), None).await;
         assert_eq!(refused.status, 400, "{amount}: {refused:?}");
@@ -334,7 +334,7 @@ async fn invalid_sums_cannot_be_withdrawn() {
 
 #[tokio::test]
 async fn only_admins_decide() {
-    let pair = earned().await;
+    let pair = sign_up_with_earnings().await;
     let withdrawal = withdraw(&pair, json!(1), None).await;
     let id = &withdrawal.body["withdrawal_id"];
     for person in [&pair.caller, &pair.listener] {

@@ -189,7 +189,7 @@ impl SocketSession {
             return self.text("error", INVALID_USER_IDS);
         };
         if self.reader.subscribe(user_ids) {
-            self.subscribed()
+            self.subscribed_message()
         } else {
             self.text("error", TOO_MANY_USER_IDS)
         }
@@ -201,7 +201,7 @@ impl SocketSession {
             return self.text("error", INVALID_USER_IDS);
         }
         self.reader.unsubscribe(user_ids);
-        self.subscribed()
+        self.subscribed_message()
     }
 
     async fn confirm_ring(&mut self, message: &ClientMessage<'_>) -> Utf8Bytes {
@@ -214,7 +214,7 @@ impl SocketSession {
         }
     }
 
-    fn subscribed(&self) -> Utf8Bytes {
+    fn subscribed_message(&self) -> Utf8Bytes {
         let user_ids = self.reader.subscribed_user_ids();
         self.text("subscribed", SubscribedUsers { user_ids })
     }

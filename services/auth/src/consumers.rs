@@ -27,7 +27,7 @@ pub struct AuthEventHandler {
 }
 
 impl AuthEventHandler {
-    /// Returns a consumer for tokens with these lifetimes.
+    /// Returns a handler for tokens with these lifetimes.
     pub fn new(redis: Pool, lifetimes: TokenLifetimes, clock: Clock) -> Self {
         Self {
             redis,

@@ -266,8 +266,8 @@ impl SmsProviderClient {
 }
 
 /// Classifies an answer by its status alone, as the provider's documentation demands. After a server error
-/// the message may have been accepted. A wrong account (401, 402, 403) concerns all messages, other client
-/// errors only this one.
+/// the message may have been accepted. A wrong account (401, 402, 403) and an exceeded rate (429) concern all
+/// messages, other client errors only this one.
 fn classify_status(status: StatusCode) -> Result<(), OtpDeliveryFailure> {
     match status.as_u16() {
         200..=299 => Ok(()),

@@ -94,7 +94,8 @@ pub(super) struct ConnectErrorLog {
 }
 
 impl ConnectErrorLog {
-    fn is_due(&self) -> bool {
+    /// Whether to log an error now; if so, no other one is due for [`LOG_INTERVAL`].
+    fn claim_log_line(&self) -> bool {
         let mut logged_at = self
             .logged_at
             .lock()
@@ -109,7 +110,7 @@ impl ConnectErrorLog {
 
 impl ErrorSink<sqlx::Error> for ConnectErrorLog {
     fn sink(&self, error: sqlx::Error) {
-        if self.is_due() {
+        if self.claim_log_line() {
             tracing::warn!(%error, "failed to open or keep a database connection; the pool opens another");
         }
     }

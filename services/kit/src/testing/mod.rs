@@ -1,5 +1,5 @@
 //! Helpers that tests of several crates share: databases of their own, each created from the bootstrapped template in a
-//! tenth of a second, servers of their own, waiting for states, and a proxy that stops to forward.
+//! tenth of a second, servers of their own, waiting for states, and a proxy that stops forwarding.
 
 mod identities;
 mod private_postgres;
@@ -48,7 +48,7 @@ impl TestDatabase {
     pub async fn without_tables(schema: DatabaseSchema) -> Self {
         let admin = options("DATABASE_URL");
         let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-        create(&admin, &name, &variable("TEMPLATE_DATABASE")).await;
+        create_database(&admin, &name, &variable("TEMPLATE_DATABASE")).await;
 
         let service = schema.name.to_uppercase();
         let owner = options(&format!("{service}_OWNER_DATABASE_URL"));
@@ -97,7 +97,7 @@ pub fn unique_name(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
 }
 
-async fn create(admin: &PgConnectOptions, name: &str, template: &str) {
+async fn create_database(admin: &PgConnectOptions, name: &str, template: &str) {
     let mut connection = PgConnection::open(admin)
         .await
         .expect("the test stack is up");

@@ -1,5 +1,5 @@
-//! Random operations, at once, repeated, doubled and broken off, beside a model that knows nothing of
-//! databases: same answers, same end, books that add up.
+//! Random operations of several workers at once, each sent once, twice at the same time, or again after it was broken
+//! off, beside a model that knows nothing of databases: same answers, same end, books that add up.
 //!
 //! `TALKTIME_SEED` repeats a run; a run that fails prints its seed.
 
@@ -24,15 +24,15 @@ use crate::model::{CALLERS, ExpectedBalance, ExpectedSettlement, LedgerModel};
 
 const WORKERS: i64 = 8;
 const OPERATIONS_MIN: usize = 10_000;
-/// Minutes in one batch, at most.
+/// Most minutes in one batch.
 const BATCH_MAX: i32 = 60;
-/// Everybody charges this one, and has this one earn: here workers meet.
+/// A caller whom all workers charge, and a listener for whom all settle, so that they wait for the same wallets.
 const SHARED_CALLER: i64 = 1;
 const SHARED_LISTENER: i64 = 2;
 const SHARED_COINS: i64 = 1_000_000;
 /// A run that takes longer has met a lock that nobody frees.
 const RUN_MAX: Duration = Duration::from_secs(55);
-/// Asked for the same so often, at most, before an answer has to come.
+/// Most attempts of an operation that are broken off before one is awaited.
 const BROKEN_OFF_MAX: usize = 3;
 
 /// The result of an operation; a refusal is named by its code.
@@ -354,7 +354,7 @@ async fn give_shared_coins(books: &TestBooks) {
     books.ledger.give_bonus(&bonus).await.expect("given");
 }
 
-/// Works until all workers together have done enough, or time is up.
+/// Takes steps until the worker has done its share of the operations, which must be before `until`.
 async fn work(mut worker: ModelWorker, share: usize, until: Instant) -> ModelWorker {
     while worker.operations < share {
         assert!(Instant::now() < until, "the run takes too long");
