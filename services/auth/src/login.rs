@@ -146,7 +146,7 @@ impl LoginService {
             Err(_) => Ok(()),
         };
         if let Err(error) = cleared {
-            // Without it a used code is refused all the same, and one of an unconfirmed login as well.
+            // A used code is refused even if it remains. The code of an unconfirmed login then stays refused, too.
             tracing::warn!(%error, "failed to update a code after its use; it will expire");
         }
         verified

@@ -237,7 +237,7 @@ async fn end_call(
     let body = json!({"call_id": call_id});
     let ended = balancer.request(|app| app.post("/calls/end").as_user(person).json(&body));
     let ended = ended.await?;
-    // An earlier attempt, whose answer was lost, has ended the call.
+    // 404 means that an earlier attempt, whose answer was lost, has ended the call.
     if ended.status != NOT_FOUND {
         ended
             .into_body()
