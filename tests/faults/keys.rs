@@ -52,7 +52,7 @@ async fn refresh(app: &ApiClient, person: AppUser) -> AppUser {
     }
 }
 
-/// Sends requests to both gateways in turn until `stop` is set; fails if one is refused.
+/// Sends requests to both gateways in turn until `done` is set; fails if one is refused.
 async fn use_the_app(
     gateways: [ApiClient; 2],
     mut person: AppUser,

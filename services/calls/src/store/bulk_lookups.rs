@@ -18,7 +18,7 @@ pub struct ListenerTalkTotals {
 /// Rings from which on a listener has an answer rate.
 const RATED_RINGS_MIN: i32 = 20;
 
-/// Lists the calls among these that ring, are live or are being started. An existing call that is missing in the
+/// Lists the calls among these that ring, are live or are being started. An existing call that is missing from the
 /// result will never be live again.
 pub async fn list_live(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(

@@ -1,4 +1,4 @@
-//! A proxy between a program and its peer that can stop to forward, as a network that drops packets does, or a
+//! A proxy between a program and its peer that can stop forwarding, as a network that drops packets does, or a
 //! machine that is frozen: sockets stay open, and nobody answers.
 
 use std::io;
@@ -50,7 +50,7 @@ impl SilentProxy {
         self.address
     }
 
-    /// Stops to forward. Connections stay open, and new ones are accepted.
+    /// Stops forwarding. Connections stay open, and new ones are accepted.
     pub fn silence(&self) {
         self.route.send_modify(|route| route.is_silent = true);
     }
