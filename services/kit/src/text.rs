@@ -138,6 +138,7 @@ fn joins_letters(before: &[char]) -> bool {
         .is_some_and(|c| is_shaped(*c))
 }
 
+/// Whether a joiner can change the shape of this character: a letter or a mark of a cursive or an Indic script.
 fn is_shaped(c: char) -> bool {
     let is_cursive = matches!(
         JoiningType::for_char(c),
