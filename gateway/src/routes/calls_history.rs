@@ -396,7 +396,7 @@ pub(super) async fn read_activity(
     current_user: CurrentUser,
 ) -> Result<Json<PlatformActivityAnswer>> {
     let counted = retry_idempotent(&calls, CallsClient::get_activity, GetActivityRequest {});
-    let (activity, feed) = tokio::join!(counted, feed_counts(profile, current_user.user_id));
+    let (activity, feed) = tokio::join!(counted, load_feed_counts(profile, current_user.user_id));
     let activity = activity?;
     let feed = feed.ok();
     let is_whole = feed.is_some() && presence.has_current_statuses();
@@ -415,7 +415,8 @@ pub(super) async fn read_activity(
     }))
 }
 
-async fn feed_counts(
+/// Loads the counts of the feed, which come with any page of it.
+async fn load_feed_counts(
     profile: ProfileClient,
     viewer_id: i64,
 ) -> Result<ListListenersResponse, Error> {

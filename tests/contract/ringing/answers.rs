@@ -168,7 +168,11 @@ async fn a_key_gets_the_first_answer_of_its_ring_again() {
     let first = start().await;
     let call_id = first["call_id"].as_i64().expect("an id");
     assert_eq!(ringing.cancel(call_id).await.status, 200);
-    assert_eq!(start().await, first, "how it stands now is not repeated");
+    assert_eq!(
+        start().await,
+        first,
+        "the first answer, although the ring is over"
+    );
     ringing
         .assert_unanswered(call_id, "cancelled", "hung_up")
         .await;

@@ -170,7 +170,7 @@ impl DrillCluster {
             .arg(format!("owner_password={owner}"))
             .arg("-v")
             .arg(format!("app_password={app}"));
-        feed(&mut psql, &script).await;
+        run_with_input(&mut psql, &script).await;
         let variables = self.variables();
         let mut arguments = vec!["run"];
         for variable in &variables {
@@ -235,7 +235,7 @@ impl DrillCluster {
     }
 }
 
-async fn feed(command: &mut Command, input: &str) {
+async fn run_with_input(command: &mut Command, input: &str) {
     use tokio::io::AsyncWriteExt;
     let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
     let mut child = child.expect("the program runs");

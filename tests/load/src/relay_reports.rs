@@ -112,5 +112,6 @@ fn read_cpu_secs() -> anyhow::Result<f64> {
             .parse::<f64>()
             .context("ticks")
     };
-    Ok((ticks(11)? + ticks(12)?) / TICKS_A_SECOND)
+    let (user, system) = (ticks(11)?, ticks(12)?);
+    Ok((user + system) / TICKS_A_SECOND)
 }

@@ -32,7 +32,7 @@ async fn request_otp(redis: &Pool, phone: &PhoneNumber, digits: &str) -> Result<
     otps::request(redis, phone, address(), &otp(digits), &rules()).await
 }
 
-async fn is_right(redis: &Pool, phone: &PhoneNumber, guess: &str) -> bool {
+async fn guess_otp(redis: &Pool, phone: &PhoneNumber, guess: &str) -> bool {
     code_id(redis, phone, guess).await.is_some()
 }
 
@@ -95,7 +95,7 @@ async fn one_of_many_concurrent_guesses_uses_the_code() {
     request_otp(&redis, &phone, "123456").await.expect("sent");
 
     let attempts = (0..AT_ONCE).map(|_| async {
-        is_right(&redis, &phone, "123456").await
+        guess_otp(&redis, &phone, "123456").await
             && otps::delete_used(&redis, &phone, "123456")
                 .await
                 .expect("redis")
@@ -110,8 +110,8 @@ async fn one_of_many_concurrent_guesses_uses_the_code() {
 async fn a_right_guess_does_not_use_up_the_code() {
     let (redis, phone) = (redis(), phone());
     request_otp(&redis, &phone, "123456").await.expect("sent");
-    assert!(is_right(&redis, &phone, "123456").await);
-    assert!(is_right(&redis, &phone, "123456").await);
+    assert!(guess_otp(&redis, &phone, "123456").await);
+    assert!(guess_otp(&redis, &phone, "123456").await);
 }
 
 #[tokio::test]
@@ -119,10 +119,10 @@ async fn the_fifth_wrong_try_burns_the_code() {
     let (redis, phone) = (redis(), phone());
     request_otp(&redis, &phone, "123456").await.expect("sent");
     for guess in ["000000", "", "12345", "1234567"] {
-        assert!(!is_right(&redis, &phone, guess).await, "{guess}");
+        assert!(!guess_otp(&redis, &phone, guess).await, "{guess}");
     }
     assert!(
-        is_right(&redis, &phone, "123456").await,
+        guess_otp(&redis, &phone, "123456").await,
         "four are forgiven"
     );
     let tries_ttl = ttl_secs(&redis, keys::otp_tries(&phone)).await;
@@ -131,8 +131,8 @@ async fn the_fifth_wrong_try_burns_the_code() {
         "goes with the code: {tries_ttl}"
     );
 
-    assert!(!is_right(&redis, &phone, "000000").await);
-    assert!(!is_right(&redis, &phone, "123456").await);
+    assert!(!guess_otp(&redis, &phone, "000000").await);
+    assert!(!guess_otp(&redis, &phone, "123456").await);
     assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
@@ -140,7 +140,7 @@ async fn the_fifth_wrong_try_burns_the_code() {
 async fn wrong_tries_at_once_are_all_counted() {
     let (redis, phone) = (redis(), phone());
     request_otp(&redis, &phone, "123456").await.expect("sent");
-    join_all((0..5).map(|_| is_right(&redis, &phone, "000000"))).await;
+    join_all((0..5).map(|_| guess_otp(&redis, &phone, "000000"))).await;
     assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
@@ -149,13 +149,13 @@ async fn a_new_code_has_all_its_tries() {
     let (redis, phone) = (redis(), phone());
     request_otp(&redis, &phone, "123456").await.expect("sent");
     for _ in 0..4 {
-        is_right(&redis, &phone, "000000").await;
+        guess_otp(&redis, &phone, "000000").await;
     }
     request_otp(&redis, &phone, "654321").await.expect("sent");
-    is_right(&redis, &phone, "000000").await;
-    assert!(is_right(&redis, &phone, "654321").await);
+    guess_otp(&redis, &phone, "000000").await;
+    assert!(guess_otp(&redis, &phone, "654321").await);
     assert!(
-        !is_right(&redis, &phone, "123456").await,
+        !guess_otp(&redis, &phone, "123456").await,
         "the old one is gone"
     );
 }

@@ -173,7 +173,7 @@ impl ReserveBatchHandler {
         Ok(answers.collect())
     }
 
-    /// Returns a refusal for each ring whose caller has let too many rings end lately.
+    /// Returns a refusal for each ring whose caller has had too many unanswered rings lately.
     async fn refuse_frequent_rings(
         &self,
         tx: &mut PgConnection,
