@@ -88,7 +88,7 @@ fn lost_pair(caller_since: Option<i64>, listener_since: Option<i64>) -> SeatPair
         .with_seat(side(SeatRole::Listener, listener_since))
 }
 
-/// Seconds after the start with which the call ends for lack of sound; `None` if it goes on.
+/// Seconds from the start to the moment as of which the call ends for lack of sound; `None` if it goes on.
 fn lost_at(read_secs: i64, pair: &SeatPair, relays: RelayPresence) -> Option<i64> {
     match evaluate_loss(&live_call(read_secs), pair, relays, LIMITS)? {
         CallEndCause::MediaLost { last_good } => Some((last_good - at(0)).num_seconds()),
