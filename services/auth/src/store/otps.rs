@@ -94,10 +94,12 @@ pub async fn undo_send(
     sending: OtpSendReason,
 ) -> Result<(), AuthError> {
     let flag = |is_set: bool| if is_set { "1" } else { "0" };
+    let is_new = sending != OtpSendReason::ResentActive;
+    let is_resent = sending != OtpSendReason::Requested;
     let arguments = vec![
         otp.expose().to_owned(),
-        flag(sending != OtpSendReason::ResentActive).to_owned(),
-        flag(sending != OtpSendReason::Requested).to_owned(),
+        flag(is_new).to_owned(),
+        flag(is_resent).to_owned(),
     ];
     Ok(TAKE_BACK
         .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)

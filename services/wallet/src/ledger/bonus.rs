@@ -48,6 +48,8 @@ impl WalletLedger {
         {
             return Ok(answer);
         }
+        // The account of the admin exists, even if the event of its registration has not arrived yet. That of another
+        // user may not.
         if bonus.user_id == bonus.admin_id {
             wallets::insert_missing(&mut tx, &[bonus.user_id], now).await?;
         }

@@ -161,7 +161,7 @@ pub(super) fn request<F: Future<Output = ()> + 'static>(
 /// Starts the background tasks of a replica.
 pub(super) fn start_replica(world: &SimulatedWorld, replica: usize) {
     world.up.borrow_mut()[replica] = true;
-    let (sweeping, listening) = (world.clone(), world.clone());
+    let (sweeping, watching) = (world.clone(), world.clone());
     world
         .runtime
         .spawn(TaskOwner::Replica(replica), async move {
@@ -181,8 +181,8 @@ pub(super) fn start_replica(world: &SimulatedWorld, replica: usize) {
         .runtime
         .spawn(TaskOwner::Replica(replica), async move {
             loop {
-                listening.runtime.sleep(2_000..9_000).await;
-                let _ = driver::end_silent(&listening).await;
+                watching.runtime.sleep(2_000..9_000).await;
+                let _ = driver::end_silent(&watching).await;
             }
         });
 }
