@@ -126,6 +126,7 @@ mod tests {
             .flat_map(|instance| [Some(instance.ports().main), instance.ports().ops])
             .flatten()
             .collect();
+        // The stacks `dev`, `roll`, `test` and `bench`.
         let ports: HashSet<u16> = base
             .iter()
             .flat_map(|port| [*port, port + 1_500, port + 10_000, port + 20_000])

@@ -22,7 +22,7 @@ pub(crate) fn status_changed_event(status: &UserStatus, came_online: bool) -> Ki
     })
 }
 
-/// Builds the same event for a user whose heartbeat was stored.
+/// Builds the event of a status as it is after a heartbeat of its user.
 pub(crate) fn heartbeat_event(heartbeat: &HeartbeatStatusRow, came_online: bool) -> Kind {
     Kind::StatusChanged(StatusChanged {
         user_id: heartbeat.user_id,
