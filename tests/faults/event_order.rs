@@ -9,7 +9,7 @@ use talktime_client::AppSocket;
 use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
-use talktime_tests::replica::start_calls;
+use talktime_tests::replica::start_calls_replica;
 use talktime_tests::{CallPair, WAIT_MAX, read_variable, run_dev};
 use tokio::process::Command;
 
@@ -90,7 +90,7 @@ async fn receive_call_messages(socket: &mut AppSocket, call_id: i64) -> Vec<Valu
 #[tokio::test]
 async fn every_socket_gets_the_start_before_the_end_although_nats_pauses() {
     let _stack = lock_stack().await;
-    let mut replica = start_calls().await;
+    let mut replica = start_calls_replica().await;
     let pid = read_nats_pid().await;
     let stream = stream().await;
     let mut wrong = Vec::new();

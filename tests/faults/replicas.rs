@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
-use talktime_tests::replica::start_calls;
+use talktime_tests::replica::start_calls_replica;
 use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev, wait_for};
 
 use crate::lock_stack;
@@ -69,9 +69,9 @@ async fn two_hundred_live_calls_survive_kills_of_replicas() {
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    let mut steady = start_calls().await;
+    let mut steady = start_calls_replica().await;
     for _ in 0..DEATHS {
-        let mut doomed = start_calls().await;
+        let mut doomed = start_calls_replica().await;
         run_dev(&["kill", "calls"]).await;
         doomed.kill().await.expect("killed");
         run_dev(&["start", "calls"]).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use talktime_client::ApiAnswer;
-use talktime_tests::replica::{start_calls_with, start_gateway};
+use talktime_tests::replica::{start_calls_replica_with, start_gateway};
 use talktime_tests::{
     CallPair, ExpectAnswer, WAIT_MAX, assert_books_are_right, read_variable, run_dev, wait_for,
 };
@@ -166,7 +166,7 @@ async fn a_listener_is_not_connected_to_a_caller_whose_phone_has_died() {
     let _stack = lock_stack().await;
     let silence = CALLER_SILENCE_SECS.to_string();
     let settings = [("TALKTIME_CALLS__RINGING__CALLER_SILENCE_SECS", &*silence)];
-    let calls = start_calls_with(&settings).await;
+    let calls = start_calls_replica_with(&settings).await;
     let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__CALLS", &calls.url)]).await;
     let (dead, alive) = (CallPair::sign_up().await, CallPair::sign_up().await);
     let [dead_id, alive_id] = [dead.start_ring().await, alive.start_ring().await];

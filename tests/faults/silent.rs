@@ -13,7 +13,7 @@ use futures::future::join_all;
 use sqlx::{AssertSqlSafe, PgPool};
 use talktime_client::{ApiAnswer, ApiClient, UserRole};
 use talktime_kit::testing::SilentProxy;
-use talktime_tests::replica::{start_calls_with, start_gateway};
+use talktime_tests::replica::{start_calls_replica_with, start_gateway};
 use talktime_tests::{
     CallPair, ExpectAnswer, SERVICES, assert_books_are_right, read_variable, run_dev, wait_for,
 };
@@ -258,7 +258,7 @@ async fn calls_end_as_of_the_hang_up_though_their_database_was_out_of_reach() {
     let (address, database) = rest.split_once('/').expect("a database");
     let proxy = SilentProxy::start(address).await;
     let url = format!("{credentials}@{}/{database}", proxy.address());
-    let calls = start_calls_with(&[("TALKTIME_CALLS__DATABASE__APP_URL", &url)]).await;
+    let calls = start_calls_replica_with(&[("TALKTIME_CALLS__DATABASE__APP_URL", &url)]).await;
     let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__CALLS", &calls.url)]).await;
     let pairs = sign_up_pairs(3).await;
     let calls = join_all(pairs.iter().map(LiveCall::start)).await;

@@ -100,12 +100,12 @@ pub async fn start_profile(settings: &[(&str, &str)]) -> ServiceReplica {
 
 /// Starts another replica of the calls service, which gets no requests, but executes due steps. It is killed
 /// (`kill -9`) when it is dropped.
-pub async fn start_calls() -> Child {
-    start_calls_with(&[]).await.process
+pub async fn start_calls_replica() -> Child {
+    start_calls_replica_with(&[]).await.process
 }
 
 /// Starts another replica of the calls service with additional settings.
-pub async fn start_calls_with(settings: &[(&str, &str)]) -> ServiceReplica {
+pub async fn start_calls_replica_with(settings: &[(&str, &str)]) -> ServiceReplica {
     ServiceReplica::start("calls", settings).await
 }
 

@@ -338,6 +338,7 @@ fn collect_schemas(document: &Value, value: &Value, found: &mut BTreeSet<String>
     }
 }
 
+/// Declares all fields of a schema and of its parts to be required.
 fn require_all(schema: &mut Value) {
     let Value::Object(members) = schema else {
         return;

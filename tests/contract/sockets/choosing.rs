@@ -85,7 +85,7 @@ async fn blocks_hold_at_once_and_in_both_directions() {
         (&mut of_caller, pair.listener.user_id),
         (&mut of_listener, pair.caller.user_id),
     ] {
-        let received = socket.receive_matching("of either", WAIT_MAX, |message| {
+        let received = socket.receive_matching("message about either", WAIT_MAX, |message| {
             let user_id = &message["data"]["user_id"];
             *user_id == hidden || *user_id == bystander.user_id
         });

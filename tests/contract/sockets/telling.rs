@@ -58,7 +58,7 @@ async fn the_feed_socket_sends_the_changes_of_listeners() {
     assert_eq!(online["data"]["is_available"], true);
     set_status(&app, &person, json!({"is_busy": true})).await;
     set_status(&app, &listener, json!({"is_busy": true})).await;
-    let first = socket.receive_matching("of either", WAIT_MAX, |message| {
+    let first = socket.receive_matching("message about either", WAIT_MAX, |message| {
         let user_id = &message["data"]["user_id"];
         *user_id == id || *user_id == person.user_id
     });

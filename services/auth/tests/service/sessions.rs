@@ -189,6 +189,7 @@ async fn a_token_of_an_ended_session_does_not_end_other_sessions() {
 async fn expired_sessions_are_deleted() {
     let (redis, session) = (redis(), session());
     let jti = open(&redis, session).await;
+    // As if the refresh token had expired: the next login deletes its session.
     let () = redis
         .del(keys::refresh_token(session.user_id, jti))
         .await

@@ -171,6 +171,7 @@ mod tests {
             let expected = SettlementPlan {
                 coins_spent: 10,
                 listener_paise,
+                // The third minute was charged, but had not begun.
                 returned: charged(&[1, 3]),
             };
             assert_eq!(plan, expected);
