@@ -313,7 +313,7 @@ async fn a_refresh_token_works_once_and_its_reuse_ends_every_session() {
     let reused = refresh(&app, &first).await;
     assert_eq!(reused.status, 401, "{reused:?}");
     let after = refresh(&app, &second.body["refresh_token"]).await;
-    assert_eq!(after.status, 401, "the family is revoked: {after:?}");
+    assert_eq!(after.status, 401, "every session has ended: {after:?}");
 }
 
 #[tokio::test]

@@ -233,7 +233,7 @@ async fn a_resend_does_not_get_around_the_limit() {
     assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
-/// Which shared limit refuses a code, and for how long at most.
+/// Returns which shared limit refuses a code. It does so for one window at most.
 async fn shared_limit(
     redis: &Pool,
     phone: &PhoneNumber,

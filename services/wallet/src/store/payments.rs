@@ -380,8 +380,7 @@ pub async fn delete_events(
     Ok(deleted.rows_affected())
 }
 
-/// Lists a page of a person's purchases, newest first, with the totals of all purchases that were not
-/// reversed.
+/// Lists a page of a person's purchases, newest first, with the totals of all of them, less what was reversed.
 pub async fn list_purchases(
     connection: &mut PgConnection,
     user_id: i64,

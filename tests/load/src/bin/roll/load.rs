@@ -21,7 +21,8 @@ const SIGN_UPS_AT_A_TIME: usize = 4;
 const RECHARGE_RUPEES: u32 = 1_000;
 const RATE_COINS: i64 = 10;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
-const BETWEEN_CALLS: Duration = Duration::from_millis(400);
+/// Length of a short call, and of the pause after it.
+const SHORT_CALL: Duration = Duration::from_millis(400);
 const SOCKET_RETRY: Duration = Duration::from_millis(100);
 /// Longest time without a message on a socket; heartbeats alone arrive more often.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -284,10 +285,10 @@ async fn call_repeatedly(
     let mut books = CallBooks::default();
     while !stop.is_cancelled() {
         let call_id = start_call(&balancer, &pair).await?;
-        tokio::time::sleep(BETWEEN_CALLS).await;
+        tokio::time::sleep(SHORT_CALL).await;
         end_call(&balancer, &pair.caller, call_id, &mut books).await?;
         books.short_calls += 1;
-        tokio::time::sleep(BETWEEN_CALLS).await;
+        tokio::time::sleep(SHORT_CALL).await;
     }
     Ok(books)
 }
