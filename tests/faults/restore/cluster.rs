@@ -202,7 +202,7 @@ impl DrillCluster {
         variables
     }
 
-    /// The same URL with the port of this server.
+    /// Returns the URL with the port of this server in place of its own.
     fn move_url(&self, url: &str) -> String {
         let (before, database) = url.rsplit_once('/').expect("a database");
         let (before, _) = before.rsplit_once(':').expect("a port");

@@ -63,7 +63,7 @@ async fn changes_of_sessions_are_audited_permanently() {
     }
 }
 
-/// Every entry about refusals as text, once there are so many.
+/// Waits for this number of entries about refusals, and returns each as text.
 async fn refusals(database: &TestDatabase, count: usize) -> Vec<String> {
     let read_entries = || async {
         sqlx::query_scalar(

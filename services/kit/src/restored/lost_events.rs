@@ -17,7 +17,7 @@ use crate::messaging::{HEADER_ID, HEADER_SUBJECT, HEADER_TIME, header};
 
 /// Clocks of Postgres and NATS may differ by this much.
 const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::minutes(5);
-/// Events of one request, at most.
+/// Most events of one request.
 const BATCH_EVENTS: usize = 1_000;
 /// One request takes no longer.
 const BATCH_MAX: Duration = Duration::from_secs(10);

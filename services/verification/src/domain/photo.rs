@@ -9,7 +9,7 @@ use super::{ReviewState, UploadFormat, VerificationError};
 pub const PHOTO_PREFIX: &str = "profile-photos/";
 /// Path of approved photos at the gateway.
 const PUBLIC_PATH: &str = "/photos/";
-/// Width and height of a stored photo, at most.
+/// Largest width and height of a stored photo.
 pub const STORED_PIXELS_MAX: u32 = 512;
 /// Smallest width and height of an uploaded photo.
 const SIDE_PIXELS_MIN: u32 = 64;

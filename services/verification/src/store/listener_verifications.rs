@@ -8,7 +8,7 @@ use crate::domain::{AudioLocation, AudioSample, ListenerVerification, ReviewStat
 
 /// The index that admits one pending sample a listener.
 pub const ONE_PENDING_INDEX: &str = "listener_verifications_one_pending";
-/// Samples in a history, at most.
+/// Most samples in a history.
 const HISTORY_MAX: i64 = 200;
 
 /// A statement that selects whole samples and ends in `$rest`.

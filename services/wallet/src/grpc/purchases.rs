@@ -56,12 +56,13 @@ pub(super) fn parse_coin_addition(
     let (coins, amount_paise) = (request.coins, request.amount_paise);
     let proof = parse_proof(request.payment_id, request.razorpay);
     let body = (request.user_id, coins, amount_paise, tx_type.name(), &proof);
-    let asker_id = if tx_type == TransactionType::Purchase {
+    // Users buy for themselves; only gifts are requested by another person.
+    let requester_id = if tx_type == TransactionType::Purchase {
         request.user_id
     } else {
         request.admin_id
     };
-    let idempotency = idempotency_request(asker_id, ADD_COINS, request.idempotency_key, &body)?;
+    let idempotency = idempotency_request(requester_id, ADD_COINS, request.idempotency_key, &body)?;
     match tx_type {
         TransactionType::Purchase => Ok(AdminCoinAddition::Recharge(RechargeRequest {
             user_id: request.user_id,

@@ -12,15 +12,15 @@ use crate::domain::provider_payment::{ProviderPaymentState, ReportedPayment};
 use crate::metrics;
 use crate::store::payments::{self, DuePaymentOrder};
 
-/// Orders that one round looks up at the provider, at most.
+/// Most orders that one round looks up at the provider.
 const LOOKUPS_PER_ROUND: i64 = 50;
 /// Lookups that wait for the provider at the same time.
 const CONCURRENT_LOOKUPS: usize = 8;
 /// The time after which an unpaid order expires.
 const EXPIRES_AFTER: TimeDelta = TimeDelta::hours(24);
-/// The same for orders with a payment that is not captured yet: the provider refunds it by then.
+/// The time after which an order expires whose payment is not captured yet: the provider refunds it by then.
 pub(super) const PENDING_EXPIRES_AFTER: TimeDelta = TimeDelta::days(6);
-/// Credited orders are looked up for so long: refunds are possible for half a year.
+/// Time for which credited orders are looked up: refunds are possible for half a year.
 const REFUNDS_CHECKED_FOR: TimeDelta = TimeDelta::days(180);
 /// Longest wait after a failed lookup of an open order.
 const RETRY_AFTER: TimeDelta = TimeDelta::minutes(15);
@@ -43,7 +43,7 @@ impl WalletLedger {
         Ok(self.reconcile_due(self.clock.now()).await?.credited)
     }
 
-    /// The same for orders that were due at `now`, with the number of orders that were looked up.
+    /// Looks up the orders that were due at `now`, as [`Self::reconcile_orders`] does.
     pub(super) async fn reconcile_due(
         &self,
         now: DateTime<Utc>,

@@ -51,9 +51,9 @@ pub struct CoinPurchase {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromRow)]
 pub struct CoinPurchaseTotals {
     pub purchases: i64,
-    /// Money that was paid, in paise.
+    /// Money that was paid and not reversed, in paise.
     pub paise: i64,
-    /// Coins that were bought.
+    /// Coins that were bought and not taken back.
     pub coins: i64,
 }
 
@@ -93,9 +93,9 @@ pub struct PaymentOrderCredit<'a> {
 
 /// Wait before an order is first looked up at the provider, and the unit of the waits that follow.
 pub const FIRST_WAIT: TimeDelta = TimeDelta::minutes(1);
-/// The same for credited orders, whose refunds may have gone unreported.
+/// That wait and that unit for credited orders, whose refunds may have gone unreported.
 pub const REFUNDS_CHECKED_AFTER: TimeDelta = TimeDelta::days(1);
-/// Waits double so many times, at most.
+/// Most times that a wait doubles.
 const DOUBLINGS_MAX: i32 = 10;
 
 /// An order that is due to be looked up at the provider.

@@ -83,7 +83,7 @@ impl TestBooks {
         }
     }
 
-    /// The same books with other keys.
+    /// Returns a ledger of these books whose bank details are sealed with other keys.
     pub(crate) fn with_sealer(&self, sealer: BankDetailsSealer) -> WalletLedger {
         WalletLedger::new(LedgerParts {
             db: self.database.app.clone(),

@@ -22,7 +22,7 @@ pub(crate) async fn ordered() -> (TestBooks, StandIn, String) {
     (books, stand_in, order.order_id)
 }
 
-/// The same books after the order was paid and 25 minutes cost 250 of its coins, with the payment.
+/// The books of [`ordered`] after the order was paid and 25 minutes cost 250 of its coins, with the payment.
 pub(crate) async fn ordered_and_spent() -> (TestBooks, StandIn, Value) {
     let (books, stand_in, order_id) = ordered().await;
     let payment = stand_in.pay(&order_id);
