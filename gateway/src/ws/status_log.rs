@@ -54,6 +54,7 @@ impl StatusChangeFormat {
 }
 
 impl StatusMessage {
+    /// Returns the texts to send in a format, which may be both. A message without `update_text` has one text for all.
     fn texts(&self, format: StatusChangeFormat) -> impl Iterator<Item = &Utf8Bytes> {
         let update = self.update_text.as_ref();
         let is_replaced = update.is_some() && format == StatusChangeFormat::PresenceUpdate;
