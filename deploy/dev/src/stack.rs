@@ -115,6 +115,7 @@ impl DevStack {
         self.port(instance.into().ports().main)
     }
 
+    /// Returns the operations port of a process. The agent of a relay serves no other port, so it is its main one.
     pub(crate) fn ops_port(&self, instance: impl Into<UnitInstance>) -> Option<u16> {
         let instance = instance.into();
         let ports = instance.ports();
