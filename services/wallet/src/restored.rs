@@ -28,7 +28,7 @@ pub async fn make_safe(service: &ServiceConfig, config: &WalletConfig) -> anyhow
     crate::verify(service).await
 }
 
-/// Printed before anything is stored: a second run would not find the orders lost any more.
+/// Prints the lost orders. It runs before anything is stored, because afterwards they are not lost any more.
 fn print_lost(lost: &LostOrders) {
     for (order, buyer) in &lost.recoverable {
         let (order_id, user_id) = (&order.order_id, buyer.user_id);
