@@ -303,7 +303,7 @@ pub async fn stop_lookups(tx: &mut PgConnection, order_id: &str) -> sqlx::Result
     Ok(())
 }
 
-/// The newest instant that a restored database knows of a payment or a transfer; none if it is empty.
+/// The newest instant at which an order was opened or a transfer was made; none if there is neither.
 pub async fn find_newest_time(tx: &mut PgConnection) -> sqlx::Result<Option<DateTime<Utc>>> {
     sqlx::query_scalar(
         "SELECT GREATEST((SELECT max(created_at) FROM wallet.payment_orders),
