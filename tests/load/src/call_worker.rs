@@ -89,7 +89,7 @@ impl CallWorker {
     }
 
     /// Chooses the steps of the next calls. Both users send a heartbeat, without which they would be gone.
-    async fn take_steps(&mut self, steps: CallSteps) -> anyhow::Result<()> {
+    async fn choose_steps(&mut self, steps: CallSteps) -> anyhow::Result<()> {
         self.steps = steps;
         self.latencies = vec![Histogram::new(3)?; steps.len()];
         for connection in [&mut self.caller, &mut self.listener] {
@@ -141,8 +141,11 @@ impl LoadWorker for CallWorker {
 }
 
 /// Chooses the steps of the next calls of all pairs.
-pub(crate) async fn take_steps(workers: &mut [CallWorker], steps: CallSteps) -> anyhow::Result<()> {
-    try_join_all(workers.iter_mut().map(|worker| worker.take_steps(steps))).await?;
+pub(crate) async fn choose_steps(
+    workers: &mut [CallWorker],
+    steps: CallSteps,
+) -> anyhow::Result<()> {
+    try_join_all(workers.iter_mut().map(|worker| worker.choose_steps(steps))).await?;
     Ok(())
 }
 

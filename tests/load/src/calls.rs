@@ -20,8 +20,8 @@ use tonic::transport::Channel;
 
 use crate::LoadSettings;
 use crate::call_worker::{
-    CallSteps, CallWorker, RING_ACCEPT_AND_END, RING_AND_CANCEL, START_AND_END, print_latencies,
-    take_steps,
+    CallSteps, CallWorker, RING_ACCEPT_AND_END, RING_AND_CANCEL, START_AND_END, choose_steps,
+    print_latencies,
 };
 use crate::driver;
 use crate::pgbench::PgbenchScript;
@@ -99,7 +99,7 @@ async fn measure_calls(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result
     }
     println!("  ring, accept, end: {:.2} of start, end", of_rings / top);
     for (steps, rate) in [(START_AND_END, top), (RING_ACCEPT_AND_END, of_rings)] {
-        take_steps(&mut workers, steps).await?;
+        choose_steps(&mut workers, steps).await?;
         driver::run_at_rate(&mut workers, pace.duration(), rate * EASY_SHARE).await?;
         print_latencies("at half the top rate", &workers);
     }
@@ -133,7 +133,7 @@ impl CallKind {
     ) -> anyhow::Result<()> {
         let reference = self.pgbench.run(pace.clients, pace.duration()).await?;
         self.reference.add_rate(reference);
-        take_steps(workers, self.steps).await?;
+        choose_steps(workers, self.steps).await?;
         let measured = driver::run_flat_out(workers, pace.duration()).await?;
         self.measured.add_round(&measured);
         print_latencies("at the top rate", workers);

@@ -177,7 +177,7 @@ async fn five_codes_at_once_are_sent_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_resend_finds_the_active_code_and_leaves_its_life() {
+async fn a_resend_finds_the_active_code_and_does_not_prolong_it() {
     let (redis, phone) = (redis(), phone());
     request_otp(&redis, &phone, "123456").await.expect("sent");
     let () = redis
