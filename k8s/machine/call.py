@@ -10,7 +10,7 @@ TRY_SECS = 20
 
 
 def call_until_it_succeeds(cluster, programs, bound_secs):
-    """Makes calls until one succeeds from sign-up to receipt. Returns how long that took, and what the program printed."""
+    """Makes calls until one succeeds from sign-up to receipt. Returns how long that took and what was printed."""
     began = time.monotonic()
     while True:
         try:
@@ -40,7 +40,8 @@ def make_call(cluster, programs):
         raise RunFailure(f"the call was not made within {TRY_SECS} s") from None
     if ended.returncode != 0:
         raise RunFailure(ended.stdout.strip().rpartition("\n")[2])
-    return [line.strip() for line in ended.stdout.splitlines() if line.startswith(("  call", "  receipt", "  balances"))]
+    lines = ended.stdout.splitlines()
+    return [line.strip() for line in lines if line.startswith(("  call", "  receipt", "  balances"))]
 
 
 def takes_payments(cluster):

@@ -52,7 +52,7 @@ class LocalCluster:
         self.pods[name] = pod
 
     def _publish_services(self):
-        """Publishes the pods of each Service: all by the name of the Service, and each by its own name in front of that."""
+        """Publishes the pods of each Service: all by its name, and each by the name of the pod in front of that."""
         for service in self.objects.of("Service"):
             selector, name = service["spec"]["selector"], service["metadata"]["name"]
             chosen = [pod for pod in self.pods.values() if selector.items() <= pod.labels.items()]

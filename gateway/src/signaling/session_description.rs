@@ -52,7 +52,8 @@ fn filter_attribute(value: &str) -> Option<String> {
         "rtcp" => return Some("a=rtcp:9 IN IP4 0.0.0.0".to_owned()),
         "fingerprint" => return is_fingerprint(value).then(|| format!("a={value}")),
         name if name.contains("candidate") => return None,
-        // With discontinuous transmission, an app whose user is silent sends no packets, as if its connection were lost.
+        // With discontinuous transmission, an app whose user is silent sends no packets, as if its connection were
+        // lost.
         "fmtp" => format!("a={}", value.replace("usedtx=1", "usedtx=0")),
         _ => format!("a={value}"),
     };

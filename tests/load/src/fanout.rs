@@ -175,7 +175,8 @@ impl ChangeLedger {
         u64::try_from((at - self.started_at).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Records the arrival of a change. It searches the text instead of parsing it, to leave the processors to the gateway.
+    /// Records the arrival of a change. It searches the text instead of parsing it, to leave the processors to the
+    /// gateway.
     fn record_message(&self, message: &str) {
         let number = |name: &str| {
             let (_, rest) = message.split_once(name)?;

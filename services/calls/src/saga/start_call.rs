@@ -31,7 +31,8 @@ impl CallService {
     ///
     /// [`CallError::InsufficientCoins`] if the first minute cannot be paid, [`CallError::OnACall`] if a party is busy,
     /// [`CallError::IncomingCall`] if the listener rings the caller, [`CallError::Overloaded`] while minutes are billed
-    /// late, [`CallError::Undone`] if the start did not complete in time; otherwise the reason why the two may not talk.
+    /// late, [`CallError::Undone`] if the start did not complete in time; otherwise the reason why the two may not
+    /// talk.
     pub async fn start_call(&self, start: &CallStartRequest) -> Result<StartedCall, CallError> {
         validate_request(start)?;
         if let Some(request) = &start.idempotency
