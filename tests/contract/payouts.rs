@@ -205,7 +205,7 @@ async fn the_owner_of_a_withdrawal_is_notified_on_their_sockets() {
 #[tokio::test]
 async fn one_of_twenty_concurrent_withdrawals_of_everything_succeeds() {
     let pair = sign_up_with_earnings().await;
-    let everything = pair.load_sign_up_with_earnings().await;
+    let everything = pair.load_earned().await;
     let withdrawals = join_all((0..20).map(|_| withdraw(&pair, everything.clone(), None))).await;
     let won = withdrawals
         .iter()
@@ -234,7 +234,7 @@ async fn one_idempotency_key_creates_one_withdrawal() {
 #[tokio::test]
 async fn a_rejected_withdrawal_returns_the_money() {
     let pair = sign_up_with_earnings().await;
-    let before = pair.load_sign_up_with_earnings().await;
+    let before = pair.load_earned().await;
     let withdrawal = withdraw(&pair, json!(1), None).await;
     let admin = make_admin(&pair).await;
     let rejected = decide(&pair, admin, &withdrawal.body["withdrawal_id"], "rejected").await;
