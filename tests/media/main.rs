@@ -50,13 +50,18 @@ async fn two_people_hear_each_other_while_the_meter_runs() {
 #[tokio::test]
 async fn nothing_arrives_after_the_last_coin() {
     let pair = CallPair::sign_up().await;
-    pair.spend_coins(pair.load_coins().await - FEW_COINS).await;
+    pair.spend_coins_except(FEW_COINS).await;
     run_scenario_with("nothing_arrives_after_the_last_coin", &pair).await;
 }
 
 #[tokio::test]
 async fn apps_that_report_nothing_pay() {
     run_scenario("apps_that_report_nothing_pay").await;
+}
+
+#[tokio::test]
+async fn apps_that_report_nothing_pay_before_the_relay_counts() {
+    run_scenario("apps_that_report_nothing_pay_before_the_relay_counts").await;
 }
 
 #[tokio::test]

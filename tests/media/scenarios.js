@@ -135,6 +135,18 @@ export const scenarios = {
     assert.equal(await call.coins(), COINS - ended.coins_spent);
   },
 
+  /// A relay publishes its counts too late for apps that report nothing. When the time to connect is over, the call is
+  /// cut, which brings the counts, and what was talked is paid.
+  async apps_that_report_nothing_pay_before_the_relay_counts(call) {
+    const silent = { script: REPORTS_NOTHING };
+    await call.start({ caller: silent, listener: silent });
+    const ended = await call.caller.receives("call_ended");
+    assert.equal(ended.end_reason, "media_lost");
+    assert.ok(ended.coins_spent > 0, JSON.stringify(ended));
+    await until("the sum of the receipt", async () => (await call.coins()) === COINS - ended.coins_spent);
+    await Promise.all(call.sides.map(silenceBegins));
+  },
+
   /// A modified client offers the addresses of its device, and the other side never sees them.
   async addresses_of_devices_are_removed(call) {
     const modified = { script: OFFERS_ITS_ADDRESSES };

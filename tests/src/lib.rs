@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, OtpInbox, UserRole};
 use talktime_kit::testing::stack_identity;
 use talktime_proto::access::v1::Workload;
+use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{ChargeBatchRequest, ChargeRequest};
 use tonic::transport::{Channel, Endpoint};
@@ -309,11 +310,20 @@ impl CallPair {
 
     /// Charges all coins of the caller, as if they had been spent meanwhile.
     pub async fn spend_all_coins(&self) {
-        self.spend_coins(self.load_coins().await).await;
+        self.spend_coins_except(0).await;
     }
 
-    /// Charges coins of the caller for a call of another time.
-    pub async fn spend_coins(&self, coins: i64) {
+    /// Spends the coins of the caller except for `left`. A minute that is charged meanwhile makes it try again.
+    pub async fn spend_coins_except(&self, left: i64) {
+        wait_for("the coins to be spent", || async {
+            let coins = self.load_coins().await - left;
+            self.try_spend(coins).await.then_some(())
+        })
+        .await;
+    }
+
+    /// Charges coins for a call that does not exist; returns whether the caller has as many.
+    async fn try_spend(&self, coins: i64) -> bool {
         let charge = ChargeRequest {
             call_id: (1 << 52) + self.caller.user_id,
             minute: 1,
@@ -326,7 +336,8 @@ impl CallPair {
         };
         let wallet = connect_as(Workload::Calls, Workload::Wallet);
         let charged = WalletServiceClient::new(wallet).charge_batch(request).await;
-        charged.expect("charged");
+        let outcomes = charged.expect("answered").into_inner().outcomes;
+        matches!(outcomes[0].outcome, Some(Outcome::Charged(_)))
     }
 
     /// Ends a call as this user.

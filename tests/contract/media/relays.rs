@@ -1,12 +1,13 @@
 //! Calls metered by the relays: apps that say nothing are metered, and silent minutes go back to the caller.
 
 use serde_json::json;
+use sqlx::PgPool;
 use talktime_kit::Clock;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::relay_service_client::RelayServiceClient;
 use talktime_proto::calls::v1::{RelayAllocation, ReportRelayRequest};
 use talktime_proto::timestamp;
-use talktime_tests::{assert_books_are_right, connect_as, wait_for};
+use talktime_tests::{assert_books_are_right, connect_as, read_variable, wait_for};
 use tonic::transport::Channel;
 
 use super::{COINS, MediaCall, next_error, next_of, report};
@@ -32,6 +33,13 @@ impl TestAgent {
                 ..RelayAllocation::default()
             },
         }
+    }
+
+    /// Reports the last totals of both seats, once the relays were told to cut them.
+    async fn report_cut(&mut self, call_id: i64, caller: (i64, i64), listener: (i64, i64)) {
+        wait_for_cut(call_id).await;
+        self.allocation.ended_at = Some(timestamp(Clock::System.now()));
+        self.report(call_id, 1_000, caller, listener).await;
     }
 
     fn count(&self, seat: &str, seq: i64, (sent, received): (i64, i64)) -> RelayAllocation {
@@ -67,6 +75,22 @@ impl TestAgent {
     }
 }
 
+async fn wait_for_cut(call_id: i64) {
+    let url = read_variable("CALLS_APP_DATABASE_URL");
+    let calls = PgPool::connect(&url).await.expect("connected");
+    wait_for("all seats to be cut", || async {
+        let are_cut: bool = sqlx::query_scalar(
+            "SELECT bool_and(cut_at IS NOT NULL) FROM calls.seats WHERE call_id = $1",
+        )
+        .bind(call_id)
+        .fetch_one(&calls)
+        .await
+        .expect("answered");
+        are_cut.then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn apps_that_say_nothing_are_metered_by_the_relay() {
     let (mut call, ..) = MediaCall::joined().await;
@@ -100,17 +124,57 @@ async fn a_call_that_is_hung_up_before_anybody_reports_is_paid_if_media_flowed()
     assert_books_are_right().await;
 }
 
+/// The first sign of traffic that the relay has published is older than most of the talk.
+#[tokio::test]
+async fn a_hang_up_counts_what_flowed_since_the_last_report_of_the_relay() {
+    let (call, ..) = MediaCall::joined().await;
+    let mut agent = TestAgent::connect();
+    agent.report(call.call_id, 1, (0, 10), (10, 0)).await;
+    let (ended, ()) = tokio::join!(
+        call.pair.end_call(&call.pair.caller, call.call_id),
+        agent.report_cut(call.call_id, (0, 900), (900, 0)),
+    );
+    assert_eq!(
+        (ended.status, &ended.body["status"]),
+        (200, &json!("completed")),
+        "{ended:?}"
+    );
+    let minutes = ended.body["duration_minutes"].as_i64().expect("minutes");
+    assert!(minutes >= 1, "{ended:?}");
+    assert_eq!(call.pair.load_coins().await, COINS - PRICE * minutes);
+    assert_books_are_right().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_apps_never_say_that_they_are_connected_is_paid_if_media_flowed() {
+    let (mut call, ..) = MediaCall::joined().await;
+    let call_id = call.call_id;
+    let mut agent = TestAgent::connect();
+    agent.report(call_id, 1, (0, 10), (10, 0)).await;
+    // The time to connect is over.
+    agent.report_cut(call_id, (0, 900), (900, 0)).await;
+    next_of(&mut call.caller_socket, "call_started", call_id).await;
+    let ended = next_of(&mut call.caller_socket, "call_ended", call_id).await;
+    assert_eq!(
+        (&ended["end_reason"], &ended["ended_by"]),
+        (&json!("media_lost"), &json!("server")),
+        "{ended}"
+    );
+    let receipt = call.receipt().await;
+    let minutes = receipt["duration_minutes"].as_i64().expect("minutes");
+    assert!(minutes >= 1, "{receipt}");
+    assert_eq!(call.pair.load_coins().await, COINS - PRICE * minutes);
+    assert_books_are_right().await;
+}
+
 #[tokio::test]
 async fn a_call_is_over_for_apps_and_relays_when_the_coins_are_used_up() {
     let (mut call, caller, _) = MediaCall::live().await;
     let call_id = call.call_id;
     let mut agent = TestAgent::connect();
     agent.report(call_id, 1, (100, 100), (100, 100)).await;
-    // A minute has just begun, so none is charged between these lines.
     next_of(&mut call.caller_socket, "call_billing", call_id).await;
-    call.pair
-        .spend_coins(call.pair.load_coins().await - PRICE)
-        .await;
+    call.pair.spend_coins_except(PRICE).await;
     for socket in [&mut call.caller_socket, &mut call.listener_socket] {
         let ended = next_of(socket, "call_ended", call_id).await;
         assert_eq!(

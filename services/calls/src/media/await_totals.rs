@@ -1,10 +1,12 @@
-//! Waits for the last word of the relays about a call that has ended.
+//! Waits for the last word of the relays about a call that has ended, or is about to.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use talktime_kit::Error;
 use tokio::time::{Instant, sleep};
 
+use crate::domain::CallError;
 use crate::domain::call::{Call, CallMedia};
 use crate::service::CallService;
 use crate::store::relay_allocations;
@@ -19,10 +21,47 @@ impl CallService {
     /// Waits until every session of a call that has just ended is counted to its end. A relay that is away delays the
     /// settlement no longer than [`TOTALS_WITHIN`], and that of a call that ended earlier not at all.
     pub(crate) async fn await_relay_totals(&self, call: &Call) -> sqlx::Result<()> {
-        let deadline = Instant::now() + longest_wait(call).unwrap_or_default();
+        self.await_totals_within(call.call_id, longest_wait(call).unwrap_or_default())
+            .await
+    }
+
+    /// Cuts a call that ends while it connects, and turns it live if media flowed all the same. Apps that report
+    /// nothing could otherwise talk free until the relay publishes traffic for the first time. The returned call has
+    /// no relays any more, so the caller of this function ends it.
+    pub(crate) async fn cut_and_connect_by_flow(&self, call: &Call) -> Option<Call> {
+        match self.cut_and_count(call).await.map_err(Error::from) {
+            Ok(true) => self.connect_by_flow_best_effort(call).await,
+            Ok(false) => None,
+            Err(error) => {
+                let call_id = call.call_id;
+                tracing::warn!(
+                    %error,
+                    call_id,
+                    "failed to count the media of a call that ends while it connects; its coins are returned"
+                );
+                None
+            }
+        }
+    }
+
+    /// Returns whether the call had sessions, which are counted to their ends if their relays answer in time.
+    async fn cut_and_count(&self, call: &Call) -> Result<bool, CallError> {
+        let mut connection = self.db.acquire().await?;
+        let has_sessions = relay_allocations::has_live(&mut connection, call.call_id).await?;
+        drop(connection);
+        if has_sessions {
+            self.close_seats(std::slice::from_ref(call)).await?;
+            self.await_totals_within(call.call_id, TOTALS_WITHIN)
+                .await?;
+        }
+        Ok(has_sessions)
+    }
+
+    async fn await_totals_within(&self, call_id: i64, longest: Duration) -> sqlx::Result<()> {
+        let deadline = Instant::now() + longest;
         while Instant::now() < deadline {
             let mut connection = self.db.acquire().await?;
-            if !relay_allocations::has_live(&mut connection, call.call_id).await? {
+            if !relay_allocations::has_live(&mut connection, call_id).await? {
                 break;
             }
             drop(connection);

@@ -53,7 +53,7 @@ impl CallService {
         };
         let by = call.party_of(end.user_id).unwrap_or(EndingParty::Admin);
         match call.phase {
-            CallPhase::Connecting if self.connect_by_flow_best_effort(&call).await.is_some() => {
+            CallPhase::Connecting if self.connect_before_end(&call).await.is_some() => {
                 return Ok(None);
             }
             CallPhase::Ringing | CallPhase::Reserving | CallPhase::Connecting => {
@@ -75,6 +75,14 @@ impl CallService {
             remaining_coins: self.load_remaining_coins(&call, payer_id).await,
             call,
         }))
+    }
+
+    /// Turns a connecting call that is hung up live if media flows already, so that it is paid.
+    async fn connect_before_end(&self, call: &Call) -> Option<Call> {
+        match self.connect_by_flow_best_effort(call).await {
+            Some(live) => Some(live),
+            None => self.cut_and_connect_by_flow(call).await,
+        }
     }
 
     /// Ends a live call and frees its parties. Returns `None` if the call goes on or there is nothing to

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint, idempotency};
+use tracing::Instrument;
 
 use super::bounds::LEASE_SECS;
 use super::requests::START_ROUTE;
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallMedia, CallPhase};
 use crate::domain::ringing::{self, RingEnding};
+use crate::domain::steps::CallEndCause;
 use crate::metrics;
 use crate::ring_events;
 use crate::service::CallService;
@@ -77,13 +79,38 @@ impl CallService {
     /// Undoes a call without a waiting request; if that fails, the sweeper retries. Returns how many were
     /// undone. A connecting call goes live instead if its media flows, which its apps may not have reported.
     pub(super) async fn undo_best_effort(&self, call: Call) -> usize {
-        if call.phase == CallPhase::Connecting
-            && self.connect_by_flow_best_effort(&call).await.is_some()
-        {
-            return 0;
+        if call.phase != CallPhase::Connecting {
+            return self.undo_or_leave(&call).await;
         }
+        if self.connect_by_flow_best_effort(&call).await.is_none() {
+            self.undo_unconnected_in_background(call);
+        }
+        0
+    }
+
+    /// Cuts a call whose time to connect is over, and undoes it unless the relays have counted media: then its first
+    /// minute is paid, and it ends. The relays may take seconds to answer, so this runs in the background, where the
+    /// other calls of the sweeper do not wait for it.
+    fn undo_unconnected_in_background(&self, call: Call) {
+        let service = self.clone();
+        let undo = async move {
+            match service.cut_and_connect_by_flow(&call).await {
+                Some(live) => {
+                    let last_good = live.read_at;
+                    let cause = CallEndCause::MediaLost { last_good };
+                    service.end_for_cause(live.call_id, cause).await;
+                }
+                None => {
+                    service.undo_or_leave(&call).await;
+                }
+            }
+        };
+        self.lifecycle.spawn(undo.in_current_span());
+    }
+
+    async fn undo_or_leave(&self, call: &Call) -> usize {
         match self
-            .undo_call(&call, PresenceUndo::MarkFree)
+            .undo_call(call, PresenceUndo::MarkFree)
             .await
             .map_err(Error::from)
         {
