@@ -7,6 +7,7 @@ use crate::domain::relay::AllocationReport;
 use crate::media::relay_growth::record_relay_growth;
 use crate::metrics;
 use crate::service::CallService;
+use crate::store::calls;
 use crate::store::relay_allocations::{self, AllocationKey, StoredTotals};
 use crate::store::relay_nodes::{self, RelayNode};
 
@@ -41,10 +42,11 @@ impl CallService {
             .iter()
             .map(|allocation| allocation.username.seat.call_id)
             .collect();
-        record_relay_growth(&mut tx, &node.realm, allocations, &stored).await?;
+        let calls = calls::list_by_ids(&mut tx, &call_ids).await?;
+        record_relay_growth(&mut tx, &node.realm, allocations, &stored, &calls).await?;
         let ended_calls = relay_allocations::list_ended_calls(&mut tx, &call_ids).await?;
         tx.commit().await?;
-        self.connect_calls_with_flow(&call_ids).await;
+        self.connect_calls_with_flow(&calls).await;
         Ok(list_uncut(&node.realm, allocations, &stored, &ended_calls))
     }
 }

@@ -15,23 +15,22 @@ use crate::service::CallService;
 use crate::store::media_minutes::RelayMinutes;
 use crate::store::relay_allocations::{self, AllocationKey, StoredTotals};
 use crate::store::seats::RelayGrowth;
-use crate::store::{calls, media_minutes, seats};
+use crate::store::{media_minutes, seats};
 
-/// Records by how much the allocations of a report have grown: for the seats, and for the minutes of live calls.
+/// Records by how much the allocations of a report have grown: for the seats, and for the minutes of these calls.
 pub(crate) async fn record_relay_growth(
     tx: &mut PgConnection,
     realm: &str,
     reports: &[AllocationReport],
     stored: &HashMap<AllocationKey, StoredTotals>,
+    calls: &[Call],
 ) -> Result<(), CallError> {
     let grown = reports.iter();
     let grown = grown.filter_map(|report| grown_allocation(report, stored));
     let grown: Vec<GrownAllocation<'_>> = grown.collect();
     let growth: Vec<RelayGrowth> = grown.iter().map(|grown| grown.growth.clone()).collect();
     seats::record_relay_growth(tx, realm, &growth).await?;
-    let call_ids: Vec<i64> = growth.iter().map(|growth| growth.call_id).collect();
-    let calls = calls::list_by_ids(tx, &call_ids).await?;
-    let calls: HashMap<i64, Call> = calls.into_iter().map(|call| (call.call_id, call)).collect();
+    let calls: HashMap<i64, &Call> = calls.iter().map(|call| (call.call_id, call)).collect();
     let minutes = grown.iter();
     let minutes = minutes.flat_map(|grown| relay_minutes(grown, &calls));
     media_minutes::add_relay_report(tx, &minutes.collect::<Vec<_>>()).await?;
@@ -41,22 +40,10 @@ pub(crate) async fn record_relay_growth(
 impl CallService {
     /// Turns those of these calls live that still connect although media flows. A call for which that fails is tried
     /// again with the next report, and for the last time when its time to connect is over.
-    pub(crate) async fn connect_calls_with_flow(&self, call_ids: &[i64]) {
-        let load = async {
-            let mut connection = self.db.acquire().await?;
-            let calls = calls::list_by_ids(&mut connection, call_ids).await?;
-            Ok::<_, CallError>(calls)
-        };
-        let calls = match load.await.map_err(Error::from) {
-            Ok(calls) => calls,
-            Err(error) => {
-                tracing::warn!(%error, "failed to load calls of relays; the next report will retry");
-                return;
-            }
-        };
+    pub(crate) async fn connect_calls_with_flow(&self, calls: &[Call]) {
         for call in calls {
             if call.phase == CallPhase::Connecting {
-                self.connect_by_flow_best_effort(&call).await;
+                self.connect_by_flow_best_effort(call).await;
             }
         }
     }
@@ -129,7 +116,7 @@ fn grown_allocation<'a>(
 
 /// Splits what an allocation has grown over the minutes of its call. A relay publishes the traffic of a session from
 /// time to time only, so totals that are repeated meanwhile are no evidence of silence.
-fn relay_minutes(grown: &GrownAllocation<'_>, calls: &HashMap<i64, Call>) -> Vec<RelayMinutes> {
+fn relay_minutes(grown: &GrownAllocation<'_>, calls: &HashMap<i64, &Call>) -> Vec<RelayMinutes> {
     let growth = &grown.growth;
     let has_grown = growth.in_packets > 0 || growth.out_packets > 0;
     if !has_grown && grown.report.ended_at.is_none() {
