@@ -37,6 +37,20 @@ async fn a_taken_name_has_three_suggestions_that_are_free() {
 }
 
 #[tokio::test]
+async fn a_reserved_name_is_not_available_and_nobody_gets_it() {
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    for username in ["admin", "Adm1n_Asha", "talktime_support", "0fficial"] {
+        let checked = check(&app, username).await;
+        let unavailable = json!({"available": false, "suggestions": []});
+        assert_eq!((checked.status, &checked.body), (200, &unavailable));
+        let update = app.put("/users/me").as_user(&person);
+        let refused = update.json(&json!({"username": username})).answer().await;
+        assert_problem(&refused, 409, "username_reserved");
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_nobody_could_have_is_refused() {
     let app = connect_app().await;
     for username in ["ab", "two%20words", &"a".repeat(51)] {

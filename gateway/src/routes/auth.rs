@@ -236,10 +236,10 @@ pub(super) struct RegisterAnswer {
     security(()),
     responses(
         (status = 200, body = RegisterAnswer),
-        (status = 400, description = "invalid_username, invalid_sex, invalid_dob, under_age, invalid_role, invalid_bio, invalid_interests, invalid_profile_image_url, external_image_refused, invalid_language, invalid_terms_version"),
+        (status = 400, description = "invalid_username, invalid_sex, invalid_dob, under_age, invalid_role, invalid_bio, invalid_interests, invalid_profile_image_url, external_image_refused, invalid_language, invalid_terms_version, contact_details_refused"),
         (status = 401, description = "invalid_registration_token"),
         (status = 403, description = "terms_outdated"),
-        (status = 409, description = "username_taken, phone_taken, registration_reused"),
+        (status = 409, description = "username_taken, username_reserved, phone_taken, registration_reused"),
     )
 )]
 pub(super) async fn register_user(

@@ -171,10 +171,10 @@ fn rating_hundredths(rating: &DecimalNumber) -> Result<i32, Error> {
     security(("access_token" = [])),
     responses(
         (status = 200, body = ProfileAnswer),
-        (status = 400, description = "invalid_username, invalid_bio, invalid_interests, invalid_profile_image_url, external_image_refused, invalid_language, invalid_country, invalid_rating, invalid_terms_version"),
+        (status = 400, description = "invalid_username, invalid_bio, invalid_interests, invalid_profile_image_url, external_image_refused, invalid_language, invalid_country, invalid_rating, invalid_terms_version, contact_details_refused"),
         (status = 403, description = "rating_not_allowed, terms_outdated"),
         (status = 404, description = "user_not_found"),
-        (status = 409, description = "username_taken"),
+        (status = 409, description = "username_taken, username_reserved"),
     )
 )]
 pub(super) async fn update_profile(

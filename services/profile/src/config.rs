@@ -16,6 +16,13 @@ pub struct ProfileConfig {
     /// everybody who looks at the profile; photos that users upload are served by the platform.
     #[serde(default)]
     pub refuse_external_images: bool,
+    /// User names that nobody may have beside those that are always reserved, separated by commas: the name of the
+    /// product, of its company, of its brands.
+    #[serde(default)]
+    pub reserved_names: String,
+    /// Whether names and biographies must not contain phone numbers, mail addresses and payment addresses.
+    #[serde(default)]
+    pub refuse_contact_details: bool,
     #[serde(default)]
     pub feed: FeedConfig,
 }

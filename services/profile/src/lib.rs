@@ -40,7 +40,7 @@ use tonic::service::Routes;
 
 use crate::config::ProfileConfig;
 use crate::consumers::{FeedEventHandler, PhotoEventHandler, RatingEventHandler};
-use crate::domain::RequiredTermsVersion;
+use crate::domain::{PublicTextPolicy, RequiredTermsVersion, ReservedNames};
 use crate::grpc::ProfileGrpcApi;
 use crate::jobs::feed_check::FeedConsistencyCheck;
 use crate::peers::{AuthClient, CallsClient, FeedSourceClients};
@@ -94,6 +94,10 @@ pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Res
         require_verified: config.require_verified_listeners,
         required_terms: RequiredTermsVersion::new(config.required_terms_version),
         refuse_external_images: config.refuse_external_images,
+        text_policy: PublicTextPolicy::new(
+            ReservedNames::with_names(config.reserved_names.split(',')),
+            config.refuse_contact_details,
+        ),
     });
     let sources = FeedSourceClients::connect(&service.peers, &config.peers)?;
     let feed_check = FeedConsistencyCheck::new(service.db.clone(), sources, config.feed);

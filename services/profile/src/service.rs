@@ -8,7 +8,7 @@ use talktime_kit::messaging::Relay;
 
 use crate::blocks::BlockService;
 use crate::deletions::AccountDeletionService;
-use crate::domain::RequiredTermsVersion;
+use crate::domain::{PublicTextPolicy, RequiredTermsVersion};
 use crate::favorites::FavoriteService;
 use crate::feed::FeedService;
 use crate::peers::{AuthClient, CallsClient};
@@ -30,6 +30,7 @@ pub struct ProfileServiceParts {
     pub required_terms: RequiredTermsVersion,
     /// Whether images by address are refused.
     pub refuse_external_images: bool,
+    pub text_policy: PublicTextPolicy,
 }
 
 /// The operations of profile.
@@ -47,7 +48,8 @@ impl ProfileOperations {
         let users = UserService::new(db.clone(), relay.clone(), clock.clone())
             .require_verified(parts.require_verified)
             .require_terms(parts.required_terms)
-            .refuse_external_images(parts.refuse_external_images);
+            .refuse_external_images(parts.refuse_external_images)
+            .apply_text_policy(parts.text_policy);
         Self {
             deletions: AccountDeletionService::new(
                 db.clone(),

@@ -7,7 +7,7 @@ use talktime_kit::{Clock, india};
 
 use crate::domain::{
     CallPermissionFacts, ListenerPreferences, ListenerPreferencesUpdate, PlannedParties,
-    ProfileError, PublicProfile, RegistrationRequest, RequiredTermsVersion, User,
+    ProfileError, PublicProfile, PublicTextPolicy, RegistrationRequest, RequiredTermsVersion, User,
     UserProfileUpdate, UsernameAvailability, fields, username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
@@ -25,6 +25,7 @@ pub struct UserService {
     require_verified: bool,
     required_terms: RequiredTermsVersion,
     refuse_external_images: bool,
+    text_policy: PublicTextPolicy,
 }
 
 impl UserService {
@@ -37,6 +38,7 @@ impl UserService {
             require_verified: false,
             required_terms: RequiredTermsVersion::default(),
             refuse_external_images: false,
+            text_policy: PublicTextPolicy::default(),
         }
     }
 
@@ -54,6 +56,15 @@ impl UserService {
     pub fn refuse_external_images(self, refuse: bool) -> Self {
         Self {
             refuse_external_images: refuse,
+            ..self
+        }
+    }
+
+    /// Refuses names and biographies that this policy does not allow.
+    #[must_use]
+    pub fn apply_text_policy(self, text_policy: PublicTextPolicy) -> Self {
+        Self {
+            text_policy,
             ..self
         }
     }
@@ -94,6 +105,7 @@ impl UserService {
     ) -> Result<User, ProfileError> {
         let now = self.clock.now();
         registration.check(india::date(now))?;
+        self.text_policy.check_registration(registration)?;
         self.required_terms
             .check_registration(registration.terms_version.as_deref())?;
         if self.refuse_external_images && registration.profile_image_url.is_some() {
@@ -135,6 +147,9 @@ impl UserService {
         username: &str,
     ) -> Result<UsernameAvailability, ProfileError> {
         fields::check_username(username)?;
+        if self.text_policy.check_username(username).is_err() {
+            return Ok(UsernameAvailability::without_suggestions());
+        }
         let candidates = username_candidates(username, |bound| rand::random_range(0..bound));
         let names = candidates.iter().map(String::as_str).chain([username]);
         let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
@@ -159,6 +174,7 @@ impl UserService {
             update.terms_version.as_deref(),
             user.terms_version.as_deref(),
         )?;
+        self.text_policy.check_update(&user, &update)?;
         if self.refuse_external_images && user.gets_new_image(&update) {
             return Err(ProfileError::ExternalImage);
         }

@@ -70,6 +70,11 @@ pub enum ProfileError {
     TermsOutdated,
     #[error("This user name is taken.")]
     UsernameTaken,
+    #[error("This user name is reserved. Please choose another one.")]
+    UsernameReserved,
+    /// A name or a bio contains a phone number or an address, which this deployment refuses.
+    #[error("Phone numbers and addresses are not allowed in names and bios.")]
+    ContactDetails,
     #[error("This phone number is registered already.")]
     PhoneTaken,
     /// The registration has created a user with other content.
@@ -138,6 +143,8 @@ impl From<ProfileError> for Error {
             }
             ProfileError::TermsOutdated => (ErrorKind::PermissionDenied, "terms_outdated"),
             ProfileError::UsernameTaken => (ErrorKind::Conflict, "username_taken"),
+            ProfileError::UsernameReserved => (ErrorKind::Conflict, "username_reserved"),
+            ProfileError::ContactDetails => (ErrorKind::InvalidArgument, "contact_details_refused"),
             ProfileError::PhoneTaken => (ErrorKind::Conflict, "phone_taken"),
             ProfileError::RegistrationReused => (ErrorKind::Conflict, "registration_reused"),
             ProfileError::RegistrationSpent => {

@@ -2,6 +2,7 @@
 
 mod block;
 mod call_check;
+mod contact_details;
 mod error;
 mod favorite;
 pub mod feed;
@@ -10,7 +11,9 @@ pub mod fields;
 mod preferences;
 mod public_profile;
 mod registration;
+mod reserved_names;
 mod terms;
+mod text_policy;
 mod user;
 mod username;
 
@@ -21,6 +24,8 @@ pub use favorite::{FavoriteListener, FavoriteListenerFilter};
 pub use preferences::{CallType, ListenerPreferences, ListenerPreferencesUpdate};
 pub use public_profile::PublicProfile;
 pub use registration::{RegistrationConflicts, RegistrationRequest};
+pub use reserved_names::ReservedNames;
 pub use terms::{RequiredTermsVersion, check_terms_version};
+pub use text_policy::PublicTextPolicy;
 pub use user::{Sex, User, UserProfileUpdate, UserRole};
 pub use username::{UsernameAvailability, username_candidates};

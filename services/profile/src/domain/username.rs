@@ -37,6 +37,14 @@ pub fn username_candidates(
 }
 
 impl UsernameAvailability {
+    /// The answer for a name that nobody may have; others that begin with it would be no better.
+    pub fn without_suggestions() -> Self {
+        Self {
+            is_available: false,
+            suggestions: vec![],
+        }
+    }
+
     /// Evaluates which names are taken; `taken` contains them in lower case.
     pub fn evaluate(username: &str, candidates: Vec<String>, taken: &[String]) -> Self {
         let is_free = |name: &str| !taken.contains(&name.to_ascii_lowercase());

@@ -11,6 +11,7 @@ mod feed_events;
 mod feed_filters;
 mod feed_recent;
 mod photos;
+mod public_texts;
 mod ratings;
 mod registration;
 mod roles;
@@ -26,7 +27,7 @@ use talktime_kit::messaging::Relay;
 use talktime_kit::testing::{TestDatabase, stack_peers};
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
-use talktime_profile::domain::RequiredTermsVersion;
+use talktime_profile::domain::{PublicTextPolicy, RequiredTermsVersion};
 use talktime_profile::grpc::ProfileGrpcApi;
 use talktime_profile::peers::{AuthClient, CallsClient};
 use talktime_profile::service::{ProfileOperations, ProfileServiceParts};
@@ -63,6 +64,7 @@ impl TestProfile {
             require_verified: false,
             required_terms: RequiredTermsVersion::default(),
             refuse_external_images: false,
+            text_policy: PublicTextPolicy::default(),
         }));
         Self {
             api,
