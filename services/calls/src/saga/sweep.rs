@@ -62,11 +62,20 @@ impl CallService {
         Ok(total)
     }
 
-    /// Claims a batch of due calls and takes each one step further.
-    pub(crate) async fn sweep_batch(&self) -> Result<SagaSweepOutcome, CallError> {
+    /// Claims a batch of due calls. Most sweeps of a quiet platform find none, and cost one round trip.
+    async fn claim_due_calls(&self) -> Result<Vec<Call>, CallError> {
+        if !calls::is_any_due(&mut *self.db.acquire().await?).await? {
+            return Ok(vec![]);
+        }
         let mut tx = self.db.begin().await?;
         let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
         tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// Claims a batch of due calls and takes each one step further.
+    pub(crate) async fn sweep_batch(&self) -> Result<SagaSweepOutcome, CallError> {
+        let claimed = self.claim_due_calls().await?;
         let mut swept = SagaSweepOutcome {
             due: claimed.len(),
             ..SagaSweepOutcome::default()

@@ -179,6 +179,13 @@ pub async fn list_live_after(
     .await
 }
 
+/// Whether the next step of some call is due.
+pub async fn is_any_due(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.user_calls WHERE next_step_at <= now())")
+        .fetch_one(connection)
+        .await
+}
+
 /// Claims calls whose next step is due; no other replica claims them for `lease_secs`.
 pub async fn claim_due(
     tx: &mut PgConnection,
