@@ -3,6 +3,7 @@
 //! A service that is started with `TALKTIME_FAILPOINT` dies when it reaches that point. Then it is started
 //! without it, and must finish or undo what the dead process has left.
 
+use futures::future::join_all;
 use sqlx::{Connection, PgConnection};
 use talktime_tests::{
     CallPair, WAIT_MAX, assert_books_are_right, read_variable, run_dev, wait_for,
@@ -100,9 +101,9 @@ async fn assert_finished_or_undone(pair: &CallPair) {
     assert_books_are_right().await;
 }
 
-async fn kill_at_start(service: &str, failpoint: &str) {
+/// Requests a call while a service dies at `failpoint`; returns its parties.
+async fn kill_at_start(service: &str, failpoint: &str) -> CallPair {
     let pair = CallPair::sign_up().await;
-    wait_until_no_start_is_half_done().await;
     arm_failpoint(service, failpoint).await;
     let cut_off = pair.request_call().await;
     assert!(
@@ -110,12 +111,13 @@ async fn kill_at_start(service: &str, failpoint: &str) {
         "{failpoint}: {cut_off:?}"
     );
     disarm_failpoint(service).await;
-    assert_finished_or_undone(&pair).await;
+    pair
 }
 
 #[tokio::test]
 async fn a_start_survives_a_kill_of_calls_at_every_step() {
     let _stack = lock_stack().await;
+    let mut pairs = vec![];
     for failpoint in [
         "calls.start.before_reserved",
         "calls.start.reserved",
@@ -123,15 +125,19 @@ async fn a_start_survives_a_kill_of_calls_at_every_step() {
         "calls.start.before_active",
         "calls.start.active",
     ] {
-        kill_at_start("calls", failpoint).await;
+        pairs.push(kill_at_start("calls", failpoint).await);
     }
+    // What a dead process has left is finished when its lease ends, of all starts at about the same time.
+    join_all(pairs.iter().map(assert_finished_or_undone)).await;
 }
 
 #[tokio::test]
 async fn a_start_survives_a_kill_of_the_wallet_around_its_charge() {
     let _stack = lock_stack().await;
     for failpoint in ["wallet.charge.before_commit", "wallet.charge.committed"] {
-        kill_at_start("wallet", failpoint).await;
+        wait_until_no_start_is_half_done().await;
+        let pair = kill_at_start("wallet", failpoint).await;
+        assert_finished_or_undone(&pair).await;
     }
 }
 
@@ -139,7 +145,9 @@ async fn a_start_survives_a_kill_of_the_wallet_around_its_charge() {
 async fn a_start_survives_a_kill_of_presence_around_its_update() {
     let _stack = lock_stack().await;
     for failpoint in ["presence.call.before_commit", "presence.call.committed"] {
-        kill_at_start("presence", failpoint).await;
+        wait_until_no_start_is_half_done().await;
+        let pair = kill_at_start("presence", failpoint).await;
+        assert_finished_or_undone(&pair).await;
     }
 }
 
@@ -217,6 +225,7 @@ async fn kill_at_accept(pair: &CallPair, failpoint: &str) -> i64 {
 #[tokio::test]
 async fn an_accept_that_nobody_repeats_is_undone_after_a_kill_of_calls() {
     let _stack = lock_stack().await;
+    let mut cut_off = vec![];
     for failpoint in [
         "calls.accept.reserved",
         "calls.accept.charged",
@@ -224,8 +233,12 @@ async fn an_accept_that_nobody_repeats_is_undone_after_a_kill_of_calls() {
     ] {
         let pair = CallPair::sign_up().await;
         let call_id = kill_at_accept(&pair, failpoint).await;
-        assert_unanswered(&pair, call_id, "failed", "server").await;
+        cut_off.push((pair, call_id));
     }
+    let undone = cut_off
+        .iter()
+        .map(|(pair, call_id)| assert_unanswered(pair, *call_id, "failed", "server"));
+    join_all(undone).await;
 }
 
 #[tokio::test]
