@@ -47,11 +47,13 @@ export class ApiClient {
     this.storeTokens(verified);
   }
 
-  /// Exchanges the refresh token for a new pair. An access token lives for half an hour.
-  async refresh() {
+  /// Exchanges the refresh token for a new pair, once for all requests that find their token expired at the same time. An
+  /// access token lives for half an hour.
+  refresh() {
     const { refresh_token } = this.tokens;
-    this.storeTokens(null);
-    this.storeTokens(await this.send("POST", "/auth/refresh", { refresh_token }));
+    const exchange = async () => this.storeTokens(await this.send("POST", "/auth/refresh", { refresh_token }));
+    this.exchange ??= exchange().finally(() => (this.exchange = null));
+    return this.exchange;
   }
 
   storeTokens(tokens) {

@@ -39,8 +39,8 @@ export class CallSocket extends EventTarget {
 
   async reconnect(code) {
     if (code === NO_ACCESS) return;
-    if (code === TOKEN_REFUSED) await this.api.refresh();
-    else this.api.useNextGateway();
+    const next = () => this.api.useNextGateway();
+    await (code === TOKEN_REFUSED ? this.api.refresh().catch(next) : next());
     // The random part keeps the clients of a gateway from coming back all at once.
     const wait = Math.min(RECONNECT_MIN_MS * 2 ** this.failures, RECONNECT_MAX_MS);
     this.failures += 1;
