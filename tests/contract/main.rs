@@ -26,6 +26,7 @@ mod media;
 mod metrics;
 mod payments;
 mod payouts;
+mod personal_data;
 mod photos;
 mod presence;
 mod ratings;
