@@ -170,9 +170,10 @@ fn find_problem(line: &[u8], is_ours: bool, known: &[String]) -> Option<&'static
 
 /// Checks a line of a part for numbers. The session ids of coturn have as many digits as a bank account.
 fn check_part_line(text: &str) -> Option<&'static str> {
-    const SESSION: &str = ": Session ";
+    const SESSION: [&str; 2] = [": Session ", ": session "];
     const SESSION_ID_DIGITS: usize = 18;
-    let Some((before, after)) = text.split_once(SESSION) else {
+    let mut split = SESSION.iter().filter_map(|label| text.split_once(label));
+    let Some((before, after)) = split.next() else {
         return find_long_number(text);
     };
     let digits = after.bytes().take_while(u8::is_ascii_digit).count();
@@ -337,6 +338,8 @@ mod tests {
     fn session_ids_of_the_relay_are_no_account_numbers() {
         let line = "9: : Session 001000000000000002 to be forcefully canceled";
         assert_eq!(check_part_line(line), None);
+        let error = "9: : ERROR: session 001000000000000002: TCP socket error";
+        assert_eq!(check_part_line(error), None);
         assert!(check_part_line("9: : Session 9876543210 to be").is_some());
         assert!(check_part_line("9: : user 001000000000000002").is_some());
         assert!(check_part_line(&format!("{line} 9876543210")).is_some());
