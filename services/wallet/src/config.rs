@@ -63,7 +63,7 @@ pub struct WithdrawalLimitsConfig {
     pub minimum_rupees: u32,
     /// The most that one listener may withdraw in 24 hours, in rupees.
     pub daily_rupees: Option<u32>,
-    /// Above this two admins must agree, in rupees.
+    /// Above this two admins must agree to what a listener requests within 24 hours, in rupees.
     pub two_admins_above_rupees: u32,
     /// The delay of payouts after a change of bank details.
     pub bank_change_delay_hours: u32,

@@ -124,7 +124,8 @@ pub(in crate::routes) struct WithdrawalDecisionAnswer {
 
 /// Decide on a withdrawal.
 ///
-/// The status only moves forward (`withdrawal_decided`). A large amount is paid once two admins have approved it.
+/// The status only moves forward (`withdrawal_decided`). If its listener requests a large sum within 24 hours, a
+/// withdrawal is paid once two admins have approved it.
 #[utoipa::path(
     post,
     path = "/admin/withdrawals/{withdrawal_id}/decide",

@@ -23,7 +23,8 @@ pub struct WithdrawalLimits {
     pub minimum_paise: i64,
     /// The most that one listener may withdraw in 24 hours, in paise.
     pub daily_paise: Option<i64>,
-    /// Above this two admins must agree, in paise.
+    /// Two admins must agree to what one listener requests within 24 hours above this, in paise. A limit of each
+    /// withdrawal alone could be evaded by several of them.
     pub two_admins_above_paise: i64,
     /// The delay of payouts after a change of bank details. It gives the owner of an account that was taken
     /// over time to react.
@@ -79,9 +80,9 @@ impl WithdrawalLimits {
         })
     }
 
-    /// Admins who must agree to pay this sum.
-    pub fn admins_needed(&self, amount_paise: i64) -> usize {
-        if amount_paise > self.two_admins_above_paise {
+    /// Admins who must agree to pay a withdrawal whose listener requests this sum within 24 hours of it.
+    pub fn admins_needed(&self, day_paise: i64) -> usize {
+        if day_paise > self.two_admins_above_paise {
             LARGE_SUM_ADMINS
         } else {
             1
@@ -101,6 +102,8 @@ pub struct WithdrawalState {
     pub payable_at: DateTime<Utc>,
     /// Admins who agreed to pay it.
     pub agreed: Vec<i64>,
+    /// What the same listener has requested within 24 hours of it, itself included and without rejected ones, in paise.
+    pub day_paise: i64,
 }
 
 /// An admin's decision about a withdrawal.
@@ -158,7 +161,7 @@ impl WithdrawalDecision {
         }
         let is_new = !withdrawal.agreed.contains(&self.admin_id);
         let agreed = withdrawal.agreed.len() + usize::from(is_new);
-        if agreed < limits.admins_needed(withdrawal.amount_paise) {
+        if agreed < limits.admins_needed(withdrawal.day_paise) {
             return Ok(WithdrawalDecisionOutcome::NeedsSecondApproval);
         }
         Ok(WithdrawalDecisionOutcome::Applied)
@@ -187,6 +190,7 @@ mod tests {
             status,
             payable_at: now(),
             agreed: agreed.to_vec(),
+            day_paise: amount_paise,
         }
     }
 
@@ -275,6 +279,19 @@ mod tests {
         assert_eq!(
             decide(8, WithdrawalStatus::Paid, &small).expect("a decision"),
             WithdrawalDecisionOutcome::Applied
+        );
+    }
+
+    #[test]
+    fn two_admins_pay_small_sums_that_are_large_together() {
+        let one_of_several = WithdrawalState {
+            day_paise: 1_001,
+            ..undecided(WithdrawalStatus::Pending, 400, &[])
+        };
+        let first = decide(8, WithdrawalStatus::Paid, &one_of_several);
+        assert_eq!(
+            first.expect("noted"),
+            WithdrawalDecisionOutcome::NeedsSecondApproval
         );
     }
 

@@ -149,10 +149,7 @@ impl WalletLedger {
         let details = self.open_bank_details(withdrawal.user_id, &withdrawal.details)?;
         Ok(AdminWithdrawalView {
             details,
-            admins_needed: self
-                .terms
-                .withdrawals
-                .admins_needed(withdrawal.amount_paise),
+            admins_needed: self.terms.withdrawals.admins_needed(withdrawal.day_paise),
             withdrawal,
         })
     }

@@ -43,6 +43,8 @@ pub struct WithdrawalRecord {
     pub payable_at: DateTime<Utc>,
     /// Admins who agreed to pay it, in that order.
     pub agreed: Vec<i64>,
+    /// What the same listener has requested within 24 hours of it, itself included and without rejected ones, in paise.
+    pub day_paise: i64,
     /// The bank account that receives the sum.
     #[sqlx(flatten)]
     pub details: SealedBankDetails,
@@ -72,7 +74,12 @@ macro_rules! select {
                     bank_key_id,
                     ARRAY(SELECT admin_id FROM wallet.withdrawal_decisions AS d
                           WHERE d.withdrawal_id = w.withdrawal_id AND d.status <> 'rejected'
-                          GROUP BY admin_id ORDER BY min(decision_id)) AS agreed
+                          GROUP BY admin_id ORDER BY min(decision_id)) AS agreed,
+                    (SELECT COALESCE(sum(near.amount) * 100, 0)::bigint
+                     FROM wallet.user_withdrawals AS near
+                     WHERE near.user_id = w.user_id AND near.status <> 'rejected'
+                       AND near.created_at > w.created_at - interval '24 hours'
+                       AND near.created_at < w.created_at + interval '24 hours') AS day_paise
              FROM wallet.user_withdrawals AS w ",
             $rest
         )
@@ -172,6 +179,7 @@ pub async fn lock(
                 status: parse_status(&row.status).map_err(Error::internal)?,
                 payable_at: row.payable_at,
                 agreed: row.agreed,
+                day_paise: row.day_paise,
             })
         })
         .transpose()

@@ -203,6 +203,32 @@ async fn two_admins_agree_to_a_large_sum() {
 }
 
 #[tokio::test]
+async fn two_admins_agree_to_sums_that_are_large_within_a_day() {
+    let books = books_with_rupees(150).await;
+    let request = async |amount_paise| {
+        let request = withdrawal_request(amount_paise);
+        let held = books.ledger.request_withdrawal(&request).await;
+        held.expect("held").withdrawal_id
+    };
+    let held = [request(5_000).await, request(5_000).await, request(1).await];
+    let pay = |id, admin| decide(&books.ledger, id, admin, WithdrawalStatus::Paid);
+    for id in &held {
+        assert_eq!(pay(*id, ADMIN).await.as_deref(), Ok("pending"));
+    }
+    let rejected = decide(&books.ledger, held[2], ADMIN, WithdrawalStatus::Rejected).await;
+    assert_eq!(rejected.as_deref(), Ok("rejected"));
+    assert_eq!(
+        pay(held[0], ADMIN).await.as_deref(),
+        Ok("paid"),
+        "a hundred rupees are left"
+    );
+    books.clock.advance(TimeDelta::hours(24));
+    let next_day = request(5_000).await;
+    assert_eq!(pay(next_day, ADMIN).await.as_deref(), Ok("paid"));
+    books.assert_consistent().await;
+}
+
+#[tokio::test]
 async fn other_bank_details_delay_the_payout_and_not_the_request() {
     let books = books_with_rupees(50).await;
     let early = books
