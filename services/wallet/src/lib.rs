@@ -109,9 +109,30 @@ pub async fn rotate_bank_details(
     Ok(())
 }
 
-/// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
-pub async fn export_payouts(service: &ServiceConfig, config: &WalletConfig) -> anyhow::Result<()> {
+/// Prints as CSV what is to be paid out by hand: the withdrawals in processing that no earlier batch has, as a new batch,
+/// or what is left of the batch of this number.
+pub async fn export_payouts(
+    service: &ServiceConfig,
+    config: &WalletConfig,
+    operator: &str,
+    batch_id: Option<i64>,
+) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let ledger = build_ledger(pool, Relay::default(), config)?;
-    payouts::write_csv(&ledger.list_payouts().await?, std::io::stdout().lock())
+    let batch = match batch_id {
+        Some(batch_id) => Some(ledger.load_batch(batch_id).await?),
+        None => ledger.export_payouts(operator).await?,
+    };
+    if let Some(batch) = batch {
+        eprintln!("batch {}: {} payouts", batch.batch_id, batch.payouts.len());
+        return payouts::write_csv(&batch, std::io::stdout().lock());
+    }
+    eprintln!("there is nothing to pay that no batch has yet");
+    if let Some(last) = ledger.find_last_batch().await? {
+        let (batch_id, by, at) = (last.batch_id, last.exported_by, last.exported_at);
+        eprintln!(
+            "{by} exported the last batch, {batch_id}, at {at}; --batch {batch_id} prints it again"
+        );
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use talktime_kit::cli;
+use talktime_kit::text::{self, TextError};
 use talktime_wallet::SCHEMA;
 use talktime_wallet::config::WalletConfig;
 
@@ -24,10 +25,22 @@ enum WalletCommand {
     Verify,
     /// Seals bank details again that a retired key sealed; safe beside a live service.
     RotateBankDetails,
-    /// Prints as CSV what is to be paid out by hand: every withdrawal in processing.
-    ExportPayouts,
+    /// Prints as CSV what is to be paid out by hand, as a numbered batch. A withdrawal is in one batch.
+    ExportPayouts {
+        /// Who takes the list to the bank; kept with the batch
+        #[arg(long, value_parser = parse_operator)]
+        operator: String,
+        /// Print what is left of this batch again, instead of a new one
+        #[arg(long)]
+        batch: Option<i64>,
+    },
     #[command(flatten)]
     Common(cli::CommonCommand),
+}
+
+fn parse_operator(name: &str) -> Result<String, TextError> {
+    const CHARS_MAX: usize = 100;
+    text::normalize_line(name, CHARS_MAX)
 }
 
 #[tokio::main]
@@ -40,7 +53,9 @@ async fn main() -> anyhow::Result<()> {
         WalletCommand::RotateBankDetails => {
             talktime_wallet::rotate_bank_details(&service, &config).await
         }
-        WalletCommand::ExportPayouts => talktime_wallet::export_payouts(&service, &config).await,
+        WalletCommand::ExportPayouts { operator, batch } => {
+            talktime_wallet::export_payouts(&service, &config, &operator, batch).await
+        }
         WalletCommand::Common(cli::CommonCommand::Restored) => {
             talktime_wallet::restored::make_safe(&service, &config).await
         }

@@ -6,16 +6,17 @@ use std::io::Write;
 
 use anyhow::Context;
 
-use crate::ledger::PayoutListItem;
+use crate::ledger::PayoutBatch;
 
 /// Characters with which a spreadsheet begins a formula. Names are what listeners typed, and must
 /// not do anything where they are opened.
 const FORMULA_STARTS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-/// Writes payouts as CSV with a header (RFC 4180), amounts in rupees.
-pub fn write_csv(payouts: &[PayoutListItem], out: impl Write) -> anyhow::Result<()> {
+/// Writes a batch of payouts as CSV with a header (RFC 4180), amounts in rupees.
+pub fn write_csv(batch: &PayoutBatch, out: impl Write) -> anyhow::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record([
+        "batch_id",
         "withdrawal_id",
         "amount",
         "account_holder_name",
@@ -23,10 +24,11 @@ pub fn write_csv(payouts: &[PayoutListItem], out: impl Write) -> anyhow::Result<
         "ifsc_code",
         "bank_name",
     ])?;
-    for payout in payouts {
+    for payout in &batch.payouts {
         let (rupees, paise) = (payout.amount_paise / 100, payout.amount_paise % 100);
         let details = &payout.details;
         csv.write_record([
+            batch.batch_id.to_string(),
             payout.withdrawal_id.to_string(),
             format!("{rupees}.{paise:02}"),
             escape_formula(&details.account_holder_name),
@@ -50,6 +52,7 @@ fn escape_formula(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::bank::BankDetails;
+    use crate::ledger::PayoutListItem;
 
     #[test]
     fn names_are_quoted_and_never_a_formula() {
@@ -59,11 +62,14 @@ mod tests {
             details: BankDetails::parse(name, "012345678", "HDFC0ABC123", None).expect("right"),
         };
         let mut out = Vec::new();
-        let payouts = [payout(7, "Rao, \"Devi\""), payout(8, "=1+1")];
-        write_csv(&payouts, &mut out).expect("written");
-        let expected = "withdrawal_id,amount,account_holder_name,account_number,ifsc_code,bank_name\n\
-                        7,1234.05,\"Rao, \"\"Devi\"\"\",012345678,HDFC0ABC123,\n\
-                        8,1234.05,'=1+1,012345678,HDFC0ABC123,\n";
+        let batch = PayoutBatch {
+            batch_id: 3,
+            payouts: vec![payout(7, "Rao, \"Devi\""), payout(8, "=1+1")],
+        };
+        write_csv(&batch, &mut out).expect("written");
+        let expected = "batch_id,withdrawal_id,amount,account_holder_name,account_number,ifsc_code,bank_name\n\
+                        3,7,1234.05,\"Rao, \"\"Devi\"\"\",012345678,HDFC0ABC123,\n\
+                        3,8,1234.05,'=1+1,012345678,HDFC0ABC123,\n";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
 }

@@ -1,6 +1,5 @@
 //! Decisions of admins about withdrawals.
 
-use chrono::{DateTime, Utc};
 use talktime_kit::failpoint;
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
@@ -21,9 +20,6 @@ use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, WithdrawalRecord};
 use crate::store::{bank::SealedBankDetails, posting, wallets};
 
-/// Withdrawals that one export reads at a time.
-const EXPORTED_AT_ONCE: i64 = 500;
-
 /// A withdrawal as admins see it, with the bank account opened.
 #[derive(Clone, Debug)]
 pub struct AdminWithdrawalView {
@@ -32,16 +28,6 @@ pub struct AdminWithdrawalView {
     pub details: BankDetails,
     /// Admins who must agree to pay it.
     pub admins_needed: usize,
-}
-
-/// A line of the list that an operator pays by.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PayoutListItem {
-    pub withdrawal_id: i64,
-    /// The sum, in paise.
-    pub amount_paise: i64,
-    /// The bank account that receives the sum.
-    pub details: BankDetails,
 }
 
 impl WalletLedger {
@@ -120,28 +106,6 @@ impl WalletLedger {
         })
     }
 
-    /// Lists the withdrawals in processing, which an operator pays out by hand.
-    pub async fn list_payouts(&self) -> Result<Vec<PayoutListItem>, WalletError> {
-        let now: DateTime<Utc> = self.clock.now();
-        let mut connection = self.db.acquire().await?;
-        let mut payouts: Vec<PayoutListItem> = Vec::new();
-        loop {
-            let after = payouts.last().map_or(0, |payout| payout.withdrawal_id);
-            let batch =
-                withdrawals::list_payable(&mut connection, after, now, EXPORTED_AT_ONCE).await?;
-            if batch.is_empty() {
-                return Ok(payouts);
-            }
-            for withdrawal in batch {
-                payouts.push(PayoutListItem {
-                    withdrawal_id: withdrawal.withdrawal_id,
-                    amount_paise: withdrawal.amount_paise,
-                    details: self.open_bank_details(withdrawal.user_id, &withdrawal.details)?,
-                });
-            }
-        }
-    }
-
     fn review_withdrawal(
         &self,
         withdrawal: WithdrawalRecord,
@@ -154,7 +118,7 @@ impl WalletLedger {
         })
     }
 
-    fn open_bank_details(
+    pub(super) fn open_bank_details(
         &self,
         user_id: i64,
         sealed: &SealedBankDetails,

@@ -9,6 +9,7 @@ pub mod export;
 mod journal_totals;
 pub mod order_payments;
 pub mod payments;
+pub mod payout_batches;
 pub mod posting;
 pub mod transactions;
 pub mod transfers;

@@ -283,19 +283,19 @@ pub async fn list_by_status(
     Ok(ListPage { entries, total })
 }
 
-/// Lists withdrawals that an operator is to pay out now: in processing, not delayed, with a higher id.
-pub async fn list_payable(
+/// Lists the next `limit` withdrawals of a batch after an id that are still in processing, by id.
+pub async fn list_of_batch(
     connection: &mut PgConnection,
+    batch_id: i64,
     after_withdrawal_id: i64,
-    now: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<WithdrawalRecord>> {
     sqlx::query_as(select!(
-        "WHERE status = 'processing' AND withdrawal_id > $1 AND payable_at <= $2
+        "WHERE payout_batch_id = $1 AND status = 'processing' AND withdrawal_id > $2
          ORDER BY withdrawal_id LIMIT $3"
     ))
+    .bind(batch_id)
     .bind(after_withdrawal_id)
-    .bind(now)
     .bind(limit)
     .fetch_all(connection)
     .await

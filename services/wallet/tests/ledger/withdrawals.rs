@@ -5,7 +5,7 @@ use futures::future::join_all;
 use talktime_kit::Error;
 use talktime_kit::paging::ListPageRequest;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
-use talktime_wallet::ledger::{WalletLedger, WalletTerms, WithdrawalRequest};
+use talktime_wallet::ledger::{PayoutBatch, WalletLedger, WalletTerms, WithdrawalRequest};
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
@@ -333,13 +333,48 @@ async fn withdrawals_in_processing_are_exported() {
     decide(&books.ledger, id, ADMIN, WithdrawalStatus::Processing)
         .await
         .expect("decided");
-    let payouts = books.ledger.list_payouts().await.expect("readable");
-    assert_eq!(payouts.len(), 1);
-    assert_eq!(
-        (payouts[0].withdrawal_id, payouts[0].amount_paise),
-        (id, 1_050)
-    );
-    assert_eq!(payouts[0].details, details("123456789"));
+    let batch = books.ledger.export_payouts("Asha").await.expect("exported");
+    let batch = batch.expect("a batch");
+    assert_eq!(batch.payouts.len(), 1);
+    let payout = &batch.payouts[0];
+    assert_eq!((payout.withdrawal_id, payout.amount_paise), (id, 1_050));
+    assert_eq!(payout.details, details("123456789"));
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_in_one_batch_which_can_be_printed_again() {
+    let books = books_with_rupees(90).await;
+    let process = async |amount_paise| {
+        let request = withdrawal_request(amount_paise);
+        let held = books.ledger.request_withdrawal(&request).await;
+        let id = held.expect("held").withdrawal_id;
+        let decided = decide(&books.ledger, id, ADMIN, WithdrawalStatus::Processing).await;
+        assert_eq!(decided.as_deref(), Ok("processing"));
+        id
+    };
+    let first = [process(1_000).await, process(2_000).await];
+    let exports = join_all((0..4).map(|_| books.ledger.export_payouts("Asha"))).await;
+    let batches = exports
+        .into_iter()
+        .filter_map(|batch| batch.expect("exported"));
+    let batches: Vec<PayoutBatch> = batches.collect();
+    assert_eq!(batches.len(), 1, "four exports at once make one batch");
+    let list_ids = |batch: &PayoutBatch| -> Vec<i64> {
+        let payouts = batch.payouts.iter();
+        payouts.map(|payout| payout.withdrawal_id).collect()
+    };
+    assert_eq!(list_ids(&batches[0]), first);
+
+    let second = process(3_000).await;
+    let next = books.ledger.export_payouts("Ravi").await.expect("exported");
+    assert_eq!(list_ids(&next.expect("a batch")), [second]);
+    let last = books.ledger.find_last_batch().await.expect("readable");
+    assert_eq!(last.expect("a batch").exported_by, "Ravi");
+    let paid = decide(&books.ledger, first[0], ADMIN, WithdrawalStatus::Paid).await;
+    assert_eq!(paid.as_deref(), Ok("paid"));
+    let again = books.ledger.load_batch(batches[0].batch_id).await;
+    assert_eq!(list_ids(&again.expect("readable")), [first[1]]);
+    books.assert_consistent().await;
 }
 
 #[tokio::test]
