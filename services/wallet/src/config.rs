@@ -30,6 +30,9 @@ pub struct WalletConfig {
     /// Limits of withdrawals.
     #[serde(default)]
     pub withdrawals: WithdrawalLimitsConfig,
+    /// The most coins that one admin may give on one day in India. By default nothing is limited.
+    #[serde(default)]
+    pub daily_bonus_coins: Option<u32>,
     /// The interval between verifications of the books.
     #[serde(default)]
     pub verify: BooksVerificationConfig,
@@ -135,6 +138,7 @@ impl WalletConfig {
                 two_admins_above_paise: paise(withdrawals.two_admins_above_rupees),
                 bank_change_delay: TimeDelta::hours(withdrawals.bank_change_delay_hours.into()),
             },
+            daily_bonus_coins: self.daily_bonus_coins.map(i64::from),
         }
     }
 
@@ -161,6 +165,7 @@ mod tests {
                 retired_keys: None,
             },
             withdrawals: WithdrawalLimitsConfig::default(),
+            daily_bonus_coins: None,
             verify: BooksVerificationConfig::default(),
         }
     }

@@ -91,6 +91,9 @@ pub enum WalletError {
     /// The requested sum is more than the operator pays out in a day.
     #[error("the most in a day is {daily_paise} paise")]
     AboveDailyLimit { daily_paise: i64 },
+    /// The admin has given as many coins as one may on a day.
+    #[error("an admin may give {daily_coins} coins a day")]
+    AboveBonusLimit { daily_coins: i64 },
     /// No such withdrawal.
     #[error("no such withdrawal")]
     NoSuchWithdrawal,
@@ -174,6 +177,7 @@ impl WalletError {
             Self::InsufficientMoney { .. } => (InvalidArgument, "insufficient_money"),
             Self::BelowMinimum { .. } => (InvalidArgument, "below_minimum"),
             Self::AboveDailyLimit { .. } => (InvalidArgument, "above_daily_limit"),
+            Self::AboveBonusLimit { .. } => (InvalidArgument, "above_bonus_limit"),
             Self::NoSuchWithdrawal => (NotFound, "no_such_withdrawal"),
             Self::UnknownWithdrawalStatus => (InvalidArgument, "invalid_status"),
             Self::WithdrawalDecided { .. } => (Conflict, "withdrawal_decided"),
@@ -237,6 +241,9 @@ impl WalletError {
             }
             Self::AboveDailyLimit { daily_paise } => {
                 return format!("The most in a day is {} rupees.", rupees(*daily_paise)).into();
+            }
+            Self::AboveBonusLimit { daily_coins } => {
+                return format!("An admin may give {daily_coins} coins a day.").into();
             }
             Self::WithdrawalDecided { status } => {
                 return format!("This withdrawal is {} already.", status.name()).into();

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 use talktime_kit::idempotency::{self, KeyClaimOutcome};
+use talktime_kit::india;
 use talktime_kit::messaging::outbox;
 
 use super::credit::debt_posting;
@@ -16,7 +17,7 @@ use crate::domain::journal::{
 use crate::domain::payment;
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::coins_added_event;
-use crate::store::{posting, wallets};
+use crate::store::{bonus_days, posting, wallets};
 
 /// Coins that an admin gives.
 #[derive(Clone, Debug)]
@@ -48,6 +49,7 @@ impl WalletLedger {
         {
             return Ok(answer);
         }
+        self.check_daily_bonus(&mut tx, bonus, now).await?;
         // The account of the admin exists, even if the event of its registration has not arrived yet. That of another
         // user may not.
         if bonus.user_id == bonus.admin_id {
@@ -60,6 +62,25 @@ impl WalletLedger {
         tx.commit().await?;
         self.relay.wake();
         Ok(outcome)
+    }
+
+    /// Counts the gift against the day of its admin, so that one account that was taken over cannot issue coins without
+    /// end.
+    async fn check_daily_bonus(
+        &self,
+        tx: &mut PgConnection,
+        bonus: &CoinBonusGrant,
+        now: DateTime<Utc>,
+    ) -> Result<(), WalletError> {
+        let Some(limit) = self.terms.daily_bonus_coins else {
+            return Ok(());
+        };
+        let day = india::date(now);
+        if bonus_days::add_within(tx, bonus.admin_id, day, bonus.coins, limit).await? {
+            Ok(())
+        } else {
+            Err(WalletError::AboveBonusLimit { daily_coins: limit })
+        }
     }
 }
 

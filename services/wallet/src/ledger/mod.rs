@@ -59,6 +59,8 @@ pub struct WalletTerms {
     pub rate_card: RateCard,
     /// Limits of withdrawals.
     pub withdrawals: WithdrawalLimits,
+    /// The most coins that one admin may give on one day in India.
+    pub daily_bonus_coins: Option<i64>,
 }
 
 /// One request of a batch, with the trace that its events belong to.

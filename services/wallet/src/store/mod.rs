@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod audits;
 pub mod bank;
+pub mod bonus_days;
 pub mod chains;
 pub mod earnings;
 pub mod export;

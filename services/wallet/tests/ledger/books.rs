@@ -39,6 +39,7 @@ pub(crate) fn terms() -> WalletTerms {
             two_admins_above_paise: 10_000,
             bank_change_delay: chrono::TimeDelta::hours(24),
         },
+        daily_bonus_coins: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ledger on a real Postgres.
 
 mod bank;
+mod bonus_limit;
 mod books;
 mod closed_accounts;
 mod earning_days;
