@@ -5,6 +5,7 @@ mod call_check;
 mod error;
 mod favorite;
 pub mod feed;
+pub mod feed_index;
 pub mod feed_row;
 pub mod fields;
 mod preferences;
