@@ -164,7 +164,11 @@ impl FeedIndexState {
         while let Some(last) = rows.last() {
             let last_id = last.listener.user_id;
             let next = feed_changes::list_after(&mut connection, last_id, ROWS_MAX);
-            let insert = async { rows.iter().for_each(|row| index.upsert(row)) };
+            let insert = async {
+                for row in &rows {
+                    index.upsert(row);
+                }
+            };
             let (next, ()) = tokio::join!(next, insert);
             rows = next?;
         }

@@ -227,7 +227,7 @@ async fn everything_that_a_page_shows_is_current() {
         is_online: true,
         ..before.listeners[0].clone()
     };
-    assert_eq!(page.listeners, [expected.clone()]);
+    assert_eq!(page.listeners, [expected]);
     profile
         .execute("DELETE FROM profile.user_roles WHERE role = 'user'")
         .await;

@@ -264,7 +264,9 @@ fn the_index_finds_what_a_search_through_all_listeners_finds() {
 fn an_index_without_listeners_keeps_no_sets() {
     let random = &mut StdRng::seed_from_u64(5);
     let (mut index, table) = fill_both(random);
-    table.keys().for_each(|user_id| index.remove(*user_id));
+    for user_id in table.keys() {
+        index.remove(*user_id);
+    }
     let empty = format!("{:?}", FeedIndex::default());
     assert_eq!(format!("{index:?}"), empty);
 }
