@@ -12,8 +12,8 @@ use crate::assert_problem;
 
 /// Columns that keep bare ids on purpose: answers to idempotency keys; users whom auth, presence and verification must
 /// not create again because of a late message; actions in the audit log; and users whose access tokens are revoked,
-/// until the last of them has expired.
-const TOMBSTONES: [&str; 8] = [
+/// until the last of them has expired; and listeners who have left the feed, for an hour.
+const TOMBSTONES: [&str; 9] = [
     "idempotency_keys",
     "revocations",
     "deleted_users",
@@ -21,6 +21,7 @@ const TOMBSTONES: [&str; 8] = [
     "standings",
     "audit_log",
     "decisions",
+    "feed_removals",
     "photo_decisions",
 ];
 

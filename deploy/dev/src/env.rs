@@ -12,22 +12,9 @@ use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
-use crate::{identities, install, relays};
+use crate::{identities, install, relays, stack_limits};
 
 const REGION: &str = "us-east-1";
-/// How long a call rings in the test stack, where tests wait for the end of a ring that nobody answers.
-const TEST_RING_SECS: u32 = 10;
-/// How long a device may take there to confirm that it rings.
-const TEST_REACH_SECS: u32 = 6;
-/// How long the platform's media may take there to connect both parties.
-const TEST_CONNECT_SECS: u32 = 12;
-/// How often an app reports on its media there, and how long a call lasts there without sound: longer than a browser
-/// needs to go on through another relay.
-const TEST_REPORT_SECS: u32 = 2;
-const TEST_LOST_SECS: u32 = 10;
-/// Unanswered rings after which a caller has to wait in the stack of measurements, where a few pairs ring as often as
-/// they can.
-const BENCH_RINGS: u32 = 1_000_000;
 /// Hosts of audio samples that are submitted by address, which nothing ever fetches.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
 /// Delay of a drain, longer than clients need to notice that a replica does not serve (they ask every second).
@@ -112,10 +99,11 @@ fn own_variables(
 ) -> Result<EnvVariables> {
     let redis = ("REDIS__URL", redis_url(stack));
     let variables = match instance.unit {
-        StackUnit::Auth => vec![
-            redis,
-            ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?),
-        ],
+        StackUnit::Auth => {
+            let key = ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?);
+            let limits = stack_limits::login_variables(stack);
+            [redis, key].into_iter().chain(limits).collect()
+        }
         StackUnit::Wallet => vec![
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),
             ("PAYMENTS__PROVIDER", "sandbox".to_owned()),
@@ -124,7 +112,9 @@ fn own_variables(
             let minute = ("MINUTE_SECS", settings.minute_secs.to_string());
             let variables = [redis, minute].into_iter();
             let variables = variables.chain(media_variables(stack));
-            variables.chain(ringing_variables(stack)).collect()
+            variables
+                .chain(stack_limits::ringing_variables(stack))
+                .collect()
         }
         StackUnit::Verification => vec![
             ("S3__ENDPOINT", s3_url(stack)),
@@ -181,27 +171,6 @@ fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
             secret_file.display().to_string(),
         ),
     ]
-}
-
-/// Returns the variables of rings and media in stacks of tests, which wait for their ends, and of benches, which
-/// ring more often than a caller may.
-fn ringing_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
-    if stack.is_throwaway() {
-        return vec![
-            ("RINGING__RING_SECS", TEST_RING_SECS.to_string()),
-            ("RINGING__REACH_SECS", TEST_REACH_SECS.to_string()),
-            ("RINGING__CONNECT_SECS", TEST_CONNECT_SECS.to_string()),
-            ("MEDIA__REPORT_EVERY_SECS", TEST_REPORT_SECS.to_string()),
-            ("MEDIA__LOST_SECS", TEST_LOST_SECS.to_string()),
-        ];
-    }
-    if stack.is_measured() {
-        return vec![
-            ("RINGING__RINGS_PER_PAIR", BENCH_RINGS.to_string()),
-            ("RINGING__RINGS_PER_CALLER", BENCH_RINGS.to_string()),
-        ];
-    }
-    Vec::new()
 }
 
 /// Returns the lines of `cargo dev env`; `pid_of` returns the pid of a running process. The second replica of

@@ -49,6 +49,7 @@ mod session;
 mod settings;
 mod single;
 mod stack;
+mod stack_limits;
 mod testing;
 mod totals;
 mod unit;

@@ -13,6 +13,8 @@ use crate::domain::feed::{
     FeedFilter, FeedListener, FeedListenerCounts, FeedPagePosition, FeedPageQuery,
     ListenerGroupCount,
 };
+use crate::feed_replica::FeedIndexReplica;
+use crate::metrics::{self, FeedPageSource};
 use crate::store::{feed_pages, feed_stats, user_blocks, user_favorites};
 use crate::ttl_cache::TtlCache;
 
@@ -22,6 +24,7 @@ pub struct FeedService {
     db: DatabasePool,
     clock: Clock,
     require_verified: bool,
+    index: Option<FeedIndexReplica>,
     counts: Arc<TtlCache<FeedFilter, FeedListenerCounts>>,
     stats: Arc<TtlCache<(), Arc<FeedStatistics>>>,
 }
@@ -70,6 +73,7 @@ impl FeedService {
             db,
             clock,
             require_verified: false,
+            index: None,
             counts: Arc::new(TtlCache::new(counts_ttl)),
             stats: Arc::new(TtlCache::new(counts_ttl)),
         }
@@ -84,26 +88,33 @@ impl FeedService {
         }
     }
 
+    /// Reads pages from the index once it is built.
+    #[must_use]
+    pub fn read_index(self, index: FeedIndexReplica) -> Self {
+        Self {
+            index: Some(index),
+            ..self
+        }
+    }
+
     /// Loads a page of the feed as the viewer may see it. Blocks are read from their own table, so that they
     /// take effect at once and in both directions (contract, section 3).
     pub async fn load_page(&self, query: &FeedPageQuery) -> Result<FeedPage, ProfileError> {
         query.check()?;
         let mut query = query.clone();
         query.filter.verified_only = self.require_verified;
-        let ((mut listeners, hidden), counts) = tokio::try_join!(
+        if let Some(index) = &self.index
+            && let Some(found) = index.find_page(&query).await?
+        {
+            metrics::count_page(FeedPageSource::Index);
+            return Ok(FeedPage::new(&query, found.listeners, found.counts));
+        }
+        metrics::count_page(FeedPageSource::Database);
+        let ((listeners, hidden), counts) = tokio::try_join!(
             self.list_listeners(&query),
             self.count_listeners(&query.filter)
         )?;
-        let per_page = usize::try_from(query.per_page).expect("checked: at most a hundred");
-        let has_more = listeners.len() > per_page;
-        listeners.truncate(per_page);
-        let last = listeners.last().filter(|_| has_more);
-        let next = last.map(FeedListener::position);
-        Ok(FeedPage {
-            listeners,
-            counts: counts.without(hidden),
-            next,
-        })
+        Ok(FeedPage::new(&query, listeners, counts.without(hidden)))
     }
 
     /// Lists the page and one listener more, and counts the listeners who are hidden from the viewer, which the
@@ -158,6 +169,25 @@ impl FeedService {
             )))
         };
         self.stats.get_or_load(&(), count).await
+    }
+}
+
+impl FeedPage {
+    /// The page of a query. `listeners` has one listener more if there is a next page.
+    fn new(
+        query: &FeedPageQuery,
+        mut listeners: Vec<FeedListener>,
+        counts: FeedListenerCounts,
+    ) -> Self {
+        let per_page = usize::try_from(query.per_page).expect("checked: at most a hundred");
+        let has_more = listeners.len() > per_page;
+        listeners.truncate(per_page);
+        let last = listeners.last().filter(|_| has_more);
+        Self {
+            next: last.map(FeedListener::position),
+            listeners,
+            counts,
+        }
     }
 }
 

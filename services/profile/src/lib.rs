@@ -18,7 +18,9 @@ pub mod domain;
 mod events;
 pub mod favorites;
 pub mod feed;
+pub mod feed_replica;
 pub mod grpc;
+mod interest_keys;
 pub mod jobs;
 mod metrics;
 pub mod peers;
@@ -41,6 +43,7 @@ use tonic::service::Routes;
 use crate::config::ProfileConfig;
 use crate::consumers::{FeedEventHandler, PhotoEventHandler, RatingEventHandler};
 use crate::domain::{PublicTextPolicy, RequiredTermsVersion, ReservedNames};
+use crate::feed_replica::FeedIndexReplica;
 use crate::grpc::ProfileGrpcApi;
 use crate::jobs::feed_check::FeedConsistencyCheck;
 use crate::peers::{AuthClient, CallsClient, FeedSourceClients};
@@ -84,8 +87,11 @@ const PHOTO_CONSUMER: DurableConsumer = DurableConsumer {
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Result<()> {
     let service = RunningService::start(service, SCHEMA).await?;
+    let (feed_index, refreshes) = FeedIndexReplica::new(service.db.clone());
+    service.lifecycle.spawn(refreshes);
     let operations = ProfileOperations::new(ProfileServiceParts {
         db: service.db.clone(),
+        feed_index: feed_index.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
         auth: AuthClient::connect(&service.peers, &config.peers.auth)?,
@@ -108,6 +114,8 @@ pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Res
     service.consume(PHOTO_CONSUMER, PhotoEventHandler);
     metrics::register_metrics();
     jobs::start_deletion_sweep(&service.lifecycle, operations.deletions.clone());
+    jobs::start_feed_index(&service.lifecycle, feed_index);
+    jobs::start_removal_purge(&service.lifecycle, service.db.clone());
     jobs::start_feed_checks(&service.lifecycle, feed_check);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes =

@@ -11,6 +11,7 @@ use crate::deletions::AccountDeletionService;
 use crate::domain::{PublicTextPolicy, RequiredTermsVersion};
 use crate::favorites::FavoriteService;
 use crate::feed::FeedService;
+use crate::feed_replica::FeedIndexReplica;
 use crate::peers::{AuthClient, CallsClient};
 use crate::users::UserService;
 
@@ -20,6 +21,8 @@ pub struct ProfileServiceParts {
     pub db: DatabasePool,
     /// Publishes the outbox; woken after every commit with events.
     pub relay: Relay,
+    /// The index from which pages of the feed are read once it is built.
+    pub feed_index: FeedIndexReplica,
     pub clock: Clock,
     pub auth: AuthClient,
     pub calls: CallsClient,
@@ -59,6 +62,7 @@ impl ProfileOperations {
             ),
             users,
             feed: FeedService::new(db.clone(), clock.clone(), parts.counts_ttl)
+                .read_index(parts.feed_index)
                 .require_verified(parts.require_verified),
             favorites: FavoriteService::new(db.clone(), relay.clone(), clock.clone()),
             blocks: BlockService::new(db, relay, clock),

@@ -41,8 +41,10 @@ pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow:
         .await?;
     let redis = connect_redis(stack).await?;
     let people = people::sign_up(stack, UserRole::User, pace.clients).await?;
-    println!("{}", measure_logins(stack, pace, &redis, &people).await?);
-    println!("{}", measure_refreshes(stack, pace, &people).await?);
+    let logins = measure_logins(stack, pace, &redis, &people).await?;
+    logins.publish()?;
+    let refreshes = measure_refreshes(stack, pace, &people).await?;
+    refreshes.publish()?;
     println!("{}", measure_steps(stack, &redis, &people[0]).await?);
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::call_worker::{
     print_latencies,
 };
 use crate::driver;
+use crate::figures::{self, BenchFigure};
 use crate::pgbench::PgbenchScript;
 use crate::report::{RateReport, ReportLine};
 use crate::rings;
@@ -95,7 +96,7 @@ async fn measure_calls(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result
     let top = kinds[0].measured.median();
     let of_rings = kinds[1].measured.median();
     for kind in kinds {
-        println!("{}", kind.into_report());
+        kind.into_report().publish()?;
     }
     println!("  ring, accept, end: {:.2} of start, end", of_rings / top);
     for (steps, rate) in [(START_AND_END, top), (RING_ACCEPT_AND_END, of_rings)] {
@@ -308,6 +309,9 @@ async fn print_billing(database: &PgPool, window: Duration) -> anyhow::Result<()
         billed as f64 / window.as_secs_f64()
     );
     println!("  lateness                   p50 {p50:.3} s  p99 {p99:.3} s  worst {worst:.3} s");
+    let rate = billed as f64 / window.as_secs_f64();
+    let figure = BenchFigure::new("Minutes of live calls", "billed, and late by", rate, "/s");
+    figures::append(&[figure.with_latency(p50 * 1_000.0, p99 * 1_000.0)])?;
     let live: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM calls.user_calls WHERE user_id >= $1 AND phase = 'active'",
     )

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use crate::LoadSettings;
+use crate::figures::{self, BenchFigure};
 use crate::people;
 use crate::report::quantile;
 use crate::socket::LoadSocket;
@@ -76,6 +77,13 @@ pub(crate) async fn run_bench(
         "  memory of the gateway          {:>8.1} KiB a socket",
         grown as f64 / options.idle as f64
     );
+    let size = grown as f64 / options.idle as f64;
+    figures::append(&[BenchFigure::new(
+        "Sockets",
+        "memory of a socket",
+        size,
+        "KiB",
+    )])?;
 
     let audience = SocketAudience::start(0, sockets);
     let burst_of = |number: u64| number / u64::from(options.burst.max(1));
@@ -89,7 +97,7 @@ pub(crate) async fn run_bench(
         "{} sockets, {} changes at once each second",
         options.idle, options.burst
     );
-    figures.print(&title);
+    figures.publish(&title)?;
     audience.close();
     tokio::time::sleep(Duration::from_secs(2)).await;
 
@@ -104,7 +112,7 @@ pub(crate) async fn run_bench(
         "{} sockets, {} changes a second",
         options.sockets, options.changes
     );
-    figures.print(&title);
+    figures.publish(&title)?;
     audience.close();
     Ok(())
 }
@@ -311,7 +319,7 @@ struct DeliveryFigures {
 }
 
 impl DeliveryFigures {
-    fn print(&self, title: &str) {
+    fn publish(&self, title: &str) -> anyhow::Result<()> {
         let (p50, p99) = (quantile(&self.latency, 0.5), quantile(&self.latency, 0.99));
         println!("\n{title}");
         println!(
@@ -319,5 +327,8 @@ impl DeliveryFigures {
             self.delivered_a_second
         );
         println!("  from the commit to the last    p50 {p50:.1} ms  p99 {p99:.1} ms");
+        let rate = self.delivered_a_second;
+        let figure = BenchFigure::new(title, "messages delivered", rate, "/s");
+        figures::append(&[figure.with_latency(p50, p99)])
     }
 }

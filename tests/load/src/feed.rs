@@ -1,5 +1,7 @@
 //! Pages of a long feed during changes of statuses.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use clap::Args;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
@@ -9,12 +11,19 @@ use tonic::transport::Channel;
 
 use crate::LoadSettings;
 use crate::driver::{self, LoadWorker};
+use crate::figures::{self, BenchFigure};
+use crate::ops_metrics::ProcessMetrics;
+use crate::pgbench::PgbenchScript;
 use crate::report::{RateReport, ReportLine};
-use crate::stack::BenchStack;
+use crate::stack::{self, BenchStack};
 use crate::statuses::{self, FIRST, WAITS};
 
 /// Share of the top rate at which typical latencies are measured.
 const EASY_SHARE: f64 = 0.5;
+/// Time that profile has for building its index.
+const BUILD_WITHIN: Duration = Duration::from_mins(2);
+const TITLE: &str = "Listeners in the index of the feed";
+const BUILD_POLL: Duration = Duration::from_millis(50);
 
 #[derive(Args)]
 pub(crate) struct FeedOptions {
@@ -32,7 +41,9 @@ pub(crate) async fn run_bench(
     options: &FeedOptions,
 ) -> anyhow::Result<()> {
     let database = stack.connect_database().await?;
+    let empty = read_memory().await?;
     statuses::seed_listeners(&database, options.listeners).await?;
+    measure_build(options.listeners, empty).await?;
     let presence = stack
         .connect_grpc(Workload::Gateway, Workload::Presence)
         .await?;
@@ -53,7 +64,10 @@ pub(crate) async fn run_bench(
         options.changes,
     ));
     let mut top = ReportLine::new(&format!("pages, {} viewers at a time", pace.clients));
+    let pgbench = PgbenchScript::new(stack, include_str!("../pgbench/feed_page.sql"))?;
+    let mut reference = ReportLine::new("pgbench, the statements of a page alone");
     for _ in 0..pace.rounds {
+        reference.add_rate(pgbench.run(pace.clients, pace.duration()).await?);
         top.add_round(&driver::run_flat_out(&mut viewers, pace.duration()).await?);
     }
     let mut easy = ReportLine::new("pages, at half the top rate");
@@ -66,8 +80,57 @@ pub(crate) async fn run_bench(
         "The feed of {} listeners, {} status changes a second",
         options.listeners, options.changes
     );
-    println!("{}", RateReport::new(&title, vec![top, easy]));
+    RateReport::new(&title, vec![reference, top, easy]).publish()?;
+    let metrics = ProcessMetrics::read("profile").await?;
+    println!(
+        "  {} pages from the index, {} from the database",
+        metrics.sum("feed_pages_total", "source=\"index\"")?,
+        metrics.sum("feed_pages_total", "source=\"database\"")?
+    );
     Ok(())
+}
+
+/// Reads the resident memory of profile in bytes.
+async fn read_memory() -> anyhow::Result<f64> {
+    let metrics = ProcessMetrics::read("profile").await?;
+    metrics.get("process_resident_memory_bytes")
+}
+
+/// Starts profile anew, waits for its index, and prints how long it took since the start and what it takes.
+async fn measure_build(listeners: i64, empty: f64) -> anyhow::Result<()> {
+    stack::restart("profile").await?;
+    let wait = async {
+        loop {
+            let metrics = ProcessMetrics::read("profile").await?;
+            if metrics.get("feed_index_refreshed_seconds")? > 0.0 {
+                return anyhow::Ok(metrics);
+            }
+            tokio::time::sleep(BUILD_POLL).await;
+        }
+    };
+    let metrics = tokio::time::timeout(BUILD_WITHIN, wait).await??;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+    let ready = now - metrics.get("process_start_time_seconds")?;
+    println!("\n{TITLE}: {}", metrics.get("feed_index_listeners")?);
+    println!(
+        "  ready after the start          {:>8.1} s, of which the build takes {:.1} s",
+        ready,
+        metrics.get("feed_index_build_seconds")?
+    );
+    let grown = metrics.get("process_resident_memory_bytes")? - empty;
+    println!(
+        "  memory                         {:>8.0} bytes a listener",
+        grown / listeners as f64
+    );
+    figures::append(&[
+        BenchFigure::new(TITLE, "ready after the start", ready, "s"),
+        BenchFigure::new(
+            TITLE,
+            "memory of a listener",
+            grown / listeners as f64,
+            "bytes",
+        ),
+    ])
 }
 
 async fn change_statuses(
@@ -75,7 +138,7 @@ async fn change_statuses(
     listeners: i64,
     per_second: u32,
 ) {
-    let longer_than_the_measurement = std::time::Duration::from_hours(1);
+    let longer_than_the_measurement = Duration::from_hours(1);
     statuses::call_at_rate(per_second.into(), longer_than_the_measurement, |number| {
         let mut presence = presence.clone();
         async move {

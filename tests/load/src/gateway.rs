@@ -59,8 +59,7 @@ async fn measure_throughput(
     }
     let title = format!("Reads through the gateway, {} at a time", pace.clients);
     let lines = [reference, grpc].into_iter().chain(lines).collect();
-    println!("{}", RateReport::new(&title, lines));
-    Ok(())
+    RateReport::new(&title, lines).publish()
 }
 
 /// Measures one request at a time, so that none waits for others.
@@ -86,10 +85,7 @@ async fn measure_share(
     let (alone, through) = (p50(&grpc), p50(&rest_line));
     let own_ms = through - alone;
     let bare_ms = p50(&reference);
-    println!(
-        "{}",
-        RateReport::new("One read at a time", vec![reference, grpc, rest_line])
-    );
+    RateReport::new("One read at a time", vec![reference, grpc, rest_line]).publish()?;
     println!(
         "  the gateway's own share: {own_ms:.2} of {through:.2} ms ({:.0} %); a bare handler takes {bare_ms:.2} ms",
         100.0 * own_ms / through

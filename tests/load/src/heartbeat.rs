@@ -61,8 +61,7 @@ pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow:
         sockets.add_round(&driver::run_at_rate(&mut pingers, pace.duration(), pings).await?);
     }
     let title = "Heartbeats, answered after their commit; pings before it";
-    println!("{}", RateReport::new(title, vec![reference, rest, sockets]));
-    Ok(())
+    RateReport::new(title, vec![reference, rest, sockets]).publish()
 }
 
 async fn mark_online(presence: &PresenceServiceClient<Channel>) -> anyhow::Result<()> {

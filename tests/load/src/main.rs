@@ -5,9 +5,9 @@
 //! contains ratios of the medians.
 //!
 //! - `driver`: runs many workers and measures the duration of their requests
-//! - `rounds`, `report`: medians, and the table at the end
-//! - `pgbench`, `http`, `socket`, `people`, `statuses`, `stack`: the reference, clients, users that are inserted by
-//!   SQL, and the addresses of the stack
+//! - `rounds`, `report`, `figures`: medians, the table at the end, and that of a run of all measurements
+//! - `pgbench`, `http`, `socket`, `people`, `statuses`, `ops_metrics`, `stack`: the reference, clients, users that are
+//!   inserted by SQL, metrics of processes, and the addresses of the stack
 //! - `call_worker`, `rings`: parts of the measurement of calls
 //! - `relay_reports`: a part of the measurement of media
 //! - the others: one module a measurement
@@ -23,10 +23,12 @@ mod calls;
 mod driver;
 mod fanout;
 mod feed;
+mod figures;
 mod gateway;
 mod heartbeat;
 mod http;
 mod media;
+mod ops_metrics;
 mod people;
 mod pgbench;
 mod relay_reports;
@@ -90,6 +92,9 @@ enum BenchMeasurement {
     Media(media::MediaOptions),
     /// Reads through the gateway, compared with a bare handler and with gRPC
     Gateway,
+    /// Write the table of a run of all measurements; the runner does it at the end
+    #[command(hide = true)]
+    Summary,
     /// Serve the bare handler; the measurement starts it
     #[command(hide = true)]
     BareHandler,
@@ -98,6 +103,9 @@ enum BenchMeasurement {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = BenchOptions::parse();
+    if let BenchMeasurement::Summary = options.measurement {
+        return figures::summarize_run();
+    }
     let stack = stack::BenchStack::from_env()?;
     match options.measurement {
         BenchMeasurement::Auth => auth::run_bench(&stack, options.settings).await,
@@ -111,5 +119,6 @@ async fn main() -> anyhow::Result<()> {
         BenchMeasurement::Media(media) => media::run_bench(&stack, options.settings, &media).await,
         BenchMeasurement::Gateway => gateway::run_bench(&stack, options.settings).await,
         BenchMeasurement::BareHandler => gateway::serve_bare_handler().await,
+        BenchMeasurement::Summary => unreachable!("needs no stack"),
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::LoadSettings;
+use crate::figures::{self, BenchFigure};
 use crate::http::HttpConnection;
 use crate::people;
 use crate::relay_reports;
@@ -65,7 +66,9 @@ pub(crate) async fn run_bench(
         quantile(&delays, 0.5),
         quantile(&delays, 0.99)
     );
-    Ok(())
+    let count = delays.len() as f64;
+    let figure = BenchFigure::new("Signals", "between two gateways", count, "in all");
+    figures::append(&[figure.with_latency(quantile(&delays, 0.5), quantile(&delays, 0.99))])
 }
 
 /// Makes calls whose two sides have their seats at different gateways.

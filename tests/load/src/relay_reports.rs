@@ -10,6 +10,7 @@ use futures::future::try_join_all;
 use sqlx::PgPool;
 
 use crate::LoadSettings;
+use crate::figures::{self, BenchFigure};
 use crate::stack::{self, BenchStack};
 
 /// Ticks of the scheduler a second, in which Linux counts the time of a process.
@@ -62,7 +63,13 @@ pub(crate) async fn measure_agent(
         "  agent                          {:>8.2} cores",
         (read_cpu_secs()? - busy_before) / begun.elapsed().as_secs_f64()
     );
-    Ok(())
+    let rate = total as f64 / took;
+    figures::append(&[BenchFigure::new(
+        "Reports of a relay",
+        "allocations",
+        rate,
+        "/s",
+    )])
 }
 
 /// Publishes the start, the traffic and the end of sessions.

@@ -5,6 +5,7 @@ use std::fmt;
 use hdrhistogram::Histogram;
 
 use crate::driver::MeasuredLoad;
+use crate::figures::{self, BenchFigure};
 use crate::rounds::median;
 
 /// Figures of one candidate over all rounds.
@@ -57,6 +58,26 @@ impl RateReport {
         Self {
             title: title.to_owned(),
             lines,
+        }
+    }
+
+    /// Prints the table and adds its lines to the figures of the run.
+    pub(crate) fn publish(&self) -> anyhow::Result<()> {
+        println!("{self}");
+        let figures: Vec<BenchFigure> = self.lines.iter().map(|line| self.figure(line)).collect();
+        figures::append(&figures)
+    }
+
+    fn figure(&self, line: &ReportLine) -> BenchFigure {
+        let first = self.lines.first();
+        let reference = first.filter(|first| first.name != line.name);
+        let rate = line.median();
+        let latency = &line.latency;
+        BenchFigure {
+            reference: reference.map(|first| (first.name.clone(), rate / first.median())),
+            latency: (!latency.is_empty())
+                .then(|| (quantile(latency, 0.5), quantile(latency, 0.99))),
+            ..BenchFigure::new(&self.title, &line.name, rate, "/s")
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::LoadSettings;
 use crate::driver::{self, LoadWorker};
+use crate::figures::{self, BenchFigure};
 use crate::http::HttpConnection;
 use crate::people;
 use crate::report::quantile;
@@ -46,7 +47,9 @@ pub(crate) async fn measure_delivery(
         quantile(&delays, 0.5),
         quantile(&delays, 0.99)
     );
-    Ok(())
+    let rate = measured.per_second;
+    let figure = BenchFigure::new("Rings", "delivered through another gateway", rate, "/s");
+    figures::append(&[figure.with_latency(quantile(&delays, 0.5), quantile(&delays, 0.99))])
 }
 
 async fn prepare_pairs(stack: &BenchStack) -> anyhow::Result<Vec<RingingPair>> {

@@ -65,12 +65,23 @@ impl BenchStack {
 
 /// Starts a second gateway, for measurements of what passes between two.
 pub(crate) async fn start_second_gateway() -> anyhow::Result<()> {
-    let started = Command::new(read_variable("TALKTIME_DEV")?)
-        .args(["--stack", "bench", "start", "gateway-2"])
+    run_command("start", "gateway-2").await
+}
+
+/// Stops a process and starts it again.
+pub(crate) async fn restart(process: &str) -> anyhow::Result<()> {
+    run_command("stop", process).await?;
+    run_command("start", process).await
+}
+
+/// Runs a command of the runner for a process of the stack.
+async fn run_command(command: &str, process: &str) -> anyhow::Result<()> {
+    let done = Command::new(read_variable("TALKTIME_DEV")?)
+        .args(["--stack", "bench", command, process])
         .status()
         .await
         .context("cannot run the runner")?;
-    ensure!(started.success(), "the second gateway did not start");
+    ensure!(done.success(), "{command} {process} failed");
     Ok(())
 }
 

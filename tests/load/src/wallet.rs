@@ -62,9 +62,10 @@ pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow:
         .await?;
     let wallet = WalletServiceClient::new(calls);
     let calls = CallIds(Arc::new(AtomicI64::new(FIRST_PAYER)));
-    println!("{}", measure_charges(stack, pace, &wallet, &calls).await?);
-    println!("{}", measure_recharges(stack, pace).await?);
-    Ok(())
+    let charges = measure_charges(stack, pace, &wallet, &calls).await?;
+    charges.publish()?;
+    let recharges = measure_recharges(stack, pace).await?;
+    recharges.publish()
 }
 
 /// Gives users as many coins as the measurements may spend.

@@ -6,6 +6,7 @@ mod contact_details;
 mod error;
 mod favorite;
 pub mod feed;
+pub mod feed_index;
 pub mod feed_row;
 pub mod fields;
 mod preferences;

@@ -2,6 +2,7 @@
 
 pub mod deletion_reasons;
 pub mod export;
+pub mod feed_changes;
 pub mod feed_listeners;
 pub mod feed_pages;
 pub mod feed_stats;

@@ -27,7 +27,7 @@ impl TestProfile {
         FeedConsistencyCheck::new(self.database.app.clone(), sources, FeedConfig::default())
     }
 
-    async fn execute(&self, statement: &'static str) {
+    pub(crate) async fn execute(&self, statement: &'static str) {
         let executed = sqlx::query(statement)
             .execute(&self.database.superuser)
             .await;

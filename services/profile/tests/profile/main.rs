@@ -9,6 +9,7 @@ mod feed;
 mod feed_check;
 mod feed_events;
 mod feed_filters;
+mod feed_index;
 mod feed_recent;
 mod photos;
 mod public_texts;
@@ -28,6 +29,7 @@ use talktime_kit::testing::{TestDatabase, stack_peers};
 use talktime_kit::{Clock, Error};
 use talktime_profile::SCHEMA;
 use talktime_profile::domain::{PublicTextPolicy, RequiredTermsVersion};
+use talktime_profile::feed_replica::FeedIndexReplica;
 use talktime_profile::grpc::ProfileGrpcApi;
 use talktime_profile::peers::{AuthClient, CallsClient};
 use talktime_profile::service::{ProfileOperations, ProfileServiceParts};
@@ -42,6 +44,8 @@ const UNKNOWN_USER: i64 = 404_404;
 /// The gRPC service of profile without a network, on a database and a clock of its own.
 struct TestProfile {
     api: ProfileGrpcApi,
+    /// The index from which the feed is read.
+    feed_index: FeedIndexReplica,
     database: TestDatabase,
     clock: Clock,
 }
@@ -54,8 +58,12 @@ impl TestProfile {
         let peers = stack_peers(Workload::Profile);
         let auth = AuthClient::connect(&peers, &require_variable("AUTH_GRPC_URL"));
         let calls = CallsClient::connect(&peers, &require_variable("CALLS_GRPC_URL"));
+        let (feed_index, refreshes) = FeedIndexReplica::new(database.app.clone());
+        tokio::spawn(refreshes);
+        feed_index.maintain().await.expect("built");
         let api = ProfileGrpcApi::new(ProfileOperations::new(ProfileServiceParts {
             db: database.app.clone(),
+            feed_index: feed_index.clone(),
             relay: Relay::default(),
             clock: clock.clone(),
             auth: auth.expect("a URL"),
@@ -68,6 +76,7 @@ impl TestProfile {
         }));
         Self {
             api,
+            feed_index,
             database,
             clock,
         }

@@ -1,0 +1,55 @@
+//! Keeps the index of the feed: builds it at the start, lets it follow changes while nobody asks for pages, compares it
+//! with the database bit by bit, and deletes old removals.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use talktime_kit::db::DatabasePool;
+use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+
+use crate::feed_replica::FeedIndexReplica;
+use crate::store::feed_changes;
+
+const MAINTENANCE_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("profile.feed_index"),
+    interval: Duration::from_secs(1),
+    retry_after: Duration::from_secs(1),
+    // A feed of a million listeners is read in ten seconds.
+    deadline: Duration::from_mins(2),
+    first_turn: FirstTurnStart::AtOnce,
+};
+const PURGE_WORK: PeriodicWork = PeriodicWork {
+    name: Cow::Borrowed("profile.feed_removals"),
+    interval: Duration::from_mins(10),
+    retry_after: Duration::from_mins(1),
+    deadline: Duration::from_mins(1),
+    first_turn: FirstTurnStart::AfterInterval,
+};
+const PURGED_ROWS_MAX: usize = 5_000;
+
+/// Starts the maintenance, which runs on every replica.
+pub(crate) fn start_feed_index(lifecycle: &ProcessLifecycle, index: FeedIndexReplica) {
+    periodic::start(lifecycle, MAINTENANCE_WORK, move || maintain(index.clone()));
+}
+
+async fn maintain(index: FeedIndexReplica) -> anyhow::Result<NextTurnStart> {
+    index.maintain().await?;
+    Ok(NextTurnStart::AfterInterval)
+}
+
+/// Starts the deletion of old removals, which may run on many replicas at once.
+pub(crate) fn start_removal_purge(lifecycle: &ProcessLifecycle, db: DatabasePool) {
+    periodic::start(lifecycle, PURGE_WORK, move || purge_removals(db.clone()));
+}
+
+async fn purge_removals(db: DatabasePool) -> anyhow::Result<NextTurnStart> {
+    let mut tx = db.begin().await?;
+    let purged = feed_changes::purge_removals(&mut tx, PURGED_ROWS_MAX).await?;
+    tx.commit().await?;
+    if purged < PURGED_ROWS_MAX as u64 {
+        Ok(NextTurnStart::AfterInterval)
+    } else {
+        Ok(NextTurnStart::AtOnce)
+    }
+}

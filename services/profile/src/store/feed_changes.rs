@@ -1,0 +1,144 @@
+//! Changes of `profile.feed_listeners` since a snapshot of the database, for the index that each replica keeps in
+//! memory; and `profile.feed_removals`, the listeners who have left.
+//!
+//! A row bears the transaction that wrote it last (`changed_xid`). What an earlier snapshot did not see are the
+//! transactions that were under way then, which the snapshot lists, and those that began later, whose numbers are not
+//! below its `xmax`. So nothing is missed, in whatever order transactions commit.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use talktime_kit::db::PgConnection;
+
+use crate::domain::feed_index::IndexedListener;
+
+/// A moment in the history of a database server.
+#[derive(Clone, Debug, FromRow)]
+pub struct FeedSnapshot {
+    /// The text of a `pg_snapshot`.
+    pub snapshot: String,
+    /// The start of the server. Another server, and the same one after a crash, may use transaction numbers again.
+    pub server_started_at: DateTime<Utc>,
+}
+
+/// The changes between two snapshots.
+#[derive(Clone, Debug, FromRow)]
+pub struct FeedChanges {
+    /// The later snapshot.
+    #[sqlx(flatten)]
+    pub until: FeedSnapshot,
+    /// Whether both snapshots belong to one history. Otherwise the changes are meaningless.
+    pub is_continuation: bool,
+    /// Listeners whose rows were inserted, updated or deleted. One may occur several times.
+    pub user_ids: Vec<i64>,
+}
+
+/// `SELECT` of listeners as the index has them, and the rest of the statement.
+macro_rules! select_indexed {
+    ($tail:literal) => {
+        concat!(
+            "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
+                    u.preferred_language, u.country,
+                    (u.rating * 100)::integer AS rating_hundredths,
+                    ARRAY(SELECT role FROM profile.user_roles AS r
+                          WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
+                    f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
+                    f.total_call_secs, f.answer_percent, f.is_verified, f.accepting_calls,
+                    f.audio_enabled, f.video_enabled, 0::bigint AS sort_key,
+                    f.rating_key, f.availability, f.last_seen_key, f.sex AS sex_key,
+                    f.interest_keys, lower(f.preferred_language) AS language_tag, f.username_key
+             FROM profile.feed_listeners AS f JOIN profile.users AS u USING (user_id) ",
+            $tail
+        )
+    };
+}
+
+/// Reads the present snapshot.
+pub async fn read_snapshot(connection: &mut PgConnection) -> sqlx::Result<FeedSnapshot> {
+    sqlx::query_as(
+        "SELECT pg_current_snapshot()::text AS snapshot,
+                pg_postmaster_start_time() AS server_started_at",
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Lists at most `limit` listeners who have changed since a snapshot.
+pub async fn list_changes(
+    connection: &mut PgConnection,
+    since: &FeedSnapshot,
+    limit: usize,
+) -> sqlx::Result<FeedChanges> {
+    sqlx::query_as(
+        "SELECT pg_current_snapshot()::text AS snapshot,
+                pg_postmaster_start_time() AS server_started_at,
+                pg_postmaster_start_time() = $2
+                    AND pg_snapshot_xmax(pg_current_snapshot())
+                        >= pg_snapshot_xmax($1::text::pg_snapshot) AS is_continuation,
+                profile.list_feed_changes($1::text::pg_snapshot, $3) AS user_ids",
+    )
+    .bind(&since.snapshot)
+    .bind(since.server_started_at)
+    .bind(row_limit(limit))
+    .fetch_one(connection)
+    .await
+}
+
+/// Lists listeners in the order of their ids.
+pub async fn list_after(
+    connection: &mut PgConnection,
+    user_id: i64,
+    limit: usize,
+) -> sqlx::Result<Vec<IndexedListener>> {
+    sqlx::query_as(select_indexed!(
+        "WHERE f.user_id > $1 ORDER BY f.user_id LIMIT $2"
+    ))
+    .bind(user_id)
+    .bind(row_limit(limit))
+    .fetch_all(connection)
+    .await
+}
+
+/// Lists these listeners; users who are not in the feed are left out.
+pub async fn list_these(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<IndexedListener>> {
+    sqlx::query_as(select_indexed!("WHERE f.user_id = ANY($1)"))
+        .bind(user_ids)
+        .fetch_all(connection)
+        .await
+}
+
+/// Returns interests as the feed compares them, by their texts.
+pub async fn fold_interests(
+    connection: &mut PgConnection,
+    interests: &[String],
+) -> sqlx::Result<HashMap<String, String>> {
+    let folded: Vec<(String, String)> = sqlx::query_as(
+        "SELECT interest, key FROM unnest($1::text[]) AS interest,
+                unnest(profile.interest_keys(ARRAY[interest])) AS key",
+    )
+    .bind(interests)
+    .fetch_all(connection)
+    .await?;
+    Ok(folded.into_iter().collect())
+}
+
+/// Deletes the removals of more than an hour ago.
+pub async fn purge_removals(tx: &mut PgConnection, limit: usize) -> sqlx::Result<u64> {
+    let deleted = sqlx::query(
+        "DELETE FROM profile.feed_removals WHERE removal_id IN
+         (SELECT removal_id FROM profile.feed_removals
+          WHERE removed_at < now() - interval '1 hour' LIMIT $1)",
+    )
+    .bind(row_limit(limit))
+    .execute(tx)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+fn row_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
