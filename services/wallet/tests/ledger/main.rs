@@ -15,5 +15,6 @@ mod property;
 mod razorpay;
 mod reconciling;
 mod recovering;
+mod standby;
 mod tampering;
 mod withdrawals;
