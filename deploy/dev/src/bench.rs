@@ -17,12 +17,15 @@ use crate::{cargo, install, up};
 
 const PROGRAM: &str = "talktime-bench";
 /// Time for all measurements one after another, including their preparation.
-const DEADLINE: Duration = Duration::from_hours(1);
+const DEADLINE: Duration = Duration::from_hours(4);
 /// Length of a billed minute: ten thousand live calls are billed two thousand minutes a second.
 const MINUTE_SECS: u32 = 5;
 
 #[derive(Args)]
 pub(crate) struct BenchOptions {
+    /// Build without optimizations, to try a measurement; its figures compare only with each other
+    #[arg(long)]
+    debug: bool,
     /// The measurement and its options: `wallet`, `calls --seconds 10`; `help` lists them
     #[arg(
         required = true,
@@ -39,7 +42,11 @@ pub(crate) fn run_bench(options: &BenchOptions) -> Result<ExitCode> {
     progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
     let settings = StackSettings {
         minute_secs: MINUTE_SECS,
-        build: BuildProfile::Release,
+        build: if options.debug {
+            BuildProfile::Debug
+        } else {
+            BuildProfile::Release
+        },
         ..StackSettings::default()
     };
     let session = StackSession::begin_fresh(&stack)?;
