@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::ensure;
 use hdrhistogram::Histogram;
+use sqlx::PgPool;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::calls::v1::ListCallsRequest;
 use talktime_proto::calls::v1::calls_service_client::CallsServiceClient;
@@ -39,9 +40,19 @@ const PER_PAGE: i32 = 20;
 /// Steps of a prime number reach everybody, and neighbours in the tables at different times.
 const STEP: usize = 7_919;
 
+/// The result of one measurement at one size.
+pub(crate) struct MeasuredRequests {
+    /// Durations in microseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// Blocks of Postgres that a request has read, cached ones included. Unlike durations, they do not depend on what else
+    /// the machine does.
+    pub(crate) blocks: f64,
+}
+
 /// The clients of all measurements.
 pub(crate) struct GrowthLoad {
     pace: LoadSettings,
+    database: PgPool,
     callers: Vec<CallWorker>,
     chargers: Vec<MinuteWorker>,
     /// Readers of each kind of page.
@@ -89,41 +100,67 @@ impl GrowthLoad {
         };
         Ok(Self {
             pace,
+            database: stack.connect_database().await?,
             callers: CallWorker::prepare(stack, pace.clients).await?,
             chargers: (0..pace.clients).map(charger).collect(),
             readers: pages.map(readers).into(),
         })
     }
 
-    /// Measures everything once; returns the durations in microseconds, in the order of [`LABELS`].
-    pub(crate) async fn measure(&mut self) -> anyhow::Result<Vec<Histogram<u64>>> {
+    /// Measures everything once; returns the results in the order of [`LABELS`].
+    pub(crate) async fn measure(&mut self) -> anyhow::Result<Vec<MeasuredRequests>> {
         let mut measured = vec![self.measure_starts().await?];
-        measured.push(measure_at_rate(&mut self.chargers, self.pace, MINUTES).await?);
+        let (database, pace) = (&self.database, self.pace);
+        measured.push(measure_at_rate(database, &mut self.chargers, pace, MINUTES).await?);
         for readers in &mut self.readers {
-            measured.push(measure_at_rate(readers, self.pace, PAGES).await?);
+            measured.push(measure_at_rate(database, readers, pace, PAGES).await?);
         }
         Ok(measured)
     }
 
-    async fn measure_starts(&mut self) -> anyhow::Result<Histogram<u64>> {
-        for duration in [self.pace.duration(), self.pace.total_duration()?] {
-            // The first round only warms up.
-            call_worker::take_steps(&mut self.callers, START_AND_END).await?;
-            driver::run_at_rate(&mut self.callers, duration, STARTS).await?;
-        }
-        Ok(call_worker::sum_latencies(&self.callers, CallStep::Start))
+    /// Measures starts. The blocks are those of the ends as well.
+    async fn measure_starts(&mut self) -> anyhow::Result<MeasuredRequests> {
+        call_worker::take_steps(&mut self.callers, START_AND_END).await?;
+        driver::run_at_rate(&mut self.callers, self.pace.duration(), STARTS).await?;
+        // The first round only warmed up.
+        call_worker::take_steps(&mut self.callers, START_AND_END).await?;
+        let duration = self.pace.total_duration()?;
+        let before = count_blocks(&self.database).await?;
+        driver::run_at_rate(&mut self.callers, duration, STARTS).await?;
+        let latency = call_worker::sum_latencies(&self.callers, CallStep::Start);
+        let blocks = count_blocks(&self.database).await? - before;
+        Ok(MeasuredRequests::new(latency, blocks))
+    }
+}
+
+impl MeasuredRequests {
+    fn new(latency: Histogram<u64>, blocks: i64) -> Self {
+        let blocks = blocks as f64 / latency.len() as f64;
+        Self { latency, blocks }
     }
 }
 
 /// Measures after a round that only warms up, since the database has written much and read little before.
 async fn measure_at_rate<W: LoadWorker>(
+    database: &PgPool,
     workers: &mut Vec<W>,
     pace: LoadSettings,
     per_second: f64,
-) -> anyhow::Result<Histogram<u64>> {
+) -> anyhow::Result<MeasuredRequests> {
     driver::run_at_rate(workers, pace.duration(), per_second).await?;
+    let before = count_blocks(database).await?;
     let measured = driver::run_at_rate(workers, pace.total_duration()?, per_second).await?;
-    Ok(measured.latency)
+    let blocks = count_blocks(database).await? - before;
+    Ok(MeasuredRequests::new(measured.latency, blocks))
+}
+
+/// Counts the blocks that all sessions have read. A session that works reports them every second.
+async fn count_blocks(database: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = current_database()",
+    )
+    .fetch_one(database)
+    .await
 }
 
 /// Charges a single minute of a caller of the present month.
