@@ -439,6 +439,9 @@ class Overlay:
             surge = deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
             replicas = scaler["spec"]["maxReplicas"] + surge
             held_max += replicas * int(values.get("DATABASE__MAX_CONNECTIONS", 0))
+            # A standby that becomes the primary keeps the connections of its readers.
+            if "DATABASE__READ_URL" in values:
+                held_max += replicas * int(values["DATABASE__READ_MAX_CONNECTIONS"])
         for cluster in self.of("Cluster"):
             accepted = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
             if held_max + SPARE_CONNECTIONS > accepted:

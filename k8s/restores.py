@@ -80,9 +80,10 @@ def job_problems(overlay):
 
 def stale_addresses(overlay):
     """After a restore nothing names another cluster than the restored one."""
-    address = f"@{overlay.of('Cluster')[0]['metadata']['name']}-rw:"
+    cluster = overlay.of("Cluster")[0]["metadata"]["name"]
     for secret in overlay.of("ExternalSecret"):
         values = secret["spec"].get("target", {}).get("template", {}).get("data", {})
         for name, value in values.items():
-            if name.startswith("DATABASE__") and address not in value:
+            role = "ro" if name == "DATABASE__READ_URL" else "rw"
+            if name.startswith("DATABASE__") and f"@{cluster}-{role}:" not in value:
                 yield f"ExternalSecret {secret['metadata']['name']}: {name} is not of the restored cluster"

@@ -100,6 +100,11 @@ def settings_of(documents, process):
     return named(documents, "ConfigMap", f"config-{process}-")["data"]
 
 
+def secret_values(documents, name):
+    """Returns the values of the Secret that an ExternalSecret makes."""
+    return named(documents, "ExternalSecret", name)["spec"]["target"]["template"]["data"]
+
+
 def replace_in(documents, file, old, new):
     """Replaces a text in the file of a ConfigMap."""
     for config in (d for d in documents if d["kind"] == "ConfigMap" and file in d.get("data", {})):
@@ -193,6 +198,10 @@ class Policy(unittest.TestCase):
             "connections, and Postgres takes 600",
         ),
         (
+            lambda d: named(d, "ConfigMap", "service")["data"].update(DATABASE__READ_MAX_CONNECTIONS="40"),
+            "connections, and Postgres takes 600",
+        ),
+        (
             lambda d: first_rule(d)["annotations"].update(runbook="docs/runbooks/none.md"),
             "no runbook docs/runbooks/none.md",
         ),
@@ -265,6 +274,22 @@ class Values(unittest.TestCase):
         (
             lambda d: named(d, "Cluster", "postgres")["spec"].pop("topologySpreadConstraints"),
             "postgres: its instances may be in one zone",
+        ),
+        (
+            lambda d: secret_values(d, "talktime-wallet").update(
+                DATABASE__READ_URL="postgres://wallet_app:x@postgres-rw:5432/talktime"
+            ),
+            "talktime-wallet: DATABASE__READ_URL leads to postgres-rw, and not to standbys",
+        ),
+        (
+            lambda d: secret_values(d, "talktime-wallet").update(
+                DATABASE__APP_URL="postgres://wallet_app:x@postgres-ro:5432/talktime"
+            ),
+            "talktime-wallet: DATABASE__APP_URL leads to postgres-ro, and not to a primary",
+        ),
+        (
+            lambda d: named(d, "Cluster", "postgres")["spec"].update(instances=1),
+            "talktime-wallet: DATABASE__READ_URL leads to postgres-ro, and not to standbys",
         ),
         (
             lambda d: named(d, "Cluster", "postgres")["spec"].update(enableSuperuserAccess=True),
@@ -369,6 +394,12 @@ class Restores(unittest.TestCase):
         (
             lambda d: named(d, "Cluster", "postgres-2")["metadata"].update(name="postgres-3"),
             "DATABASE__APP_URL is not of the restored cluster",
+        ),
+        (
+            lambda d: secret_values(d, "talktime-calls").update(
+                DATABASE__READ_URL="postgres://calls_app:x@postgres-ro:5432/talktime"
+            ),
+            "ExternalSecret talktime-calls: DATABASE__READ_URL is not of the restored cluster",
         ),
     ]
 

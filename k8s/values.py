@@ -13,7 +13,7 @@ OBSERVABILITY = {"matchLabels": {"kubernetes.io/metadata.name": "observability"}
 
 def problems(overlay):
     checks = [
-        probes, memory, scalers, budgets, schedules, standbys, redis_memory, sentinels, zones, superusers, nats_routes,
+        probes, memory, scalers, budgets, schedules, standbys, databases, redis_memory, sentinels, zones, superusers, nats_routes,
         scrapes, properties, alerting, runbooks,
     ]
     return [problem for check in checks for problem in check(overlay)]
@@ -78,6 +78,22 @@ def standbys(overlay):
         confirming = spec["postgresql"].get("synchronous", {}).get("number", 0)
         if confirming and not confirming < spec["instances"] - 1:
             yield f"{cluster['metadata']['name']}: {confirming} of {spec['instances'] - 1} standbys must confirm a commit"
+
+
+def databases(overlay):
+    """Reads that may lag lead to standbys, and everything else to a primary."""
+    clusters = {c["metadata"]["name"]: c["spec"]["instances"] for c in overlay.of("Cluster")}
+    addresses = {
+        "DATABASE__READ_URL": ({f"{name}-ro" for name, instances in clusters.items() if instances > 1}, "standbys"),
+        "DATABASE__APP_URL": ({f"{name}-rw" for name in clusters}, "a primary"),
+        "DATABASE__OWNER_URL": ({f"{name}-rw" for name in clusters}, "a primary"),
+    }
+    for secret in overlay.of("ExternalSecret"):
+        template = secret["spec"].get("target", {}).get("template", {}).get("data", {})
+        for setting, (hosts, wanted) in addresses.items():
+            host = template.get(setting, "").rpartition("@")[2].partition(":")[0]
+            if host and host not in hosts:
+                yield f"{secret['metadata']['name']}: {setting} leads to {host}, and not to {wanted}"
 
 
 def redis_memory(overlay):

@@ -43,7 +43,7 @@ class LocalCluster:
             self.objects.secrets.update(instances.owner_secret())
             for name in instances.names:
                 self._add_pod(name, {"template": instances.template(name)})
-            self.network.publish({f"{instances.name}-rw": [self.pods[instances.primary].place.address]})
+            self.network.publish(instances.addresses(self.pods))
 
     def _add_pod(self, name, spec):
         pod = RunningPod(name, spec["template"], self.objects, self.folder, self.network.add())

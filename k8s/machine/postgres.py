@@ -68,13 +68,22 @@ class PostgresInstances:
             synchronous = postgresql["synchronous"]
             yield f"synchronous_standby_names={synchronous['method']} {synchronous['number']} ({','.join(standbys)})"
 
+    def addresses(self, pods, lost=()):
+        """The addresses that each Service of the operator leads to: the primary, and the standbys."""
+        standbys = [name for name in self.names if name not in (self.primary, *lost)]
+        return {
+            f"{self.name}-rw": [pods[self.primary].place.address],
+            f"{self.name}-ro": [pods[name].place.address for name in standbys],
+        }
+
     def fail_over(self, pods, network):
         """Makes the next instance the primary and lets the others follow it, as the operator does."""
-        standbys = [name for name in self.names if name != self.primary]
+        lost = self.primary
+        standbys = [name for name in self.names if name != lost]
         self.primary = standbys[0]
         address = pods[self.primary].place.address
         execute(pods[self.primary], "SELECT pg_promote()")
-        network.publish({f"{self.name}-rw": [address]})
+        network.publish(self.addresses(pods, lost=[lost]))
         for name in standbys[1:]:
             # By the address: the same name would be the same setting, which restarts nothing.
             follows = f"host={address} user={SUPERUSER} password={PASSWORD} application_name={name}"

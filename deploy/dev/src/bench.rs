@@ -19,7 +19,7 @@ use crate::{cargo, install, up};
 
 const PROGRAM: &str = "talktime-bench";
 /// Time for one measurement, including its preparation.
-const DEADLINE: Duration = Duration::from_hours(1);
+const DEADLINE: Duration = Duration::from_hours(4);
 /// Length of a billed minute: ten thousand live calls are billed two thousand minutes a second.
 const MINUTE_SECS: u32 = 5;
 /// The name that stands for all measurements.
@@ -44,6 +44,9 @@ const FIGURES_DIR: &str = "target/bench";
 
 #[derive(Args)]
 pub(crate) struct BenchOptions {
+    /// Build without optimizations, to try a measurement; its figures compare only with each other
+    #[arg(long)]
+    debug: bool,
     /// The measurement and its options: `wallet`, `calls --seconds 10`, or `all`, which also writes a table beside that
     /// of the run before (target/bench); `help` lists them
     #[arg(
@@ -90,7 +93,11 @@ fn run_measurement(measurement: &[String], variables: &[(&str, &Path)]) -> Resul
     progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
     let settings = StackSettings {
         minute_secs: MINUTE_SECS,
-        build: BuildProfile::Release,
+        build: if options.debug {
+            BuildProfile::Debug
+        } else {
+            BuildProfile::Release
+        },
         ..StackSettings::default()
     };
     let session = StackSession::begin_fresh(&stack)?;

@@ -1,6 +1,7 @@
 //! Read-only history of calls: lists, totals, receipts, rates.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
 use talktime_kit::paging::ListPageRequest;
 use talktime_proto::wallet::charge_id;
 
@@ -60,11 +61,16 @@ impl CallService {
         filter: CallHistoryFilter,
         page: ListPageRequest,
     ) -> Result<(Vec<CallHistoryEntry>, UserCallTotals), CallError> {
-        let mut connection = self.db.acquire().await?;
-        let totals = history::load_totals(&mut connection, filter).await?;
         let offset = page.offset().min(OFFSET_MAX);
-        let calls = history::list_page(&mut connection, filter, page.limit(), offset).await?;
-        Ok((calls, totals))
+        let listed = self.reads.read(move |connection| {
+            let listing = async move {
+                let totals = history::load_totals(connection, filter).await?;
+                let calls = history::list_page(connection, filter, page.limit(), offset).await?;
+                Ok((calls, totals))
+            };
+            listing.boxed()
+        });
+        Ok(listed.await?)
     }
 
     /// Loads the summary of the calls of a user.
@@ -75,13 +81,18 @@ impl CallService {
             status: None,
         };
         let now = self.clock.now();
-        let mut connection = self.db.acquire().await?;
-        Ok(CallHistorySummary {
-            totals: history::load_totals(&mut connection, all).await?,
-            recent: history::list_page(&mut connection, all, RECENT_CALLS, 0).await?,
-            months: history::load_monthly_totals(&mut connection, user_id, now).await?,
-            calls_this_week: history::count_this_week(&mut connection, user_id, now).await?,
-        })
+        let summary = self.reads.read(move |connection| {
+            let summarizing = async move {
+                Ok(CallHistorySummary {
+                    totals: history::load_totals(connection, all).await?,
+                    recent: history::list_page(connection, all, RECENT_CALLS, 0).await?,
+                    months: history::load_monthly_totals(connection, user_id, now).await?,
+                    calls_this_week: history::count_this_week(connection, user_id, now).await?,
+                })
+            };
+            summarizing.boxed()
+        });
+        Ok(summary.await?)
     }
 
     /// Loads a call with its minutes, for one of its parties.
@@ -117,8 +128,11 @@ impl CallService {
 
     /// Counts the calls of the platform now and today.
     pub async fn load_activity(&self) -> Result<PlatformActivity, CallError> {
-        let mut connection = self.db.acquire().await?;
-        Ok(history::load_activity(&mut connection, self.clock.now()).await?)
+        let now = self.clock.now();
+        let activity = self
+            .reads
+            .read(move |connection| history::load_activity(connection, now).boxed());
+        Ok(activity.await?)
     }
 }
 

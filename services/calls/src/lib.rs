@@ -77,6 +77,7 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
     let badges = BadgeService::new(service.db.clone(), service.clock.clone(), terms.badges);
     let calls = CallService::new(CallServiceParts {
         db: service.db.clone(),
+        reads: service.reads.clone(),
         relay: service.relay.clone(),
         clock: service.clock.clone(),
         peers: PeerClients::connect(&service.peers, &config.peers)?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use talktime_kit::Clock;
-use talktime_kit::db::DatabasePool;
+use talktime_kit::db::{DatabasePool, StandbyReads};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::Relay;
 use tokio::sync::OnceCell;
@@ -24,6 +24,8 @@ use crate::service_parts::CallServiceParts;
 #[derive(Clone)]
 pub struct CallService {
     pub(crate) db: DatabasePool,
+    /// Reads of histories and summaries, which may lag.
+    pub(crate) reads: StandbyReads,
     pub(crate) relay: Relay,
     pub(crate) clock: Clock,
     pub(crate) lifecycle: ProcessLifecycle,
@@ -51,6 +53,7 @@ impl CallService {
         let steps = SagaStepBatchers::start(&parts, &presence);
         Self {
             db: parts.db,
+            reads: parts.reads,
             relay: parts.relay,
             clock: parts.clock,
             lifecycle: parts.lifecycle,

@@ -1,7 +1,7 @@
 //! Dependencies of the calls service.
 
 use talktime_kit::Clock;
-use talktime_kit::db::DatabasePool;
+use talktime_kit::db::{DatabasePool, StandbyReads};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::Relay;
 
@@ -15,6 +15,8 @@ use crate::tracking::LiveCallTracker;
 pub struct CallServiceParts {
     /// The schema of this service.
     pub db: DatabasePool,
+    /// Reads of histories and summaries, which may lag.
+    pub reads: StandbyReads,
     /// Publishes the outbox; woken after every commit with events.
     pub relay: Relay,
     /// Clock for events. Billing follows the clock of the database.

@@ -103,10 +103,24 @@ pub struct DatabaseConfig {
     /// Greatest number of connections of one replica.
     #[serde(default = "default_max_connections")]
     pub max_connections: u32,
+    /// URL of the same role for sessions that last, such as leases, if `app_url` leads to a pooler that gives each
+    /// transaction another session.
+    #[serde(default)]
+    pub session_url: Option<SecretString>,
+    /// URL of the same role at standbys, which then answer the reads that may lag.
+    #[serde(default)]
+    pub read_url: Option<SecretString>,
+    /// Greatest number of connections of one replica to standbys.
+    #[serde(default = "default_read_max_connections")]
+    pub read_max_connections: u32,
 }
 
 const fn default_max_connections() -> u32 {
     16
+}
+
+const fn default_read_max_connections() -> u32 {
+    4
 }
 
 /// NATS with JetStream.
@@ -263,6 +277,7 @@ mod tests {
         let own = extract::<OwnSettings>("wallet", &figment).expect("complete");
         assert_eq!(own.minute_secs, 0);
         assert_eq!(own.database.max_connections, default_max_connections());
+        assert!(own.database.read_url.is_none());
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub const POSTGRES_END: Duration = Duration::from_secs(5);
 pub const POSTGRES_STATEMENT_ON_SERVER: Duration = Duration::from_secs(5);
 /// Any other statement. It exceeds [`POSTGRES_STATEMENT_ON_SERVER`], so that only a silent server reaches it.
 pub const POSTGRES_STATEMENT: Duration = Duration::from_secs(6);
+/// A read of a standby, from the wait for a connection to the last row. Most of a request's time is left for the primary
+/// then.
+pub const POSTGRES_STANDBY_READ: Duration = Duration::from_secs(1);
 /// Statements that read whole tables, on the server and here.
 pub const POSTGRES_FULL_SCAN: Duration = Duration::from_hours(1);
 /// Statements of a migration, which may build an index of a large table.
@@ -69,6 +72,8 @@ pub const BATCH: Duration = Duration::from_secs(10);
 pub enum PeerKind {
     /// PostgreSQL.
     Postgres,
+    /// A standby of PostgreSQL.
+    PostgresStandby,
     /// Redis.
     Redis,
     /// NATS with JetStream.
@@ -81,8 +86,9 @@ pub enum PeerKind {
 
 impl PeerKind {
     /// Every kind of peer.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Postgres,
+        Self::PostgresStandby,
         Self::Redis,
         Self::Nats,
         Self::ObjectStore,
@@ -93,6 +99,7 @@ impl PeerKind {
     pub fn label(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::PostgresStandby => "postgres_standby",
             Self::Redis => "redis",
             Self::Nats => "nats",
             Self::ObjectStore => "object_store",

@@ -1,6 +1,6 @@
 //! A running service: the parts that all services share.
 
-use crate::db::DatabasePool;
+use crate::db::{DatabasePool, StandbyReads};
 use talktime_proto::access::find_callers;
 use tonic::service::Routes;
 
@@ -21,6 +21,8 @@ use crate::telemetry::{self, TelemetryGuard};
 pub struct RunningService {
     /// The connections of the app role.
     pub db: DatabasePool,
+    /// Reads that may lag, of histories and summaries.
+    pub reads: StandbyReads,
     /// Wakes the relay of the outbox after a commit with events.
     pub relay: Relay,
     /// NATS, for broadcasts whose loss does no harm.
@@ -54,6 +56,8 @@ impl RunningService {
         .await?;
         let identity = WorkloadIdentity::load(&config.process.identity, &lifecycle)?;
         let db = db::pool(schema, &config.database)?;
+        let reads = db::standby_reads(schema, &config.database, db.clone())?;
+        reads.start_observing(&lifecycle);
         let nats = messaging::connect(&config.nats).await?;
         let relay = Relay::default();
         lifecycle.spawn(relay.clone().run(
@@ -71,6 +75,7 @@ impl RunningService {
         partitions::start_adding(&lifecycle, db.clone());
         Ok(Self {
             db,
+            reads,
             relay,
             nats,
             clock: Clock::System,

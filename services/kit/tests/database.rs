@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use talktime_kit::db::{DatabasePool, DatabaseSchema, PgConnection, PlanCacheMode};
+use talktime_kit::lease::Lease;
 use talktime_kit::testing::TestDatabase;
 
 static ROWS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -157,4 +158,16 @@ async fn backend_of_a_transaction(db: &DatabasePool) -> i32 {
         .expect("answered");
     tx.commit().await.expect("committed");
     backend
+}
+
+/// Behind a pooler, sessions that last have an address of their own.
+#[tokio::test]
+async fn a_lease_is_taken_where_sessions_last() {
+    let database = database().await;
+    let nobody_listens = database.app_options().port(1);
+    let pool = DatabasePool::connect_lazily(nobody_listens, 1);
+    let pool = pool.with_sessions(database.app_options());
+    let lease = Lease::try_take(&pool, "tests.sessions").await;
+    assert!(lease.expect("connected").is_some());
+    assert!(pool.acquire().await.is_err());
 }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use talktime_kit::db::DatabasePool;
-use talktime_kit::testing::{PrivatePostgres, send_signal};
-use tokio::process::Command;
+use talktime_kit::testing::{PrivatePostgres, signal_all};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const CONNECTIONS_MAX: u32 = 32;
@@ -31,15 +30,6 @@ fn limit_cpu(postgres: &PrivatePostgres) -> DropGuard {
         }
     });
     limited.drop_guard()
-}
-
-/// Signals a server and its children, of which there may be none.
-async fn signal_all(name: &str, pid: &str) {
-    send_signal(name, pid).await;
-    let sent = Command::new("pkill")
-        .args([&format!("-{name}"), "-P", pid])
-        .status();
-    sent.await.expect("pkill runs");
 }
 
 async fn run_transaction(db: &DatabasePool) -> sqlx::Result<()> {

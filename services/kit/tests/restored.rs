@@ -37,6 +37,9 @@ fn settings(database: &TestDatabase) -> ServiceConfig {
             owner_url: database.owner_url.expose_secret().into(),
             app_url: app_url.into(),
             max_connections: 2,
+            session_url: None,
+            read_url: None,
+            read_max_connections: 1,
         },
         nats: NatsConfig {
             url: std::env::var("NATS_URL").expect("set by `cargo dev test`"),

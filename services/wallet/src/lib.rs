@@ -26,8 +26,7 @@ pub mod store;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::DatabasePool;
-use talktime_kit::db::{self, DatabaseSchema, PlanCacheMode};
+use talktime_kit::db::{self, DatabasePool, DatabaseSchema, PlanCacheMode, StandbyReads};
 use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, RunningService};
@@ -57,7 +56,12 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
     let service = RunningService::start(service, SCHEMA).await?;
     metrics::register_metrics();
     let (db, clock) = (service.db.clone(), service.clock.clone());
-    let ledger = build_ledger(db.clone(), service.relay.clone(), &config)?;
+    let ledger = build_ledger(
+        service.reads.clone(),
+        db.clone(),
+        service.relay.clone(),
+        &config,
+    )?;
     start_reconciliation(&service.lifecycle, ledger.clone());
     start_verification(&service.lifecycle, db, config.verify_every());
     service.consume(PROFILE_EVENTS, WalletEventHandler::new(clock));
@@ -69,12 +73,14 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
 }
 
 fn build_ledger(
+    reads: StandbyReads,
     db: DatabasePool,
     relay: Relay,
     config: &WalletConfig,
 ) -> anyhow::Result<WalletLedger> {
     Ok(WalletLedger::new(LedgerParts {
         db,
+        reads,
         relay,
         clock: Clock::System,
         terms: config.terms(),
@@ -118,7 +124,8 @@ pub async fn export_payouts(
     batch_id: Option<i64>,
 ) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
-    let ledger = build_ledger(pool, Relay::default(), config)?;
+    let reads = StandbyReads::of_primary(pool.clone());
+    let ledger = build_ledger(reads, pool, Relay::default(), config)?;
     let batch = match batch_id {
         Some(batch_id) => Some(ledger.load_batch(batch_id).await?),
         None => ledger.export_payouts(operator).await?,

@@ -2,6 +2,7 @@
 //! what was paid since, and verifies its books.
 
 use talktime_kit::config::ServiceConfig;
+use talktime_kit::db::StandbyReads;
 use talktime_kit::messaging::Relay;
 use talktime_kit::{db, failpoint, restored};
 
@@ -16,7 +17,8 @@ use crate::ledger::LostOrders;
 pub async fn make_safe(service: &ServiceConfig, config: &WalletConfig) -> anyhow::Result<()> {
     restored::make_safe(SCHEMA, service).await?;
     let db = db::pool(SCHEMA, &service.database)?;
-    let ledger = crate::build_ledger(db, Relay::default(), config)?;
+    let reads = StandbyReads::of_primary(db.clone());
+    let ledger = crate::build_ledger(reads, db, Relay::default(), config)?;
     let lost = ledger.find_lost_orders().await?;
     print_lost(&lost);
     let recovered = ledger.recover_orders(&lost).await?;

@@ -149,14 +149,23 @@ pub(crate) async fn choose_steps(
     Ok(())
 }
 
+/// Returns the durations of a step of all pairs since the steps were chosen, in microseconds.
+pub(crate) fn sum_latencies(workers: &[CallWorker], step: CallStep) -> Histogram<u64> {
+    let mut all = Histogram::new(3).expect("three digits are allowed");
+    for worker in workers {
+        let taken = worker.steps.iter().zip(&worker.latencies);
+        for (_, latency) in taken.filter(|(taken, _)| **taken == step) {
+            all += latency;
+        }
+    }
+    all
+}
+
 /// Prints the duration of each step since the steps were chosen.
 pub(crate) fn print_latencies(when: &str, workers: &[CallWorker]) {
     let steps = workers.first().map_or(START_AND_END, |worker| worker.steps);
-    for (index, step) in steps.iter().enumerate() {
-        let mut all = Histogram::<u64>::new(3).expect("three digits are allowed");
-        for worker in workers {
-            all += &worker.latencies[index];
-        }
+    for step in steps {
+        let all = sum_latencies(workers, *step);
         let (p50, p99) = (quantile(&all, 0.5), quantile(&all, 0.99));
         let name = step.name();
         println!("  {name:<6} {when:<22} p50 {p50:>6.1} ms  p99 {p99:>6.1} ms");

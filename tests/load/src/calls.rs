@@ -176,7 +176,7 @@ async fn measure_minutes(
         .context("starting calls")?;
     let started_in = started_at.elapsed();
     let caught_up_in = wait_until_caught_up(database).await?;
-    let window = pace.duration() * u32::try_from(pace.rounds)?;
+    let window = pace.total_duration()?;
     tokio::time::sleep(window).await;
     println!("\nMinutes billed while {live} calls are live");
     println!(

@@ -66,7 +66,7 @@ pub(crate) async fn run_bench(
     let in_second_half = options.sockets.div_ceil(SOCKETS_A_PERSON);
     let people = people::sign_up(stack, UserRole::User, in_first_half + in_second_half).await?;
     let (people, others) = people.split_at(in_first_half);
-    let duration = pace.duration() * u32::try_from(pace.rounds)?;
+    let duration = pace.total_duration()?;
 
     let before = read_memory_kib()?;
     let sockets = open_sockets(stack, people, options.idle).await?;

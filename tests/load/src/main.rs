@@ -10,6 +10,7 @@
 //!   inserted by SQL, metrics of processes, and the addresses of the stack
 //! - `call_worker`, `rings`: parts of the measurement of calls
 //! - `relay_reports`: a part of the measurement of media
+//! - `growth_data`, `growth_load`, `growth_report`: parts of the measurement of growth
 //! - the others: one module a measurement
 
 #![expect(
@@ -25,6 +26,10 @@ mod fanout;
 mod feed;
 mod figures;
 mod gateway;
+mod growth;
+mod growth_data;
+mod growth_load;
+mod growth_report;
 mod heartbeat;
 mod http;
 mod media;
@@ -72,6 +77,11 @@ impl LoadSettings {
     fn duration(self) -> Duration {
         Duration::from_secs(self.seconds)
     }
+
+    /// Returns the duration of all rounds.
+    fn total_duration(self) -> anyhow::Result<Duration> {
+        Ok(self.duration() * u32::try_from(self.rounds)?)
+    }
 }
 
 #[derive(Subcommand)]
@@ -90,6 +100,8 @@ enum BenchMeasurement {
     Feed(feed::FeedOptions),
     /// Signals between two gateways, and reports of relays
     Media(media::MediaOptions),
+    /// Calls, minutes and pages while the tables of minutes grow
+    Growth(growth::GrowthOptions),
     /// Reads through the gateway, compared with a bare handler and with gRPC
     Gateway,
     /// Write the table of a run of all measurements; the runner does it at the end
@@ -117,6 +129,9 @@ async fn main() -> anyhow::Result<()> {
         }
         BenchMeasurement::Feed(feed) => feed::run_bench(&stack, options.settings, &feed).await,
         BenchMeasurement::Media(media) => media::run_bench(&stack, options.settings, &media).await,
+        BenchMeasurement::Growth(growth) => {
+            growth::run_bench(&stack, options.settings, &growth).await
+        }
         BenchMeasurement::Gateway => gateway::run_bench(&stack, options.settings).await,
         BenchMeasurement::BareHandler => gateway::serve_bare_handler().await,
         BenchMeasurement::Summary => unreachable!("needs no stack"),

@@ -33,7 +33,7 @@ pub(crate) async fn measure_delivery(
 ) -> anyhow::Result<()> {
     stack::start_second_gateway().await?;
     let mut pairs = prepare_pairs(stack).await?;
-    let duration = pace.duration() * u32::try_from(pace.rounds)?;
+    let duration = pace.total_duration()?;
     let measured = driver::run_at_rate(&mut pairs, duration, RATE).await?;
     let received = pairs.into_iter().flat_map(|pair| pair.received).collect();
     let delays = compute_delays(database, received).await?;

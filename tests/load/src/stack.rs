@@ -85,6 +85,17 @@ async fn run_command(command: &str, process: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Verifies the books of the wallet as an operator does, and fails if they are wrong.
+pub(crate) async fn verify_books() -> anyhow::Result<()> {
+    let verified = Command::new(read_variable("TALKTIME_DEV")?)
+        .args(["--stack", "bench", "run", "wallet", "verify"])
+        .status()
+        .await
+        .context("cannot run the runner")?;
+    ensure!(verified.success(), "the books are wrong");
+    Ok(())
+}
+
 pub(crate) fn read_variable(name: &str) -> anyhow::Result<String> {
     env::var(name).with_context(|| format!("{name} is not set: run `cargo dev bench`"))
 }

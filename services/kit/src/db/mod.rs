@@ -4,6 +4,7 @@
 mod connection;
 mod pool;
 mod session;
+mod standby;
 mod transaction;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind};
 
 pub use connection::PgConnection;
 pub use pool::{DatabasePool, PoolConnectionCounts};
+pub use standby::StandbyReads;
 pub use transaction::{DatabaseTransaction, ReadConnection};
 
 /// The tables of [`crate::messaging`] and [`crate::idempotency`] in the schema of every service.
@@ -95,13 +97,39 @@ pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
 /// database and becomes ready when the database answers.
 ///
 /// # Errors
-/// `database.app_url` is invalid.
+/// `database.app_url` or `database.session_url` is invalid.
 pub fn pool(schema: DatabaseSchema, config: &DatabaseConfig) -> anyhow::Result<DatabasePool> {
-    let options = config
-        .app_url
-        .expose_secret()
-        .parse::<PgConnectOptions>()
-        .context("database.app_url")?
+    let options = app_options(schema, &config.app_url).context("database.app_url")?;
+    let pool = DatabasePool::connect_lazily(options, config.max_connections);
+    let Some(url) = &config.session_url else {
+        return Ok(pool);
+    };
+    let options = app_options(schema, url).context("database.session_url")?;
+    Ok(pool.with_sessions(options))
+}
+
+/// Returns the reads that may lag, which standbys answer if `database.read_url` is set. `primary` is the pool of the
+/// app role.
+///
+/// # Errors
+/// `database.read_url` is invalid.
+pub fn standby_reads(
+    schema: DatabaseSchema,
+    config: &DatabaseConfig,
+    primary: DatabasePool,
+) -> anyhow::Result<StandbyReads> {
+    let Some(url) = &config.read_url else {
+        return Ok(StandbyReads::of_primary(primary));
+    };
+    let options = app_options(schema, url).context("database.read_url")?;
+    let standby = DatabasePool::connect_lazily(options, config.read_max_connections);
+    Ok(StandbyReads::new(primary, standby, standby::LAG_MAX))
+}
+
+/// How the app role connects to a server.
+fn app_options(schema: DatabaseSchema, url: &SecretString) -> sqlx::Result<PgConnectOptions> {
+    let options = url.expose_secret().parse::<PgConnectOptions>()?;
+    Ok(options
         .application_name(schema.name)
         .options([(
             "statement_timeout",
@@ -111,11 +139,7 @@ pub fn pool(schema: DatabaseSchema, config: &DatabaseConfig) -> anyhow::Result<D
             "idle_in_transaction_session_timeout",
             IDLE_IN_TRANSACTION_TIMEOUT_MS,
         )])
-        .options(schema.plan_cache_mode.settings().iter().copied());
-    Ok(DatabasePool::connect_lazily(
-        options,
-        config.max_connections,
-    ))
+        .options(schema.plan_cache_mode.settings().iter().copied()))
 }
 
 /// Migrates a schema as its owner. Replicas that start at the same time wait for each other.

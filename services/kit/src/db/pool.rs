@@ -38,7 +38,8 @@ const KEEPALIVE_ON_SERVER: [(&str, &str); 4] = [
 #[derive(Clone, Debug)]
 pub struct DatabasePool {
     pool: bb8::Pool<DatabaseSessionManager>,
-    connect_options: PgConnectOptions,
+    /// How sessions that last are opened.
+    session_options: PgConnectOptions,
 }
 
 /// How many connections a pool has.
@@ -54,11 +55,7 @@ impl DatabasePool {
     /// A pool that opens its first connections in the background and never fails here: a service starts
     /// without its database, and becomes ready when the database comes.
     pub fn connect_lazily(connect_options: PgConnectOptions, connections_max: u32) -> Self {
-        // Postgres itself refuses what is written outside of a transaction.
-        let connect_options = connect_options
-            .options([("default_transaction_read_only", "on")])
-            .options(KEEPALIVE_ON_SERVER)
-            .disable_statement_logging();
+        let connect_options = complete_options(connect_options);
         let manager = DatabaseSessionManager::new(connect_options.clone());
         let pool = bb8::Pool::builder()
             .max_size(connections_max)
@@ -70,8 +67,16 @@ impl DatabasePool {
             .build_unchecked(manager);
         Self {
             pool,
-            connect_options,
+            session_options: connect_options,
         }
+    }
+
+    /// Returns the pool with another address for sessions that last. A pooler that gives each transaction another
+    /// session would give the locks of such a session to others.
+    #[must_use]
+    pub fn with_sessions(mut self, connect_options: PgConnectOptions) -> Self {
+        self.session_options = complete_options(connect_options);
+        self
     }
 
     /// A connection for reading. Postgres refuses writes on it: they belong into a transaction
@@ -98,7 +103,7 @@ impl DatabasePool {
     /// # Errors
     /// Whatever the login fails with, its deadline included.
     pub async fn open_session(&self) -> sqlx::Result<PgConnection> {
-        PgConnection::open(&self.connect_options).await
+        PgConnection::open(&self.session_options).await
     }
 
     /// How many connections there are.
@@ -118,4 +123,13 @@ impl DatabasePool {
         session.mark_used();
         Ok(session)
     }
+}
+
+/// Adds the options that every session of a service has.
+fn complete_options(connect_options: PgConnectOptions) -> PgConnectOptions {
+    // Postgres itself refuses what is written outside of a transaction.
+    connect_options
+        .options([("default_transaction_read_only", "on")])
+        .options(KEEPALIVE_ON_SERVER)
+        .disable_statement_logging()
 }

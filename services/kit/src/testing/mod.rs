@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 
 pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
-pub use private_postgres::{PrivatePostgres, as_postgres, send_signal};
+pub use private_postgres::{PrivatePostgres, as_postgres, send_signal, signal_all};
 pub use proxy::SilentProxy;
 
 /// Connections of one test to its database.

@@ -55,6 +55,25 @@ impl PrivatePostgres {
         }
     }
 
+    /// Copies the cluster of this server, which runs, into one that will follow it as a standby.
+    pub async fn create_standby(&self) -> Self {
+        let standby = Self::without_cluster().await;
+        // The program creates the folder with the rights that the server wants.
+        std::fs::remove_dir(&standby.data_dir).expect("removed");
+        let copied = self
+            .client("pg_basebackup")
+            .args([
+                "--checkpoint=fast",
+                "--no-sync",
+                "--write-recovery-conf",
+                "-D",
+            ])
+            .arg(&standby.data_dir)
+            .status();
+        assert!(copied.await.expect("pg_basebackup runs").success());
+        standby
+    }
+
     /// Starts the server with these settings, each `name=value`. Does not wait until it answers.
     pub fn start(&mut self, settings: &[String]) {
         let mut command = as_postgres("postgres");
@@ -138,6 +157,15 @@ pub async fn send_signal(name: &str, pid: &str) {
         .args([&format!("-{name}"), pid])
         .status();
     assert!(sent.await.expect("kill runs").success());
+}
+
+/// Sends a signal to a process and its children, of which there may be none.
+pub async fn signal_all(name: &str, pid: &str) {
+    send_signal(name, pid).await;
+    let sent = Command::new("pkill")
+        .args([&format!("-{name}"), "-P", pid])
+        .status();
+    sent.await.expect("pkill runs");
 }
 
 /// A program of PostgreSQL or of the system, as a user that is not root: the server refuses to run as root.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use talktime_kit::Clock;
-use talktime_kit::db::{DatabasePool, DatabaseTransaction};
+use talktime_kit::db::{DatabasePool, DatabaseTransaction, StandbyReads};
 use talktime_kit::messaging::Relay;
 
 use crate::domain::WalletError;
@@ -76,6 +76,8 @@ pub struct TracedRequest<T> {
 pub struct LedgerParts {
     /// The app role's pool, on a migrated database.
     pub db: DatabasePool,
+    /// Reads of histories and summaries, which may lag.
+    pub reads: StandbyReads,
     /// The relay that publishes appended events; it is woken after a commit.
     pub relay: Relay,
     pub clock: Clock,
@@ -89,6 +91,7 @@ pub struct LedgerParts {
 #[derive(Clone)]
 pub struct WalletLedger {
     db: DatabasePool,
+    reads: StandbyReads,
     relay: Relay,
     clock: Clock,
     terms: Arc<WalletTerms>,
@@ -100,6 +103,7 @@ impl WalletLedger {
     pub fn new(parts: LedgerParts) -> Self {
         Self {
             db: parts.db,
+            reads: parts.reads,
             relay: parts.relay,
             clock: parts.clock,
             terms: Arc::new(parts.terms),

@@ -1,6 +1,7 @@
 //! Histories, earnings and purchases as people see them.
 
 use chrono::NaiveDate;
+use futures::FutureExt;
 use talktime_kit::india;
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
@@ -14,7 +15,7 @@ pub use crate::store::payments::CoinPurchase;
 use crate::store::payments::CoinPurchaseTotals;
 pub use crate::store::transactions::TransactionHistoryLine;
 use crate::store::transactions::TransactionHistoryTotals;
-use crate::store::wallets::{self, WalletBalance};
+use crate::store::wallets::WalletBalance;
 use crate::store::{earnings, payments, transactions};
 
 /// A page of a history with the totals of the whole history.
@@ -36,11 +37,20 @@ impl WalletLedger {
         lines: TransactionHistoryFilter,
         page: ListPageRequest,
     ) -> Result<WalletStatement, WalletError> {
-        let mut connection = self.db.acquire().await?;
+        let history = self.reads.read(move |connection| {
+            let loading = async move {
+                let found = transactions::list(connection, user_id, lines, page).await?;
+                let totals = transactions::load_totals(connection, user_id).await?;
+                Ok((found, totals))
+            };
+            loading.boxed()
+        });
+        let (found, totals) = history.await?;
         Ok(WalletStatement {
-            found: transactions::list(&mut connection, user_id, lines, page).await?,
-            totals: transactions::load_totals(&mut connection, user_id).await?,
-            balance: wallets::load_balance(&mut connection, user_id).await?,
+            found,
+            totals,
+            // Unlike the history, the balance is never that of a standby.
+            balance: self.load_balance(user_id).await?,
         })
     }
 
@@ -50,8 +60,10 @@ impl WalletLedger {
         listener_id: i64,
         page: ListPageRequest,
     ) -> Result<(ListPage<CallEarningRow>, EarningTotals), WalletError> {
-        let mut connection = self.db.acquire().await?;
-        Ok(earnings::list(&mut connection, listener_id, page).await?)
+        let listed = self
+            .reads
+            .read(move |connection| earnings::list(connection, listener_id, page).boxed());
+        Ok(listed.await?)
     }
 
     /// Loads the earnings of a listener by day; see [`EarningSummaryPeriods::new`] for the range.
@@ -62,10 +74,17 @@ impl WalletLedger {
         to: Option<NaiveDate>,
     ) -> Result<EarningSummary, WalletError> {
         let periods = EarningSummaryPeriods::new(from, to, india::date(self.clock.now()))?;
-        let mut connection = self.db.acquire().await?;
-        let listed = earnings::list_days(&mut connection, listener_id, &periods.days).await?;
-        let current = periods.current_days();
-        let current = earnings::list_days(&mut connection, listener_id, &current).await?;
+        let (listed_days, current_days) = (periods.days.clone(), periods.current_days());
+        let days = self.reads.read(move |connection| {
+            let (listed_days, current_days) = (listed_days.clone(), current_days.clone());
+            let listing = async move {
+                let listed = earnings::list_days(connection, listener_id, &listed_days).await?;
+                let current = earnings::list_days(connection, listener_id, &current_days).await?;
+                Ok((listed, current))
+            };
+            listing.boxed()
+        });
+        let (listed, current) = days.await?;
         Ok(periods.summarize(&listed, &current))
     }
 
@@ -75,7 +94,9 @@ impl WalletLedger {
         user_id: i64,
         page: ListPageRequest,
     ) -> Result<(ListPage<CoinPurchase>, CoinPurchaseTotals), WalletError> {
-        let mut connection = self.db.acquire().await?;
-        Ok(payments::list_purchases(&mut connection, user_id, page).await?)
+        let listed = self
+            .reads
+            .read(move |connection| payments::list_purchases(connection, user_id, page).boxed());
+        Ok(listed.await?)
     }
 }

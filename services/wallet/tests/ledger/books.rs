@@ -2,6 +2,7 @@
 
 use chrono::DateTime;
 use talktime_kit::Clock;
+use talktime_kit::db::StandbyReads;
 use talktime_kit::messaging::Relay;
 use talktime_kit::testing::TestDatabase;
 use talktime_wallet::SCHEMA;
@@ -71,6 +72,7 @@ impl TestBooks {
         let clock = Clock::manual(DateTime::from_timestamp(1_737_100_800, 0).expect("valid"));
         let ledger = WalletLedger::new(LedgerParts {
             db: database.app.clone(),
+            reads: StandbyReads::of_primary(database.app.clone()),
             relay: Relay::default(),
             clock: clock.clone(),
             terms,
@@ -86,8 +88,19 @@ impl TestBooks {
 
     /// Returns a ledger of these books whose bank details are sealed with other keys.
     pub(crate) fn with_sealer(&self, sealer: BankDetailsSealer) -> WalletLedger {
+        let reads = StandbyReads::of_primary(self.database.app.clone());
+        self.build_ledger(sealer, reads)
+    }
+
+    /// The same books, whose histories are read elsewhere.
+    pub(crate) fn with_reads(&self, reads: StandbyReads) -> WalletLedger {
+        self.build_ledger(sealer("1", 'a', None), reads)
+    }
+
+    fn build_ledger(&self, sealer: BankDetailsSealer, reads: StandbyReads) -> WalletLedger {
         WalletLedger::new(LedgerParts {
             db: self.database.app.clone(),
+            reads,
             relay: Relay::default(),
             clock: self.clock.clone(),
             terms: terms(),

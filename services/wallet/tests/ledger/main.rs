@@ -16,5 +16,6 @@ mod property;
 mod razorpay;
 mod reconciling;
 mod recovering;
+mod standby;
 mod tampering;
 mod withdrawals;
