@@ -60,14 +60,19 @@ pub(crate) struct BenchOptions {
 
 /// The command `bench`.
 pub(crate) fn run_bench(options: &BenchOptions) -> Result<ExitCode> {
+    let build = if options.debug {
+        BuildProfile::Debug
+    } else {
+        BuildProfile::Release
+    };
     match options.measurement.split_first() {
-        Some((name, rest)) if name == ALL => run_all(rest),
-        _ => run_measurement(&options.measurement, &[]),
+        Some((name, rest)) if name == ALL => run_all(build, rest),
+        _ => run_measurement(build, &options.measurement, &[]),
     }
 }
 
 /// Runs all measurements, also after one has failed, and writes their table.
-fn run_all(options: &[String]) -> Result<ExitCode> {
+fn run_all(build: BuildProfile, options: &[String]) -> Result<ExitCode> {
     let folder = stack::workspace_root().join(FIGURES_DIR);
     fs::create_dir_all(&folder)?;
     let figures = folder.join("run.jsonl");
@@ -78,7 +83,7 @@ fn run_all(options: &[String]) -> Result<ExitCode> {
         let mut measurement = vec![name.to_owned()];
         measurement.extend_from_slice(options);
         let variables = [(FIGURES_VARIABLE, figures.as_path())];
-        if run_measurement(&measurement, &variables)? != ExitCode::SUCCESS {
+        if run_measurement(build, &measurement, &variables)? != ExitCode::SUCCESS {
             progress::print_line(format_args!("the measurement `{name}` failed"));
             outcome = ExitCode::FAILURE;
         }
@@ -88,16 +93,16 @@ fn run_all(options: &[String]) -> Result<ExitCode> {
 }
 
 /// Runs one measurement on a new stack.
-fn run_measurement(measurement: &[String], variables: &[(&str, &Path)]) -> Result<ExitCode> {
+fn run_measurement(
+    build: BuildProfile,
+    measurement: &[String],
+    variables: &[(&str, &Path)],
+) -> Result<ExitCode> {
     let stack = DevStack::new(StackName::Bench);
     progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
     let settings = StackSettings {
         minute_secs: MINUTE_SECS,
-        build: if options.debug {
-            BuildProfile::Debug
-        } else {
-            BuildProfile::Release
-        },
+        build,
         ..StackSettings::default()
     };
     let session = StackSession::begin_fresh(&stack)?;

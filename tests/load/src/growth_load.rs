@@ -120,10 +120,10 @@ impl GrowthLoad {
 
     /// Measures starts. The blocks are those of the ends as well.
     async fn measure_starts(&mut self) -> anyhow::Result<MeasuredRequests> {
-        call_worker::take_steps(&mut self.callers, START_AND_END).await?;
+        call_worker::choose_steps(&mut self.callers, START_AND_END).await?;
         driver::run_at_rate(&mut self.callers, self.pace.duration(), STARTS).await?;
         // The first round only warmed up.
-        call_worker::take_steps(&mut self.callers, START_AND_END).await?;
+        call_worker::choose_steps(&mut self.callers, START_AND_END).await?;
         let duration = self.pace.total_duration()?;
         let before = count_blocks(&self.database).await?;
         driver::run_at_rate(&mut self.callers, duration, STARTS).await?;

@@ -49,10 +49,10 @@ pub(crate) async fn measure_agent(
     let published_at = Instant::now();
     wait_until_stored(&database, total).await?;
     let stored_after = published_at.elapsed();
+    let rate = total as f64 / published.as_secs_f64();
     println!("\nReports of a relay");
     println!(
-        "  allocations                    {:>8.0} /s for {:.0} s, each from its start to its end",
-        total as f64 / published.as_secs_f64(),
+        "  allocations                    {rate:>8.0} /s for {:.0} s, each from its start to its end",
         published.as_secs_f64()
     );
     println!(
@@ -63,7 +63,6 @@ pub(crate) async fn measure_agent(
         "  agent                          {:>8.2} cores",
         (read_cpu_secs()? - busy_before) / begun.elapsed().as_secs_f64()
     );
-    let rate = total as f64 / took;
     figures::append(&[BenchFigure::new(
         "Reports of a relay",
         "allocations",
