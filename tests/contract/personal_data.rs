@@ -1,4 +1,4 @@
-//! What the platform stores about people is what `docs/privacy.md` lists, and so is what a deletion leaves.
+//! The page `docs/privacy.md` lists all that the platform stores about people, and all that a deletion leaves.
 
 use std::collections::BTreeMap;
 

@@ -127,7 +127,7 @@ async fn a_start_survives_a_kill_of_calls_at_every_step() {
     ] {
         pairs.push(kill_at_start("calls", failpoint).await);
     }
-    // What a dead process has left is finished when its lease ends, of all starts at about the same time.
+    // The dead processes have left starts that are finished when their leases end, at about the same time.
     join_all(pairs.iter().map(assert_finished_or_undone)).await;
 }
 

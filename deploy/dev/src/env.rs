@@ -7,13 +7,14 @@ use anyhow::Result;
 
 use crate::databases::{DATABASE, TEMPLATE_DATABASE};
 use crate::instance::{self, REPLICAS_MAX, UnitInstance};
-use crate::parts::BUCKET;
 use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
 use crate::{identities, install, relays, stack_limits};
 
+/// The bucket of uploads and photos.
+pub(crate) const BUCKET: &str = "talktime";
 const REGION: &str = "us-east-1";
 /// Hosts of audio samples that are submitted by address, which nothing ever fetches.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";

@@ -13,9 +13,6 @@ use crate::stack::{self, DevStack, workspace_root};
 use crate::unit::StackUnit;
 use crate::{cluster, env, install, redis, relays};
 
-/// The bucket of uploads and photos.
-pub(crate) const BUCKET: &str = "talktime";
-
 /// Creates what the parts need before they start.
 pub(crate) fn prepare_parts(stack: &DevStack) -> Result<()> {
     for unit in [StackUnit::Redis, StackUnit::Nats, StackUnit::S3] {
@@ -66,7 +63,7 @@ pub(crate) fn build_s3_command(stack: &DevStack) -> Command {
             &format!("127.0.0.1:{}", stack.main_port(StackUnit::S3)),
         ])
         .args(["--access-key", S3_ACCESS_KEY, "--secret-key", S3_SECRET_KEY])
-        .args(["--bucket", BUCKET])
+        .args(["--bucket", env::BUCKET])
         .arg("--root")
         .arg(data_dir(stack, StackUnit::S3));
     command

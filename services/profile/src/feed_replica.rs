@@ -237,7 +237,7 @@ impl FeedIndexState {
         let last = rows.last().map(|row| row.listener.user_id);
         let last = last.filter(|_| rows.len() == ROWS_MAX);
         let mut position = self.position.lock().await;
-        // What has changed since the start is no error.
+        // A change since the start is no error.
         let Some(changes) = list_changes(connection, &since).await? else {
             return Ok(());
         };

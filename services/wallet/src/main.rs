@@ -27,7 +27,7 @@ enum WalletCommand {
     RotateBankDetails,
     /// Prints as CSV what is to be paid out by hand, as a numbered batch. A withdrawal is in one batch.
     ExportPayouts {
-        /// Who takes the list to the bank; kept with the batch
+        /// The person who takes the list to the bank; kept with the batch
         #[arg(long, value_parser = parse_operator)]
         operator: String,
         /// Print what is left of this batch again, instead of a new one

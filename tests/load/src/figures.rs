@@ -31,7 +31,7 @@ pub(crate) struct BenchFigure {
     pub(crate) value: f64,
     /// Such as `/s` or `ms`.
     pub(crate) unit: &'static str,
-    /// What the figure is compared with, and the ratio to it.
+    /// The reference that the figure is compared with, and the ratio to it.
     pub(crate) reference: Option<(String, f64)>,
     /// The median and the 99th percentile of the latencies in milliseconds.
     pub(crate) latency: Option<(f64, f64)>,

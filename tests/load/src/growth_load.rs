@@ -21,7 +21,7 @@ use crate::driver::{self, LoadWorker};
 use crate::growth_data::{self, GrowthPeople};
 use crate::stack::BenchStack;
 
-/// What is measured at each size.
+/// The measurements at each size.
 pub(crate) const LABELS: [&str; 5] = [
     "start of a call, through the gateway",
     "minute charged, over gRPC",

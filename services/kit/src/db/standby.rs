@@ -46,7 +46,7 @@ struct StandbyServers {
     positions: Mutex<PrimaryPositions>,
 }
 
-/// What became of a read that a standby was to answer.
+/// The outcome of a read that a standby was to answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum StandbyReadOutcome {
     /// A standby answered.

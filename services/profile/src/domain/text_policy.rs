@@ -4,7 +4,7 @@ use super::contact_details::has_contact_details;
 use super::reserved_names::ReservedNames;
 use super::{ProfileError, RegistrationRequest, User, UserProfileUpdate};
 
-/// What users may not write about themselves, beside the form of each field.
+/// The texts that users may not write about themselves, beside the form of each field.
 #[derive(Clone, Debug)]
 pub struct PublicTextPolicy {
     reserved_names: ReservedNames,

@@ -102,7 +102,8 @@ pub struct WithdrawalState {
     pub payable_at: DateTime<Utc>,
     /// Admins who agreed to pay it.
     pub agreed: Vec<i64>,
-    /// What the same listener has requested within 24 hours of it, itself included and without rejected ones, in paise.
+    /// Sum that the same listener has requested within 24 hours of it, itself included and without rejected ones, in
+    /// paise.
     pub day_paise: i64,
 }
 
