@@ -1,8 +1,36 @@
 //! Metrics of auth.
 
-/// Registers the counter of refusals at zero, so that its first increment is visible as an increase.
+use uuid::Uuid;
+
+use crate::domain::AuthError;
+
+const OTP_GUESSES: &str = "auth_otp_guesses_total";
+
+/// Registers counters at zero, so that their first increments are visible as an increase.
 pub(crate) fn register_metrics() {
     record_lost_refusals(0);
+    for with in ["challenge", "phone"] {
+        for outcome in ["right", "wrong", "limited"] {
+            metrics::counter!(OTP_GUESSES, "with" => with, "outcome" => outcome).increment(0);
+        }
+    }
+}
+
+/// Records a guess at a one-time password, which named its challenge or only the phone. A guess that could not be
+/// checked is not recorded.
+pub(crate) fn record_otp_guess(names_challenge: bool, checked: &Result<Option<Uuid>, AuthError>) {
+    let outcome = match checked {
+        Ok(Some(_)) => "right",
+        Ok(None) => "wrong",
+        Err(AuthError::OtpTriesLimited { .. }) => "limited",
+        Err(_) => return,
+    };
+    let with = if names_challenge {
+        "challenge"
+    } else {
+        "phone"
+    };
+    metrics::counter!(OTP_GUESSES, "with" => with, "outcome" => outcome).increment(1);
 }
 
 /// Records refusals that the audit log does not have.

@@ -31,9 +31,11 @@ pub enum AuthError {
         /// The pause before the next request.
         retry_after: Duration,
     },
-    /// The phone had too many wrong tries today.
-    #[error("too many wrong one-time passwords for one phone")]
+    /// There were too many wrong tries: at this phone, or from this network.
+    #[error("too many wrong one-time passwords for one {limit}")]
     OtpTriesLimited {
+        /// The name of the limit: `phone`, `phone_from_address`, or the size of a network.
+        limit: &'static str,
         /// The pause before the next try.
         retry_after: Duration,
     },
@@ -93,7 +95,7 @@ impl AuthError {
             Self::OtpRateLimited { retry_after }
             | Self::OtpResentRecently { retry_after }
             | Self::OtpSendsLimited { retry_after, .. }
-            | Self::OtpTriesLimited { retry_after } => Some(*retry_after),
+            | Self::OtpTriesLimited { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -173,7 +175,7 @@ impl AuthError {
             Self::OtpTriesLimited { .. } => (
                 ErrorKind::RateLimited,
                 "otp_tries_limited",
-                "Too many wrong codes were entered for this phone; please wait.",
+                "Too many wrong codes were entered; please wait.",
             ),
             Self::PhoneUnreachable => (
                 ErrorKind::InvalidArgument,

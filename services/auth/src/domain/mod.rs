@@ -10,11 +10,11 @@ mod phone;
 mod revocation;
 mod signing_key;
 
-pub use client_address::ClientAddress;
+pub use client_address::{ClientAddress, ClientNetwork, NetworkSize};
 pub use device::DeviceName;
 pub use error::AuthError;
 pub use login_proof::LoginProof;
-pub use otp::{OneTimePassword, OtpRules};
+pub use otp::{OneTimePassword, OtpChallenge, OtpGuess, OtpRules};
 pub use phone::PhoneNumber;
 pub use revocation::TokenRevocation;
 pub use signing_key::{KeyStageRefusal, SPREAD_MIN, SigningKey, SigningKeyStage};

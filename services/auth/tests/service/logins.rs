@@ -7,7 +7,7 @@ use futures::future::join_all;
 use talktime_auth::SCHEMA;
 use talktime_auth::delivery::{OtpDelivery, OtpDeliveryAdapter};
 use talktime_auth::domain::claims::{TokenGrant, UserSession};
-use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword};
+use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof};
 use talktime_auth::store::{self, keys, otps};
 use talktime_kit::config::DeploymentEnvironment;
 use talktime_kit::redis::commands::KeysInterface as _;
@@ -20,8 +20,8 @@ use talktime_proto::{datetime, timestamp};
 use uuid::Uuid;
 
 use crate::support::{
-    NOWHERE, audit_actions, device, log_in, log_in_on, login, phone, published_events, read_claims,
-    sessions, user,
+    NOWHERE, address, audit_actions, challenge, device, guess, log_in, log_in_on, login, phone,
+    published_events, read_claims, sessions, user,
 };
 
 #[tokio::test]
@@ -167,24 +167,19 @@ async fn a_right_otp_stays_valid_while_the_profile_service_is_unavailable() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let login = login(sessions, OtpDelivery::Log);
-    let (phone, otp) = (phone(), OneTimePassword::from_stored("123456".to_owned()));
-    otps::request(
-        &login.redis,
-        &phone,
-        ClientAddress::parse(""),
-        &otp,
-        &login.otp_rules,
-    )
-    .await
-    .expect("sent");
+    let (phone, address) = (phone(), address());
+    let sent = challenge("123456");
+    otps::request(&login.redis, &phone, address, &sent, &login.otp_rules)
+        .await
+        .expect("sent");
 
     let wrong = login
-        .verify_otp(phone.as_str(), "000000", &device())
+        .verify_otp(phone.as_str(), guess("000000", address), &device())
         .await
         .err();
     assert!(matches!(wrong, Some(AuthError::InvalidOtp)), "{wrong:?}");
     let right = login
-        .verify_otp(phone.as_str(), "123456", &device())
+        .verify_otp(phone.as_str(), guess("123456", address), &device())
         .await
         .err();
     let Some(AuthError::Other(error)) = right else {
@@ -300,7 +295,7 @@ async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     for _ in 0..2 * login.otp_rules.sends_max {
         let refused = login.request_otp(phone.as_str(), address).await;
         assert!(matches!(refused, Err(AuthError::OtpNotSent)), "{refused:?}");
-        let refused = login.resend_otp(phone.as_str(), address).await;
+        let refused = login.resend_otp(phone.as_str(), address, None).await;
         assert!(matches!(refused, Err(AuthError::OtpNotSent)), "{refused:?}");
     }
     let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
