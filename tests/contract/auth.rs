@@ -68,6 +68,23 @@ async fn an_invalid_phone_is_refused() {
 }
 
 #[tokio::test]
+async fn only_mobile_numbers_of_allowed_countries_receive_a_code() {
+    let app = connect_app().await;
+    for (phone, code) in [
+        ("+447400123456", "phone_country_refused"),
+        ("+870773111632", "phone_country_refused"),
+        ("+911800123456", "phone_not_mobile"),
+        ("+911123456789", "phone_not_mobile"),
+    ] {
+        for path in ["/auth/request_otp", "/auth/resend_otp"] {
+            let request = app.post(path).json(&json!({"phone": phone}));
+            assert_problem(&request.answer().await, 400, code);
+        }
+        assert_problem(&verify(&app, phone, "123456").await, 400, code);
+    }
+}
+
+#[tokio::test]
 async fn the_sixth_code_in_fifteen_minutes_is_refused() {
     let app = connect_app().await;
     let phone = random_phone();

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, UserRole, random_phone, random_username};
-use talktime_tests::replica::{GatewayReplica, start_gateway};
+use talktime_tests::replica::{GatewayReplica, start_auth, start_gateway};
 use talktime_tests::{ExpectAnswer, TestApp, connect_app};
 
 use crate::assert_problem;
@@ -197,6 +197,28 @@ async fn wrong_tries_of_a_stranger_do_not_lock_out_the_owner() {
     let right = json!({"phone": phone, "otp": app.read_otp(&phone).await});
     let refused = post_from(&gateway, stranger, "/auth/verify", right).await;
     assert_waits(&refused, "otp_tries_limited", 24 * 60 * 60);
+}
+
+#[tokio::test]
+async fn known_phones_receive_a_code_beyond_the_shared_limits() {
+    let app = connect_app().await;
+    let auth = start_auth(&[
+        ("TALKTIME_AUTH__OTP__PLATFORM_SENDS_MAX", "0"),
+        ("TALKTIME_AUTH__OTP__PLATFORM_RESERVE", "1000000"),
+    ])
+    .await;
+    let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
+    let known = app.sign_up(UserRole::User).await.phone;
+    let request_for = async |path: &str, phone: &str| {
+        let request = gateway.app.post(path).json(&json!({"phone": phone}));
+        request.answer().await
+    };
+    for path in ["/auth/request_otp", "/auth/resend_otp"] {
+        let sent = request_for(path, &known).await;
+        assert_eq!(sent.status, 200, "{path}: {sent:?}");
+        let refused = request_for(path, &random_phone()).await;
+        assert_waits(&refused, "otp_sends_limited", 900);
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ pub(super) struct OtpSentAnswer {
 /// Send a one-time password to a phone number.
 ///
 /// The password is valid for five minutes and one login. A phone number receives at most 5 passwords in 15 minutes
-/// (`otp_rate_limited`). Send the `challenge_id` with the password to `/auth/verify`: then wrong attempts of others
+/// (`otp_rate_limited`). Only mobile numbers of the countries that the operator allows receive one. Send the `challenge_id` with the password to `/auth/verify`: then wrong attempts of others
 /// do not count against this login.
 #[utoipa::path(
     post,
@@ -49,7 +49,7 @@ pub(super) struct OtpSentAnswer {
     security(()),
     responses(
         (status = 200, body = OtpSentAnswer),
-        (status = 400, description = "invalid_phone, phone_unreachable"),
+        (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, phone_unreachable"),
         (status = 429, description = "otp_rate_limited, otp_sends_limited"),
         (status = 503, description = "otp_not_sent"),
     )
@@ -101,7 +101,7 @@ pub(super) struct OtpResentAnswer {
     security(()),
     responses(
         (status = 200, body = OtpResentAnswer),
-        (status = 400, description = "invalid_phone, phone_unreachable"),
+        (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, phone_unreachable"),
         (status = 429, description = "otp_rate_limited, otp_resent_recently, otp_sends_limited"),
         (status = 503, description = "otp_not_sent"),
     )
@@ -178,7 +178,7 @@ impl From<TokenPair> for TokensAnswer {
     security(()),
     responses(
         (status = 200, body = OtpVerifyAnswer),
-        (status = 400, description = "invalid_phone, invalid_otp"),
+        (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, invalid_otp"),
         (status = 429, description = "otp_tries_limited"),
     )
 )]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
 use talktime_kit::Clock;
+use talktime_kit::error::chain;
 use talktime_kit::redis::Pool;
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::profile::v1::CreateUserRequest;
@@ -14,10 +15,11 @@ use crate::audit::AuditRefusalRecorder;
 use crate::delivery::{OtpDelivery, OtpDeliveryFailure, OtpMessage};
 use crate::domain::claims::{TokenClaims, TokenGrant};
 use crate::domain::{
-    AuthError, ClientAddress, DeviceName, LoginProof, OtpChallenge, OtpGuess, OtpRules, PhoneNumber,
+    AuthError, ClientAddress, DeviceName, LoginProof, OtpChallenge, OtpGuess, OtpRules,
+    PhoneNumber, PhoneRules,
 };
 use crate::login_records::LoginRecordOutcome;
-use crate::metrics::record_otp_guess;
+use crate::metrics::{record_otp_guess, record_otp_send};
 use crate::peers::ProfileClient;
 use crate::sessions::{SessionService, SessionTokens};
 use crate::store::audit_log::{AuditAction, AuditLogEntry};
@@ -34,6 +36,8 @@ pub struct LoginService {
     pub redis: Pool,
     /// Limits of one-time passwords.
     pub otp_rules: OtpRules,
+    /// The phone numbers that may log in.
+    pub phone_rules: PhoneRules,
     /// The delivery of one-time passwords.
     pub delivery: OtpDelivery,
     /// The recorder of refusals for the audit log.
@@ -75,10 +79,18 @@ impl LoginService {
         phone: &str,
         address: ClientAddress,
     ) -> Result<Uuid, AuthError> {
-        let phone = PhoneNumber::parse(phone)?;
+        let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
         let fresh = OtpChallenge::generate(&mut rand::rng());
-        let outcome = otps::request(&self.redis, &phone, address, &fresh, &self.otp_rules).await;
+        let request = async |rules: &OtpRules| {
+            otps::request(&self.redis, &phone, address, &fresh, rules).await
+        };
+        let mut outcome = request(&self.otp_rules).await;
+        let uses_reserve = needs_reserve(&outcome) && self.is_known(&phone).await;
+        if uses_reserve {
+            outcome = request(&self.otp_rules.with_reserve()).await;
+        }
+        record_otp_send(outcome.as_ref().err(), uses_reserve);
         self.audit_refusal(&phone, outcome)?;
         self.deliver(&phone, &fresh, address, OtpSendReason::Requested)
             .await?;
@@ -94,18 +106,18 @@ impl LoginService {
         address: ClientAddress,
         named_challenge: Option<Uuid>,
     ) -> Result<ResentPassword, AuthError> {
-        let phone = PhoneNumber::parse(phone)?;
+        let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
         let fresh = OtpChallenge::generate(&mut rand::rng());
-        let resent = otps::resend(
-            &self.redis,
-            &phone,
-            address,
-            named_challenge,
-            &fresh,
-            &self.otp_rules,
-        )
-        .await;
+        let resend = async |rules: &OtpRules| {
+            otps::resend(&self.redis, &phone, address, named_challenge, &fresh, rules).await
+        };
+        let mut resent = resend(&self.otp_rules).await;
+        let uses_reserve = needs_reserve(&resent) && self.is_known(&phone).await;
+        if uses_reserve {
+            resent = resend(&self.otp_rules.with_reserve()).await;
+        }
+        record_otp_send(resent.as_ref().err(), uses_reserve);
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {
             OtpResendOutcome::Active(active) => (active, OtpSendReason::ResentActive),
             OtpResendOutcome::Fresh => (fresh.otp, OtpSendReason::ResentFresh),
@@ -121,6 +133,20 @@ impl LoginService {
                 Some(sent.id)
             },
         })
+    }
+
+    /// Returns whether the phone has an account. If that is unknown, the phone has no part in the reserve.
+    async fn is_known(&self, phone: &PhoneNumber) -> bool {
+        match self.profile.find_user_by_phone(phone).await {
+            Ok(user) => user.is_some(),
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "failed to look up a phone beyond the shared limits; its request is refused"
+                );
+                false
+            }
+        }
     }
 
     /// Refuses early if nothing can be sent, so that no tries are used up.
@@ -167,7 +193,7 @@ impl LoginService {
         guess: OtpGuess<'_>,
         device: &DeviceName,
     ) -> Result<OtpVerificationOutcome, AuthError> {
-        let phone = PhoneNumber::parse(phone)?;
+        let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         let verified = self.verify_guess(&phone, guess, device).await;
         self.audit_refusal(&phone, verified)
     }
@@ -315,6 +341,14 @@ impl LoginService {
         self.refusals.record(entry);
         AuthError::InvalidRegistrationToken
     }
+}
+
+/// Whether a message was refused by a limit that has a reserve for phones with an account.
+fn needs_reserve<T>(outcome: &Result<T, AuthError>) -> bool {
+    matches!(
+        outcome,
+        Err(AuthError::OtpSendsLimited { limit, .. }) if OtpRules::has_reserve(limit)
+    )
 }
 
 /// A hash of the fields that must be equal when a registration is repeated.

@@ -19,7 +19,10 @@ pub enum NetworkSize {
 }
 
 impl NetworkSize {
-    /// Returns the name in the audit log.
+    /// All sizes, smallest first.
+    pub const ALL: [Self; 3] = [Self::Address, Self::Bits56, Self::Bits48];
+
+    /// Returns the name in the audit log and in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Address => "address",

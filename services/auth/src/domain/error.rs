@@ -11,6 +11,12 @@ pub enum AuthError {
     /// Not a phone number that can be called.
     #[error("not a valid phone number")]
     InvalidPhone,
+    /// The phone belongs to a country that may not log in, or to none.
+    #[error("a phone number of a country that is not allowed")]
+    PhoneCountryRefused,
+    /// The phone is not a mobile one.
+    #[error("not a mobile phone number")]
+    PhoneNotMobile,
     /// The phone was sent too many passwords.
     #[error("too many one-time passwords for one phone")]
     OtpRateLimited {
@@ -115,6 +121,16 @@ impl AuthError {
                 ErrorKind::InvalidArgument,
                 "invalid_phone",
                 "The phone must be a valid number with its country code, such as +919812345678.",
+            ),
+            Self::PhoneCountryRefused => (
+                ErrorKind::InvalidArgument,
+                "phone_country_refused",
+                "Phone numbers of this country are not accepted.",
+            ),
+            Self::PhoneNotMobile => (
+                ErrorKind::InvalidArgument,
+                "phone_not_mobile",
+                "The phone must be a mobile number, which can receive text messages.",
             ),
             Self::InvalidRegistrationToken => (
                 ErrorKind::Unauthenticated,

@@ -93,12 +93,22 @@ pub struct OtpRules {
     pub network_56_wrong_tries_max: u32,
     /// The same for an IPv6 network of 48 bits.
     pub network_48_wrong_tries_max: u32,
-    /// Messages in a shared window that one client's address requests for any phones.
+    /// Messages in a shared window that one client's address requests for any phones: an IPv4 address or an IPv6
+    /// network of 64 bits.
     pub address_sends_max: u32,
+    /// The same for an IPv6 network of 56 bits.
+    pub network_56_sends_max: u32,
+    /// The same for an IPv6 network of 48 bits.
+    pub network_48_sends_max: u32,
     /// Messages in a shared window to numbers that differ in their last four digits only.
     pub prefix_sends_max: u32,
     /// Messages in a shared window to everybody, which bounds what can be spent.
     pub platform_sends_max: u32,
+    /// Messages beyond `prefix_sends_max` that only phones with an account may get, so that requests for other phones
+    /// do not keep known users out.
+    pub prefix_reserve: u32,
+    /// The same beyond `platform_sends_max`.
+    pub platform_reserve: u32,
     /// The window of all limits that several phones share.
     pub shared_window_secs: u32,
 }
@@ -117,14 +127,47 @@ impl Default for OtpRules {
             network_56_wrong_tries_max: 20_000,
             network_48_wrong_tries_max: 20_000,
             address_sends_max: 20_000,
+            network_56_sends_max: 20_000,
+            network_48_sends_max: 20_000,
             prefix_sends_max: 500,
             platform_sends_max: 100_000,
+            prefix_reserve: 50,
+            platform_reserve: 10_000,
             shared_window_secs: 900,
         }
     }
 }
 
+/// The names of limits in the audit log and in metrics.
+pub(crate) const PREFIX_LIMIT: &str = "prefix";
+pub(crate) const PLATFORM_LIMIT: &str = "platform";
+
 impl OtpRules {
+    /// Returns the rules of a phone with an account, which may use the reserves.
+    pub fn with_reserve(&self) -> Self {
+        Self {
+            prefix_sends_max: self.prefix_sends_max.saturating_add(self.prefix_reserve),
+            platform_sends_max: self
+                .platform_sends_max
+                .saturating_add(self.platform_reserve),
+            ..*self
+        }
+    }
+
+    /// Whether the limit with this name has a reserve.
+    pub fn has_reserve(limit: &str) -> bool {
+        [PREFIX_LIMIT, PLATFORM_LIMIT].contains(&limit)
+    }
+
+    /// Returns the messages that clients in a network of this size may request in a shared window.
+    pub fn network_sends_max(&self, size: NetworkSize) -> u32 {
+        match size {
+            NetworkSize::Address => self.address_sends_max,
+            NetworkSize::Bits56 => self.network_56_sends_max,
+            NetworkSize::Bits48 => self.network_48_sends_max,
+        }
+    }
+
     /// Returns the wrong tries that clients in a network of this size have in a shared window.
     pub fn network_wrong_tries_max(&self, size: NetworkSize) -> u32 {
         match size {

@@ -54,9 +54,9 @@ pub fn otp_network_tries(network: ClientNetwork) -> String {
     format!("otp_wrong:address:{network}")
 }
 
-/// Messages of this window that one client's address requested.
-pub fn otp_address_sends(address: ClientAddress) -> String {
-    format!("otp_rl:address:{address}")
+/// Messages of this window that clients in a network requested.
+pub fn otp_network_sends(network: ClientNetwork) -> String {
+    format!("otp_rl:address:{network}")
 }
 
 /// Messages of this window to neighbouring numbers.

@@ -32,11 +32,6 @@ static RESET: LazyLock<Script> =
 const DAY_SECS: u32 = 24 * 60 * 60;
 /// The names by which the scripts report that the tries at a phone are used up.
 const PHONE_LIMITS: [&str; 2] = ["phone", "phone_from_address"];
-const NETWORK_LIMITS: [NetworkSize; 3] = [
-    NetworkSize::Address,
-    NetworkSize::Bits56,
-    NetworkSize::Bits48,
-];
 
 /// Returns the id of the password's one use if the guess is right; `new_id` for a password that has none yet. A right
 /// guess leaves the password for [`delete_used`].
@@ -76,7 +71,7 @@ pub async fn check_guess(
 }
 
 fn find_limit(name: &str) -> Option<&'static str> {
-    let networks = NETWORK_LIMITS.map(NetworkSize::name);
+    let networks = NetworkSize::ALL.map(NetworkSize::name);
     let mut limits = PHONE_LIMITS.into_iter().chain(networks);
     limits.find(|limit| *limit == name)
 }

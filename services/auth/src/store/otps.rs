@@ -8,8 +8,9 @@ use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
 
 use super::keys;
+use crate::domain::otp::{PLATFORM_LIMIT, PREFIX_LIMIT};
 use crate::domain::{
-    AuthError, ClientAddress, OneTimePassword, OtpChallenge, OtpRules, PhoneNumber,
+    AuthError, ClientAddress, NetworkSize, OneTimePassword, OtpChallenge, OtpRules, PhoneNumber,
 };
 
 static REQUEST: LazyLock<Script> = LazyLock::new(|| {
@@ -48,7 +49,7 @@ pub async fn request(
     rules: &OtpRules,
 ) -> Result<(), AuthError> {
     let keys = send_keys(phone, address, fresh.id, None);
-    let answer = run_send_script(redis, &REQUEST, keys, phone, fresh, rules).await?;
+    let answer = run_send_script(redis, &REQUEST, keys, (phone, address), fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(()),
         _ => Err(answer.refusal()),
@@ -66,7 +67,7 @@ pub async fn resend(
     rules: &OtpRules,
 ) -> Result<OtpResendOutcome, AuthError> {
     let keys = send_keys(phone, address, fresh.id, named_challenge);
-    let answer = run_send_script(redis, &RESEND, keys, phone, fresh, rules).await?;
+    let answer = run_send_script(redis, &RESEND, keys, (phone, address), fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(OtpResendOutcome::Fresh),
         ("active", digits) => Ok(OtpResendOutcome::Active(OneTimePassword::from_stored(
@@ -112,6 +113,16 @@ pub async fn undo_send(
         .await?)
 }
 
+/// The names of the limits that phones share.
+pub(crate) fn shared_limits() -> impl Iterator<Item = &'static str> {
+    let networks = NetworkSize::ALL.map(NetworkSize::name);
+    networks.into_iter().chain([PREFIX_LIMIT, PLATFORM_LIMIT])
+}
+
+fn find_shared_limit(name: &str) -> Option<&'static str> {
+    shared_limits().find(|limit| *limit == name)
+}
+
 /// The reply of a script: an outcome, and a code or seconds to wait.
 pub(super) struct OtpScriptReply(pub(super) Vec<String>);
 
@@ -132,11 +143,11 @@ impl OtpScriptReply {
 
     pub(super) fn refusal(&self) -> AuthError {
         let retry_after = self.retry_after();
-        let shared = |limit| AuthError::OtpSendsLimited { limit, retry_after };
-        match self.outcome().0 {
-            "address" => shared("address"),
-            "prefix" => shared("prefix"),
-            "platform" => shared("platform"),
+        let outcome = self.outcome().0;
+        if let Some(limit) = find_shared_limit(outcome) {
+            return AuthError::OtpSendsLimited { limit, retry_after };
+        }
+        match outcome {
             "limited" => AuthError::OtpRateLimited { retry_after },
             "recent" => AuthError::OtpResentRecently { retry_after },
             outcome => Error::internal(format!("a script answered {outcome:?}")).into(),
@@ -150,7 +161,7 @@ async fn run_send_script(
     redis: &Pool,
     script: &Script,
     keys: Vec<String>,
-    phone: &PhoneNumber,
+    (phone, address): (&PhoneNumber, ClientAddress),
     fresh: &OtpChallenge,
     rules: &OtpRules,
 ) -> Result<OtpScriptReply, AuthError> {
@@ -164,10 +175,13 @@ async fn run_send_script(
         fresh.id.to_string(),
         phone.to_string(),
     ];
+    for network in address.networks() {
+        let sends_max = rules.network_sends_max(network.size);
+        arguments.extend([network.size.name().to_owned(), sends_max.to_string()]);
+    }
     for (name, sends_max) in [
-        ("address", rules.address_sends_max),
-        ("prefix", rules.prefix_sends_max),
-        ("platform", rules.platform_sends_max),
+        (PREFIX_LIMIT, rules.prefix_sends_max),
+        (PLATFORM_LIMIT, rules.platform_sends_max),
     ] {
         arguments.extend([name.to_owned(), sends_max.to_string()]);
     }
@@ -184,7 +198,7 @@ fn send_keys(
     fresh_challenge: Uuid,
     named_challenge: Option<Uuid>,
 ) -> Vec<String> {
-    vec![
+    let mut keys = vec![
         keys::otp(phone),
         keys::otp_guesses(phone),
         keys::otp_sends(phone),
@@ -192,8 +206,10 @@ fn send_keys(
         keys::otp_id(phone),
         keys::otp_challenge(fresh_challenge),
         keys::otp_challenge(named_challenge.unwrap_or(fresh_challenge)),
-        keys::otp_address_sends(address),
-        keys::otp_prefix_sends(phone),
-        keys::OTP_PLATFORM_SENDS.to_owned(),
-    ]
+    ];
+    let networks = address.networks().into_iter();
+    keys.extend(networks.map(keys::otp_network_sends));
+    keys.push(keys::otp_prefix_sends(phone));
+    keys.push(keys::OTP_PLATFORM_SENDS.to_owned());
+    keys
 }

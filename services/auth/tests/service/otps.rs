@@ -1,5 +1,6 @@
 //! One-time passwords: one use, bounded tries, bounded sends.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use crate::support::{address, challenge, phone, redis};
@@ -9,6 +10,7 @@ use talktime_auth::store::keys;
 use talktime_auth::store::otps::{self, OtpResendOutcome, OtpSendReason};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
+use uuid::Uuid;
 
 const AT_ONCE: usize = 20;
 
@@ -231,6 +233,57 @@ async fn twenty_phones_at_once_from_one_address_stay_within_its_limit() {
 }
 
 #[tokio::test]
+async fn the_networks_of_an_address_share_limits_of_their_own() {
+    let redis = redis();
+    let rules = OtpRules {
+        address_sends_max: 2,
+        network_56_sends_max: 3,
+        network_48_sends_max: 4,
+        ..rules()
+    };
+    let site = Uuid::new_v4().as_u128() >> 80 << 80;
+    let in_site = |network: u128| {
+        let bits = site | network << 64;
+        ClientAddress::parse(&Ipv6Addr::from_bits(bits).to_string())
+    };
+    for network in [1, 1, 2, 0x200] {
+        let (phone, code) = (phone(), challenge("123456"));
+        let sent = otps::request(&redis, &phone, in_site(network), &code, &rules).await;
+        assert!(sent.is_ok(), "{network}: {sent:?}");
+    }
+    for (network, limit) in [(1, "address"), (2, "network_56"), (0x300, "network_48")] {
+        let refused_by = shared_limit(&redis, &phone(), in_site(network), &rules).await;
+        assert_eq!(refused_by, limit);
+    }
+}
+
+#[tokio::test]
+async fn known_phones_have_a_reserve_of_messages() {
+    let (redis, stranger) = (redis(), phone());
+    let known = PhoneNumber::parse(&format!("{}4321", stranger.prefix())).expect("a number");
+    let rules = OtpRules {
+        prefix_sends_max: 1,
+        prefix_reserve: 1,
+        ..rules()
+    };
+    let code = challenge("123456");
+    otps::request(&redis, &stranger, address(), &code, &rules)
+        .await
+        .expect("sent");
+    let limit = shared_limit(&redis, &known, address(), &rules).await;
+    assert_eq!(limit, "prefix");
+    assert!(OtpRules::has_reserve(&limit));
+    let with_reserve = rules.with_reserve();
+    otps::request(&redis, &known, address(), &code, &with_reserve)
+        .await
+        .expect("sent");
+    for rules in [rules, with_reserve] {
+        let limit = shared_limit(&redis, &known, address(), &rules).await;
+        assert_eq!(limit, "prefix", "the reserve is limited too");
+    }
+}
+
+#[tokio::test]
 async fn neighbouring_numbers_share_a_limit_and_so_does_the_platform() {
     let (redis, first) = (redis(), phone());
     let neighbour = format!("{}{:04}", first.prefix(), 4_321);
@@ -302,7 +355,9 @@ async fn a_message_that_was_not_sent_does_not_count() {
         .expect("redis");
     assert!(!exists);
     assert_eq!(count(keys::otp_sends(&phone)).await, Some(1));
-    assert_eq!(count(keys::otp_address_sends(address)).await, Some(1));
+    for network in address.networks() {
+        assert_eq!(count(keys::otp_network_sends(network)).await, Some(1));
+    }
 
     request_otp(&redis, &phone, "333333").await.expect("sent");
     for _ in 0..2 {

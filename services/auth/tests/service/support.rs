@@ -11,7 +11,7 @@ use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenClaims, TokenLifetimes, UserSession};
 use talktime_auth::domain::{
     AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword, OtpChallenge, OtpGuess,
-    OtpRules, PhoneNumber,
+    OtpRules, PhoneNumber, PhoneRules,
 };
 use talktime_auth::events::SessionEventRecorder;
 use talktime_auth::keyring::{Ed25519PrivateKey, TokenKeyRing};
@@ -66,6 +66,7 @@ pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginSer
     LoginService {
         redis: redis(),
         otp_rules: OtpRules::default(),
+        phone_rules: PhoneRules::default(),
         delivery,
         issuer: sessions.issuer.clone(),
         profile: ProfileClient::connect(&stack_peers(Workload::Auth), NOWHERE).expect("an address"),
