@@ -135,7 +135,10 @@ impl AppState {
             sockets,
             lifecycle,
             clock,
-            trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
+            trusted_proxies: TrustedProxies::new(
+                &config.http.trusted_proxies,
+                config.http.trusted_hops,
+            ),
             compatibility: config.compatibility,
             app_config,
         })))

@@ -28,6 +28,18 @@ const TEST_LOST_SECS: u32 = 10;
 /// Unanswered rings after which a caller has to wait in the stack of measurements, where a few pairs ring as often as
 /// they can.
 const BENCH_RINGS: u32 = 1_000_000;
+/// Limits of the gateway that are off, because all clients of a stack have one address, and few users send what many
+/// do elsewhere. The limit of the feed is part of the contract.
+const UNLIMITED_IN_GATEWAY: [&str; 8] = [
+    "LIMITS__AUTH",
+    "LIMITS__MONEY",
+    "LIMITS__UPLOAD",
+    "LIMITS__READ",
+    "LIMITS__WRITE",
+    "HTTP__CONNECTIONS_PER_ADDRESS_MAX",
+    "HTTP__RUNNING_PER_ADDRESS_MAX",
+    "SOCKETS__PER_ADDRESS_MAX",
+];
 /// Hosts of audio samples that are submitted by address, which nothing ever fetches.
 const AUDIO_HOSTS: &str = "[\"samples.example.com\"]";
 /// Delay of a drain, longer than clients need to notice that a replica does not serve (they ask every second).
@@ -138,11 +150,13 @@ fn own_variables(
         StackUnit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             let origins = format!("{:?}", page_origins(stack));
-            vec![
+            let variables = vec![
                 redis,
                 ("HTTP__LISTEN", listen),
                 ("HTTP__CORS_ORIGINS", origins),
-            ]
+            ];
+            let unlimited = UNLIMITED_IN_GATEWAY.map(|key| (key, "0".to_owned()));
+            variables.into_iter().chain(unlimited).collect()
         }
         StackUnit::RelayAgent => relay_agent_variables(stack, instance),
         _ => Vec::new(),

@@ -45,7 +45,7 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::concurrency::ConcurrencyLimit;
 use crate::config::PublicHttpConfig;
-use crate::extract::BODY_BYTES_MAX;
+use crate::extract::{BODY_BYTES_MAX, TrustedProxies};
 use crate::middleware::{RequestLayer, request_middleware};
 use crate::openapi::{self, ApiDocument};
 use crate::problem::Problem;
@@ -57,11 +57,16 @@ const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Returns the router of all endpoints and sockets, with their middleware.
 pub fn router(app: AppState, config: &PublicHttpConfig) -> Router {
-    let concurrency = ConcurrencyLimit::new(config.running_max, config.waiting_max);
+    let concurrency = ConcurrencyLimit::new(
+        config.running_max,
+        config.running_per_address_max,
+        config.waiting_max,
+    );
     let request_layer = |timeout_ms| {
         let layer = RequestLayer {
             timeout: Duration::from_millis(timeout_ms),
             concurrency: concurrency.clone(),
+            proxies: TrustedProxies::from_ref(&app),
             lifecycle: ProcessLifecycle::from_ref(&app),
         };
         from_fn_with_state(layer, request_middleware)

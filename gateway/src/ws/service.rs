@@ -19,9 +19,10 @@ use super::context::{AdmittedClient, SocketContext, SocketTimeouts};
 use super::refusal_limit::{ClientKey, SocketRefusalLimit};
 use super::snapshot::ChannelSnapshotLoader;
 use super::upgrade_request::{BEARER, SocketUpgradeRequest};
+use crate::address_counts::AddressCounts;
 use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::config::SocketsConfig;
-use crate::extract::ClientAddress;
+use crate::extract::AddressKey;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::problem::Result;
 use crate::token::TokenVerifier;
@@ -41,6 +42,7 @@ const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 pub struct SocketService {
     hub: SocketHub,
     refusals: Arc<SocketRefusalLimit>,
+    by_address: AddressCounts,
     context: Arc<SocketContext>,
 }
 
@@ -74,6 +76,7 @@ impl SocketService {
         Self {
             hub,
             refusals: Arc::new(SocketRefusalLimit::new()),
+            by_address: AddressCounts::new("sockets", config.per_address_max),
             context: Arc::new(context),
         }
     }
@@ -81,7 +84,7 @@ impl SocketService {
     async fn open_socket(
         self,
         channel: SocketChannel,
-        ClientAddress(address): ClientAddress,
+        address: AddressKey,
         request: SocketUpgradeRequest,
     ) -> Result<Response> {
         let SocketUpgradeRequest {
@@ -89,28 +92,38 @@ impl SocketService {
             resume,
             upgrade,
         } = request;
-        let client = ClientKey::new(&address, token.as_deref().ok());
+        let client = ClientKey::new(address, token.as_deref().ok());
         self.refusals.check(client, Instant::now())?;
         let upgrade = upgrade?;
+        let Some(of_address) = self.by_address.enter(address) else {
+            let refusal = SocketRefusal::too_many_connections_of_address();
+            self.refusals.record(client, Instant::now());
+            return Ok(self.refuse(upgrade, refusal));
+        };
         match self.admit(token).await {
             Ok(admitted) => {
                 let context = self.context.clone();
                 Ok(self.accept(upgrade, move |socket| async move {
                     let connection = SocketConnection::new(context, channel, admitted);
                     connection.run(socket, resume).await;
+                    drop(of_address);
                 }))
             }
-            // A browser cannot read the answer to a refused upgrade, so the refusal is sent on the socket.
             Err(SocketAdmissionError::Refused(refusal)) => {
                 self.refusals.record(client, Instant::now());
-                let now = self.context.clock.now();
-                Ok(self.accept(upgrade, move |socket| async move {
-                    refuse_socket(socket, &refusal, now).await;
-                }))
+                Ok(self.refuse(upgrade, refusal))
             }
             // The token could not be checked: the client must try again.
             Err(SocketAdmissionError::Unknown(error)) => Err(error.into()),
         }
+    }
+
+    /// Accepts a socket and sends the refusal on it, because a browser cannot read the answer to a refused upgrade.
+    fn refuse(&self, upgrade: WebSocketUpgrade, refusal: SocketRefusal) -> Response {
+        let now = self.context.clock.now();
+        self.accept(upgrade, move |socket| async move {
+            refuse_socket(socket, &refusal, now).await;
+        })
     }
 
     async fn admit(
@@ -170,7 +183,7 @@ impl From<Error> for SocketAdmissionError {
 /// `/ws/feed`: listeners who come online, go offline, and become busy or available.
 pub async fn feed(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
@@ -181,7 +194,7 @@ pub async fn feed(
 /// `/ws/presence`: changes of all users' statuses.
 pub async fn presence(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
@@ -192,7 +205,7 @@ pub async fn presence(
 /// `/ws/calls`: the calls of the current user.
 pub async fn calls(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
@@ -203,7 +216,7 @@ pub async fn calls(
 /// `/ws/notifications`: changes that concern only the current user.
 pub async fn notifications(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
