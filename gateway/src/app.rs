@@ -19,6 +19,7 @@ use crate::heartbeats::HeartbeatForwarder;
 use crate::keys::SigningKeys;
 use crate::limits::RateLimiter;
 use crate::pending_ends::PendingCallEnds;
+use crate::recent_login::RecentLoginRule;
 use crate::revocations::RevocationList;
 use crate::token::TokenVerifier;
 use crate::ws::{SocketConnectionSlots, SocketHub, SocketService};
@@ -64,6 +65,7 @@ parts! {
     lifecycle: ProcessLifecycle,
     clock: Clock,
     trusted_proxies: TrustedProxies,
+    recent_login: RecentLoginRule,
     compatibility: CompatibilityConfig,
     app_config: AppConfigFile,
 }
@@ -134,6 +136,7 @@ impl AppState {
             slots,
             sockets,
             lifecycle,
+            recent_login: RecentLoginRule::new(config.recent_login_secs, clock.clone()),
             clock,
             trusted_proxies: TrustedProxies::new(
                 &config.http.trusted_proxies,

@@ -24,6 +24,10 @@ pub struct GatewayConfig {
     /// The time-outs and the number of sockets.
     #[serde(default)]
     pub sockets: SocketsConfig,
+    /// The seconds after a login with a one-time password in which a session may set bank details, withdraw money and
+    /// delete its account; 0 for its whole life. Apps must be able to log in again when they are refused.
+    #[serde(default)]
+    pub recent_login_secs: u32,
     /// The rate limits.
     #[serde(default)]
     pub limits: RateLimitsConfig,

@@ -30,6 +30,7 @@ pub mod paging;
 pub mod peer_profiles;
 pub mod pending_ends;
 pub mod problem;
+pub mod recent_login;
 pub mod revocations;
 pub mod routes;
 pub mod server;

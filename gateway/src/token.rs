@@ -36,6 +36,9 @@ pub struct CurrentUser {
     pub issued_at: i64,
     /// The token's `exp`.
     pub expires_at: DateTime<Utc>,
+    /// The token's `auth_time`: the login of its session, in seconds since 1970. Tokens from before it was kept have
+    /// none.
+    pub auth_time: Option<i64>,
 }
 
 /// Verifies access tokens; cheap to clone.
@@ -62,6 +65,8 @@ struct AccessTokenClaims {
     /// In seconds since 1970, like `exp`.
     iat: i64,
     exp: i64,
+    #[serde(default)]
+    auth_time: Option<i64>,
     #[serde(rename = "type")]
     kind: String,
 }
@@ -101,6 +106,7 @@ impl TokenVerifier {
             session_id: claims.sid.clone(),
             issued_at: claims.iat,
             expires_at,
+            auth_time: claims.auth_time,
         })
     }
 

@@ -29,6 +29,7 @@ mod payouts;
 mod photos;
 mod presence;
 mod ratings;
+mod recent_login;
 mod refunds;
 mod ringing;
 mod roles;

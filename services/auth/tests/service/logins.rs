@@ -163,6 +163,27 @@ async fn a_logout_ends_every_session_and_appends_its_event() {
 }
 
 #[tokio::test]
+async fn a_session_ends_ninety_days_after_its_login() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let login = sessions.clock.now();
+    let end = login + TimeDelta::days(90);
+    let mut tokens = log_in(&sessions, user).await.expect("logged in");
+    for _ in 0..3 {
+        sessions.clock.advance(TimeDelta::days(29));
+        let refreshed = sessions.refresh_tokens(&tokens.refresh).await;
+        tokens = refreshed.map_err(|error| error.to_string()).expect("open");
+        let access = read_claims(&sessions, &tokens.access);
+        assert_eq!(access.auth_time, Some(login.timestamp()));
+    }
+    let refresh = read_claims(&sessions, &tokens.refresh);
+    assert_eq!(refresh.exp, end.timestamp(), "three days instead of thirty");
+    sessions.clock.advance(end - sessions.clock.now());
+    let refused = sessions.refresh_tokens(&tokens.refresh).await;
+    assert!(matches!(refused, Err(AuthError::InvalidRefreshToken)));
+}
+
+#[tokio::test]
 async fn a_right_otp_stays_valid_while_the_profile_service_is_unavailable() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
