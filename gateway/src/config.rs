@@ -21,7 +21,7 @@ pub struct GatewayConfig {
     /// Whether unverified listeners are removed from open feeds. Must be the same as in profile.
     #[serde(default)]
     pub require_verified_listeners: bool,
-    /// The time-outs and the number of sockets.
+    /// The time-outs, the number and the tokens of sockets.
     #[serde(default)]
     pub sockets: SocketsConfig,
     /// The seconds after a login with a one-time password in which a session may set bank details, withdraw money and
@@ -49,7 +49,7 @@ pub struct CompatibilityConfig {
     pub no_call_is_not_found: bool,
 }
 
-/// The time-outs and the number of sockets.
+/// The time-outs, the number and the tokens of sockets.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct SocketsConfig {
@@ -59,6 +59,9 @@ pub struct SocketsConfig {
     pub silence_max_ms: u64,
     /// The time in milliseconds that a client may take to read a message.
     pub unread_max_ms: u64,
+    /// Whether a socket may send its token in its address (`?token=`), which proxies may log. Apps that cannot set
+    /// headers use tickets instead.
+    pub accept_query_tokens: bool,
     /// The maximum number of sockets of one address on this replica, also through proxies; 0 for no limit.
     pub per_address_max: usize,
 }
@@ -69,6 +72,7 @@ impl Default for SocketsConfig {
             ping_every_ms: 20_000,
             silence_max_ms: 60_000,
             unread_max_ms: 5_000,
+            accept_query_tokens: true,
             per_address_max: 2_000,
         }
     }

@@ -95,10 +95,7 @@ impl TokenVerifier {
             return Err(refused("token_expired", "The access token has expired."));
         }
         if self.revocations.is_revoked(claims.token_ref()).await? {
-            return Err(refused(
-                "token_revoked",
-                "The access token has been revoked.",
-            ));
+            return Err(revoked_token());
         }
         Ok(CurrentUser {
             user_id: claims.user_id,
@@ -167,6 +164,11 @@ fn invalid_token() -> Error {
 /// Returns the refusal of a request without a token.
 pub fn missing_token() -> Error {
     refused("missing_token", "An access token is required.")
+}
+
+/// Returns the refusal of a token that has been revoked.
+pub fn revoked_token() -> Error {
+    refused("token_revoked", "The access token has been revoked.")
 }
 
 fn refused(code: &'static str, detail: &'static str) -> Error {

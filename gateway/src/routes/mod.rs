@@ -23,6 +23,7 @@ mod preferences;
 mod presence;
 mod ratings;
 mod sessions;
+mod socket_tickets;
 mod usernames;
 mod users;
 mod verification;
@@ -155,6 +156,7 @@ fn login_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::end_all_sessions))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::end_session))
+        .routes(routes!(socket_tickets::create_socket_ticket))
         .routes(routes!(keys::read_key_set))
         .routes(routes!(app_config::read_app_config))
 }

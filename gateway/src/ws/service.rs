@@ -18,14 +18,15 @@ use super::connection_slots::SocketConnectionSlots;
 use super::context::{AdmittedClient, SocketContext, SocketTimeouts};
 use super::refusal_limit::{ClientKey, SocketRefusalLimit};
 use super::snapshot::ChannelSnapshotLoader;
-use super::upgrade_request::{BEARER, SocketUpgradeRequest};
+use super::tickets::SocketTickets;
+use super::upgrade_request::{BEARER, SocketCredential, SocketUpgradeRequest};
 use crate::address_counts::AddressCounts;
 use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::config::SocketsConfig;
 use crate::extract::AddressKey;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::problem::Result;
-use crate::token::TokenVerifier;
+use crate::token::{self, CurrentUser, TokenVerifier};
 
 /// A longer message is not read to its end. One that is shorter, but still too long, is answered with a close
 /// code.
@@ -36,6 +37,8 @@ const UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// of this size.
 const READ_BUFFER_BYTES: usize = 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+
+const CREDENTIALS: &str = "ws_credentials_total";
 
 /// Admits clients to sockets; cheap to clone.
 #[derive(Clone)]
@@ -59,11 +62,17 @@ impl SocketService {
         heartbeats: HeartbeatForwarder,
         nats: async_nats::Client,
         lifecycle: ProcessLifecycle,
+        tickets: SocketTickets,
         clock: Clock,
         config: SocketsConfig,
     ) -> Self {
+        for credential in ["token", "query_token", "ticket"] {
+            metrics::counter!(CREDENTIALS, "credential" => credential).increment(0);
+        }
         let context = SocketContext {
             tokens,
+            tickets,
+            accepts_query_tokens: config.accept_query_tokens,
             slots,
             snapshots: ChannelSnapshotLoader::new(presence, calls.clone(), profile),
             calls,
@@ -88,11 +97,12 @@ impl SocketService {
         request: SocketUpgradeRequest,
     ) -> Result<Response> {
         let SocketUpgradeRequest {
-            token,
+            credential,
             resume,
             upgrade,
         } = request;
-        let client = ClientKey::new(address, token.as_deref().ok());
+        let token = credential.as_ref().ok().and_then(SocketCredential::token);
+        let client = ClientKey::new(address, token);
         self.refusals.check(client, Instant::now())?;
         let upgrade = upgrade?;
         let Some(of_address) = self.by_address.enter(address) else {
@@ -100,7 +110,7 @@ impl SocketService {
             self.refusals.record(client, Instant::now());
             return Ok(self.refuse(upgrade, refusal));
         };
-        match self.admit(token).await {
+        match self.admit(credential).await {
             Ok(admitted) => {
                 let context = self.context.clone();
                 Ok(self.accept(upgrade, move |socket| async move {
@@ -128,9 +138,9 @@ impl SocketService {
 
     async fn admit(
         &self,
-        token: Result<String, Error>,
+        credential: Result<SocketCredential, Error>,
     ) -> Result<AdmittedClient, SocketAdmissionError> {
-        let current_user = self.context.tokens.verify(&token?).await?;
+        let current_user = self.verify(credential?).await?;
         let stream = self.hub.stream()?;
         let viewer = self.hub.register(current_user.user_id).await?;
         if viewer.has_no_roles() {
@@ -141,6 +151,30 @@ impl SocketService {
             viewer,
             stream,
         })
+    }
+
+    async fn verify(&self, credential: SocketCredential) -> Result<CurrentUser, Error> {
+        let SocketContext {
+            tokens,
+            tickets,
+            accepts_query_tokens,
+            ..
+        } = &*self.context;
+        metrics::counter!(CREDENTIALS, "credential" => credential.name()).increment(1);
+        match credential {
+            SocketCredential::Token(token) => tokens.verify(&token).await,
+            SocketCredential::QueryToken(token) if *accepts_query_tokens => {
+                tokens.verify(&token).await
+            }
+            SocketCredential::QueryToken(_) => Err(query_token_refused()),
+            SocketCredential::Ticket(ticket) => {
+                let current_user = tickets.redeem(&ticket).await?;
+                if tokens.is_revoked(&current_user).await? {
+                    return Err(token::revoked_token());
+                }
+                Ok(current_user)
+            }
+        }
     }
 
     /// Serves the socket in a task that the stop of this process waits for. The HTTP server does not wait for
@@ -160,6 +194,14 @@ impl SocketService {
             .max_frame_size(READ_BYTES_MAX)
             .on_upgrade(move |socket| async move { lifecycle.spawn(serve(socket)) })
     }
+}
+
+fn query_token_refused() -> Error {
+    Error::new(
+        ErrorKind::Unauthenticated,
+        "query_token_refused",
+        "Send the token in a header, or a ticket in the address.",
+    )
 }
 
 enum SocketAdmissionError {
