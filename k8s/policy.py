@@ -425,9 +425,10 @@ class Overlay:
                 yield f"network policies: {process} to the world is {'open' if is_open else 'closed'}"
 
     def proxies(self):
-        """A gateway behind a route takes the addresses of its clients from the trusted proxies."""
+        """A gateway behind a route takes the addresses of its clients from the proxies before it."""
         configured = self.values(self.server("gateway")["spec"]["template"]["spec"]["containers"][0])
-        if self.of("HTTPRoute") and not configured.get("HTTP__TRUSTED_PROXIES"):
+        trusted = configured.get("HTTP__TRUSTED_PROXIES") or configured.get("HTTP__TRUSTED_HOPS", "0") != "0"
+        if self.of("HTTPRoute") and not trusted:
             yield "talktime-gateway: takes the proxies before it for its clients"
 
     def connections(self):

@@ -175,7 +175,7 @@ class Policy(unittest.TestCase):
             "talktime-wallet: its livenessProbe requests {'path': '/readyz', 'port': 'ops'}",
         ),
         (lambda d: without(d, "ExternalSecret", "redis"), "there is no password in a Secret redis"),
-        (lambda d: settings_of(d, "gateway").pop("HTTP__TRUSTED_PROXIES"), "takes the proxies before it for"),
+        (lambda d: settings_of(d, "gateway").pop("HTTP__TRUSTED_HOPS"), "takes the proxies before it for"),
         (lambda d: settings_of(d, "calls").update(MINUTE_SEC="60"), "MINUTE_SEC is no setting"),
         (lambda d: settings_of(d, "calls").update(MINUTE_SECS="a minute"), "MINUTE_SECS: a minute is no u32"),
         (lambda d: settings_of(d, "auth").update(SMS__ENTITY_ID="1101"), "SMS__ENTITY_ID: 1101 is no String"),

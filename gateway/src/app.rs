@@ -19,9 +19,10 @@ use crate::heartbeats::HeartbeatForwarder;
 use crate::keys::SigningKeys;
 use crate::limits::RateLimiter;
 use crate::pending_ends::PendingCallEnds;
+use crate::recent_login::RecentLoginRule;
 use crate::revocations::RevocationList;
 use crate::token::TokenVerifier;
-use crate::ws::{SocketConnectionSlots, SocketHub, SocketService};
+use crate::ws::{SocketConnectionSlots, SocketHub, SocketService, SocketTickets};
 
 /// The state of the router. Every layer and extractor of every request clones it, so all parts are behind one
 /// reference count.
@@ -61,9 +62,11 @@ parts! {
     limits: RateLimiter,
     slots: SocketConnectionSlots,
     sockets: SocketService,
+    socket_tickets: SocketTickets,
     lifecycle: ProcessLifecycle,
     clock: Clock,
     trusted_proxies: TrustedProxies,
+    recent_login: RecentLoginRule,
     compatibility: CompatibilityConfig,
     app_config: AppConfigFile,
 }
@@ -101,6 +104,7 @@ impl AppState {
             config.require_verified_listeners,
         );
         let slots = SocketConnectionSlots::new(redis.clone());
+        let socket_tickets = SocketTickets::new(redis.clone(), clock.clone());
         let sockets = SocketService::new(
             tokens.clone(),
             hub.clone(),
@@ -111,6 +115,7 @@ impl AppState {
             heartbeats.clone(),
             nats,
             lifecycle.clone(),
+            socket_tickets.clone(),
             clock.clone(),
             config.sockets,
         );
@@ -133,9 +138,14 @@ impl AppState {
             limits: RateLimiter::new(config.limits, redis),
             slots,
             sockets,
+            socket_tickets,
             lifecycle,
+            recent_login: RecentLoginRule::new(config.recent_login_secs, clock.clone()),
             clock,
-            trusted_proxies: TrustedProxies::new(&config.http.trusted_proxies),
+            trusted_proxies: TrustedProxies::new(
+                &config.http.trusted_proxies,
+                config.http.trusted_hops,
+            ),
             compatibility: config.compatibility,
             app_config,
         })))

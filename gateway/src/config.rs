@@ -21,9 +21,13 @@ pub struct GatewayConfig {
     /// Whether unverified listeners are removed from open feeds. Must be the same as in profile.
     #[serde(default)]
     pub require_verified_listeners: bool,
-    /// The time-outs of sockets.
+    /// The time-outs, the number and the tokens of sockets.
     #[serde(default)]
     pub sockets: SocketsConfig,
+    /// The seconds after a login with a one-time password in which a session may set bank details, withdraw money and
+    /// delete its account; 0 for its whole life. Apps must be able to log in again when they are refused.
+    #[serde(default)]
+    pub recent_login_secs: u32,
     /// The rate limits.
     #[serde(default)]
     pub limits: RateLimitsConfig,
@@ -45,7 +49,7 @@ pub struct CompatibilityConfig {
     pub no_call_is_not_found: bool,
 }
 
-/// The time-outs of sockets.
+/// The time-outs, the number and the tokens of sockets.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct SocketsConfig {
@@ -55,6 +59,11 @@ pub struct SocketsConfig {
     pub silence_max_ms: u64,
     /// The time in milliseconds that a client may take to read a message.
     pub unread_max_ms: u64,
+    /// Whether a socket may send its token in its address (`?token=`), which proxies may log. Apps that cannot set
+    /// headers use tickets instead.
+    pub accept_query_tokens: bool,
+    /// The maximum number of sockets of one address on this replica, also through proxies; 0 for no limit.
+    pub per_address_max: usize,
 }
 
 impl Default for SocketsConfig {
@@ -63,6 +72,8 @@ impl Default for SocketsConfig {
             ping_every_ms: 20_000,
             silence_max_ms: 60_000,
             unread_max_ms: 5_000,
+            accept_query_tokens: true,
+            per_address_max: 2_000,
         }
     }
 }
@@ -83,15 +94,33 @@ pub struct PublicHttpConfig {
     /// client is ignored, because clients can invent it.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNetwork>,
-    /// The time in milliseconds that a connection may take to send the head of a request, or be idle.
+    /// The number of proxies before the gateway that append to `X-Forwarded-For`, whatever their addresses. Only for
+    /// a port that no client reaches directly, because its header would be trusted. 0 to trust `trusted_proxies` only.
+    #[serde(default)]
+    pub trusted_hops: usize,
+    /// The time in milliseconds that a client may take to send the head of a request, from its first byte, and for
+    /// the first one from the beginning of the connection.
     #[serde(default = "default_head_timeout_ms")]
     pub head_timeout_ms: u64,
-    /// The maximum number of connections. Further ones wait until they are accepted.
+    /// The time in milliseconds that a connection is kept without a request. Clients reuse connections for about a
+    /// minute, and a request that meets the end of its connection fails.
+    #[serde(default = "default_idle_timeout_ms")]
+    pub idle_timeout_ms: u64,
+    /// The maximum number of connections, including sockets. Further ones wait until they are accepted.
     #[serde(default = "default_connections_max")]
     pub connections_max: usize,
+    /// The maximum number of connections of one address, including sockets; 0 for no limit. Further ones are closed.
+    /// It does not apply to proxies. An IPv6 network of 64 bits is one address, and many phones may share one behind
+    /// a network address translation.
+    #[serde(default = "default_connections_per_address_max")]
+    pub connections_per_address_max: usize,
     /// The maximum number of requests that run at once.
     #[serde(default = "default_running_max")]
     pub running_max: usize,
+    /// The maximum number of requests of one address that run at once, also through proxies; 0 for no limit. Further
+    /// ones are answered with 503.
+    #[serde(default = "default_running_per_address_max")]
+    pub running_per_address_max: usize,
     /// The maximum number of requests that wait. Further ones are answered with 503.
     #[serde(default = "default_waiting_max")]
     pub waiting_max: usize,
@@ -108,9 +137,13 @@ impl PublicHttpConfig {
             request_timeout_ms: default_request_timeout_ms(),
             upload_timeout_ms: default_upload_timeout_ms(),
             trusted_proxies: Vec::new(),
+            trusted_hops: 0,
             head_timeout_ms: default_head_timeout_ms(),
+            idle_timeout_ms: default_idle_timeout_ms(),
             connections_max: default_connections_max(),
+            connections_per_address_max: default_connections_per_address_max(),
             running_max: default_running_max(),
+            running_per_address_max: default_running_per_address_max(),
             waiting_max: default_waiting_max(),
             cors_origins: Vec::new(),
         }
@@ -121,8 +154,20 @@ const fn default_head_timeout_ms() -> u64 {
     10_000
 }
 
+const fn default_idle_timeout_ms() -> u64 {
+    75_000
+}
+
 const fn default_connections_max() -> usize {
     20_000
+}
+
+const fn default_connections_per_address_max() -> usize {
+    2_000
+}
+
+const fn default_running_per_address_max() -> usize {
+    256
 }
 
 const fn default_running_max() -> usize {
@@ -133,8 +178,8 @@ const fn default_waiting_max() -> usize {
     1_024
 }
 
-/// The rate limits in requests a minute, by class of endpoint; 0 for no limit. By default only the feed has its
-/// documented limit, so that development and load tests are not limited.
+/// The rate limits in requests a minute, by class of endpoint; 0 for no limit. No app in the hands of a person comes
+/// near them. Requests without a valid token count for their address in the same classes.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default)]
 pub struct RateLimitsConfig {
@@ -155,12 +200,12 @@ pub struct RateLimitsConfig {
 impl Default for RateLimitsConfig {
     fn default() -> Self {
         Self {
-            auth: 0,
+            auth: 600,
             feed: 100,
-            money: 0,
-            upload: 0,
-            read: 0,
-            write: 0,
+            money: 60,
+            upload: 20,
+            read: 600,
+            write: 300,
         }
     }
 }

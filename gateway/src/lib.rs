@@ -5,13 +5,16 @@
 //! [`middleware`] surrounds every request, [`limits`] and [`concurrency`] refuse excessive ones, [`openapi`] describes
 //! the endpoints, and [`ws`] serves sockets.
 
+pub mod address_counts;
 pub mod app;
 pub mod app_config;
 pub mod call_names;
 pub mod call_state;
+mod client_stream;
 pub mod clients;
 pub mod concurrency;
 pub mod config;
+mod connection_activity;
 pub mod extract;
 pub mod head;
 pub mod headers;
@@ -27,6 +30,7 @@ pub mod paging;
 pub mod peer_profiles;
 pub mod pending_ends;
 pub mod problem;
+pub mod recent_login;
 pub mod revocations;
 pub mod routes;
 pub mod server;

@@ -18,6 +18,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::concurrency::ConcurrencyLimit;
+use crate::extract::TrustedProxies;
 use crate::problem::{Problem, Result};
 use crate::{head, limits};
 
@@ -44,6 +45,8 @@ pub struct RequestLayer {
     pub timeout: Duration,
     /// Shared by all routers of the process.
     pub concurrency: ConcurrencyLimit,
+    /// Determines the address that a request counts for.
+    pub proxies: TrustedProxies,
     /// Waits for running requests when the process stops.
     pub lifecycle: ProcessLifecycle,
 }
@@ -93,8 +96,7 @@ async fn answer_in_time(
     next: Next,
 ) -> Response {
     let deadline = started + layer.timeout;
-    let answer =
-        AssertUnwindSafe(answer_with_permit(&layer.concurrency, request, next)).catch_unwind();
+    let answer = AssertUnwindSafe(answer_with_permit(&layer, request, next)).catch_unwind();
     let answer = grpc::with_deadline(deadline, answer);
     match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(Ok(answer)) => answer.unwrap_or_else(IntoResponse::into_response),
@@ -104,12 +106,15 @@ async fn answer_in_time(
 }
 
 async fn answer_with_permit(
-    concurrency: &ConcurrencyLimit,
+    layer: &RequestLayer,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     check_sizes_and_head(&request)?;
-    let _permit = concurrency.acquire().await?;
+    let address = layer
+        .proxies
+        .address_key(request.extensions(), request.headers());
+    let _permit = layer.concurrency.acquire(address).await?;
     Ok(next.run(request).await)
 }
 

@@ -1,26 +1,31 @@
 //! The public port: HTTP/1.1 and HTTP/2 side by side, with limits against clients that hold connections without
 //! sending requests.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::address_counts::AddressCounts;
+use crate::client_stream::{ClientStream, ConnectionSlot};
 use crate::config::PublicHttpConfig;
+use crate::connection_activity::{ConnectionActivity, IdleCheck, RunningRequest, TrackedBody};
+use crate::extract::{AddressKey, TrustedProxies};
 use crate::lingering::LingeringStream;
 
 /// Bound of a request head. A smaller head that [`crate::middleware`] still refuses is answered with a problem
@@ -41,52 +46,83 @@ pub async fn serve(
     stopping: CancellationToken,
 ) -> std::io::Result<()> {
     let head_timeout = Duration::from_millis(config.head_timeout_ms);
+    let idle_timeout = Duration::from_millis(config.idle_timeout_ms);
     let connections = TaskTracker::new();
     let server = Arc::new(HttpConnectionServer {
-        protocols: protocols(head_timeout),
+        protocols: protocols(head_timeout + idle_timeout),
         router,
         head_timeout,
+        idle_timeout,
         stopping,
         connections: connections.clone(),
     });
-    let slots = Arc::new(Semaphore::new(config.connections_max));
-    while let Some((stream, peer, slot)) = accept(&listener, &slots, &server.stopping).await {
+    let acceptor = ConnectionAcceptor::new(listener, config);
+    while let Some((stream, peer, slot)) = acceptor.accept(&server.stopping).await {
         connections.spawn(server.clone().serve_connection(stream, peer, slot));
     }
-    drop(listener);
+    drop(acceptor);
     connections.close();
     connections.wait().await;
     Ok(())
 }
 
-/// Accepts the next connection once there is a slot for it. Returns `None` when the server stops.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    stopping: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    loop {
-        let accepted = async {
-            let slot = slots.clone().acquire_owned().await;
-            let slot = slot.expect("the semaphore is never closed");
-            listener
-                .accept()
-                .await
-                .map(|(stream, peer)| (stream, peer, slot))
-        };
-        tokio::select! {
-            accepted = accepted => match accepted {
-                Ok(connection) => return Some(connection),
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept a connection; will retry");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            () = stopping.cancelled() => return None,
+/// Accepts connections within the limits.
+struct ConnectionAcceptor {
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+    by_address: AddressCounts,
+    proxies: TrustedProxies,
+}
+
+impl ConnectionAcceptor {
+    fn new(listener: TcpListener, config: &PublicHttpConfig) -> Self {
+        Self {
+            listener,
+            slots: Arc::new(Semaphore::new(config.connections_max)),
+            by_address: AddressCounts::new("connections", config.connections_per_address_max),
+            proxies: TrustedProxies::new(&config.trusted_proxies, config.trusted_hops),
         }
+    }
+
+    /// Accepts the next connection once there is a slot for it. Returns `None` when the server stops. A connection
+    /// of an address that has as many as it may is closed.
+    async fn accept(
+        &self,
+        stopping: &CancellationToken,
+    ) -> Option<(TcpStream, SocketAddr, ConnectionSlot)> {
+        loop {
+            let accepted = async {
+                let slot = self.slots.clone().acquire_owned().await;
+                let slot = slot.expect("the semaphore is never closed");
+                let accepted = self.listener.accept().await;
+                accepted.map(|(stream, peer)| (stream, peer, slot))
+            };
+            tokio::select! {
+                accepted = accepted => match accepted {
+                    Ok((stream, peer, slot)) => if let Some(slot) = self.count(peer, slot) {
+                        return Some((stream, peer, slot));
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to accept a connection; will retry");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                () = stopping.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Counts a connection for its address, unless it is a proxy's, which has the connections of many clients.
+    fn count(&self, peer: SocketAddr, slot: OwnedSemaphorePermit) -> Option<ConnectionSlot> {
+        if self.proxies.is_proxy(peer.ip()) {
+            return Some(ConnectionSlot::new(slot, None));
+        }
+        let of_address = self.by_address.enter(AddressKey::from(peer.ip()))?;
+        Some(ConnectionSlot::new(slot, Some(of_address)))
     }
 }
 
+/// `head_timeout` bounds the pause between two requests together with the head of the second one.
 fn protocols(head_timeout: Duration) -> Builder<TokioExecutor> {
     let mut protocols = Builder::new(TokioExecutor::new());
     protocols
@@ -110,54 +146,66 @@ struct HttpConnectionServer {
     protocols: Builder<TokioExecutor>,
     router: Router,
     head_timeout: Duration,
+    idle_timeout: Duration,
     stopping: CancellationToken,
     connections: TaskTracker,
 }
 
 impl HttpConnectionServer {
     /// Serves one connection. The first bytes decide on the protocol, and only the time-out here bounds the wait
-    /// for them; later waits have the time-outs of the protocol.
+    /// for the first request, and in HTTP/2 the pause between requests.
     async fn serve_connection(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        _slot: OwnedSemaphorePermit,
+        slot: ConnectionSlot,
     ) {
-        let gauge = metrics::gauge!("http_server_connections");
-        gauge.increment(1);
         // Fails only for a connection that has ended already.
         let _ = stream.set_nodelay(true);
-        let has_requests = Arc::new(AtomicBool::new(false));
+        let activity = ConnectionActivity::new();
         let service = service_fn(|request: Request<Incoming>| {
-            has_requests.store(true, Ordering::Relaxed);
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            self.router.clone().call(request)
+            let running = activity.begin_request(request.version());
+            answer_request(self.router.clone(), request, peer, running)
         });
         let stream = LingeringStream::new(stream, self.connections.clone());
-        let stream = TokioIo::new(stream);
+        let stream = ClientStream::new(stream, activity.clone(), self.head_timeout, slot);
         let connection = self
             .protocols
-            .serve_connection_with_upgrades(stream, service);
+            .serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        let mut first_request = std::pin::pin!(tokio::time::sleep(self.head_timeout));
-        let (mut is_waiting, mut is_stopping) = (true, false);
+        let mut idle_timer = std::pin::pin!(tokio::time::sleep(self.head_timeout));
+        let mut is_ending = false;
         loop {
             tokio::select! {
                 // Most errors are caused by clients, so they are not logged.
                 _ = connection.as_mut() => break,
-                () = &mut first_request, if is_waiting => {
-                    if !has_requests.load(Ordering::Relaxed) {
-                        break;
+                () = &mut idle_timer => match activity.check_idle(self.idle_timeout) {
+                    IdleCheck::CheckAt(due) => idle_timer.as_mut().reset(due),
+                    IdleCheck::Idle if !is_ending => {
+                        connection.as_mut().graceful_shutdown();
+                        is_ending = true;
+                        // For a client of HTTP/2, which may have sent a request just now.
+                        idle_timer.as_mut().reset(Instant::now() + self.head_timeout);
                     }
-                    is_waiting = false;
-                }
-                () = self.stopping.cancelled(), if !is_stopping => {
+                    IdleCheck::NoRequest | IdleCheck::Idle => break,
+                },
+                () = self.stopping.cancelled(), if !is_ending => {
                     connection.as_mut().graceful_shutdown();
-                    is_stopping = true;
+                    is_ending = true;
                 }
             }
         }
-        gauge.decrement(1);
     }
+}
+
+async fn answer_request(
+    mut router: Router,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    running: RunningRequest,
+) -> Result<Response<TrackedBody>, Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let answer = router.call(request).await?;
+    Ok(running.run_until_sent(answer))
 }

@@ -36,6 +36,9 @@ pub struct CurrentUser {
     pub issued_at: i64,
     /// The token's `exp`.
     pub expires_at: DateTime<Utc>,
+    /// The token's `auth_time`: the login of its session, in seconds since 1970. Tokens from before it was kept have
+    /// none.
+    pub auth_time: Option<i64>,
 }
 
 /// Verifies access tokens; cheap to clone.
@@ -62,6 +65,8 @@ struct AccessTokenClaims {
     /// In seconds since 1970, like `exp`.
     iat: i64,
     exp: i64,
+    #[serde(default)]
+    auth_time: Option<i64>,
     #[serde(rename = "type")]
     kind: String,
 }
@@ -90,10 +95,7 @@ impl TokenVerifier {
             return Err(refused("token_expired", "The access token has expired."));
         }
         if self.revocations.is_revoked(claims.token_ref()).await? {
-            return Err(refused(
-                "token_revoked",
-                "The access token has been revoked.",
-            ));
+            return Err(revoked_token());
         }
         Ok(CurrentUser {
             user_id: claims.user_id,
@@ -101,6 +103,7 @@ impl TokenVerifier {
             session_id: claims.sid.clone(),
             issued_at: claims.iat,
             expires_at,
+            auth_time: claims.auth_time,
         })
     }
 
@@ -161,6 +164,11 @@ fn invalid_token() -> Error {
 /// Returns the refusal of a request without a token.
 pub fn missing_token() -> Error {
     refused("missing_token", "An access token is required.")
+}
+
+/// Returns the refusal of a token that has been revoked.
+pub fn revoked_token() -> Error {
+    refused("token_revoked", "The access token has been revoked.")
 }
 
 fn refused(code: &'static str, detail: &'static str) -> Error {

@@ -42,6 +42,7 @@ fn config() -> GatewayConfig {
         },
         require_verified_listeners: false,
         sockets: SocketsConfig::default(),
+        recent_login_secs: 0,
         limits: RateLimitsConfig::default(),
         compatibility: CompatibilityConfig::default(),
         app_config_file: None,

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::routing::get;
+use futures::{SinkExt, StreamExt};
 use http::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use talktime_gateway::config::PublicHttpConfig;
@@ -14,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 const HEAD_TIMEOUT: Duration = Duration::from_millis(300);
@@ -27,14 +31,29 @@ struct Server {
 }
 
 async fn serve(router: Router, connections_max: usize) -> Server {
+    serve_with(router, |config| PublicHttpConfig {
+        connections_max,
+        ..config
+    })
+    .await
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("short")
+}
+
+/// Serves with a short time-out of heads and these settings.
+async fn serve_with(
+    router: Router,
+    configure: impl FnOnce(PublicHttpConfig) -> PublicHttpConfig,
+) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let stopping = CancellationToken::new();
-    let config = PublicHttpConfig {
-        head_timeout_ms: u64::try_from(HEAD_TIMEOUT.as_millis()).expect("short"),
-        connections_max,
+    let config = configure(PublicHttpConfig {
+        head_timeout_ms: millis(HEAD_TIMEOUT),
         ..PublicHttpConfig::new(address)
-    };
+    });
     let token = stopping.clone();
     let running =
         tokio::spawn(async move { server::serve(listener, router, &config, token).await });
@@ -100,6 +119,170 @@ async fn a_connection_that_sends_its_head_too_slowly_is_closed() {
         rest(&mut stream).await;
         assert!(started.elapsed() < SOON, "{beginning:?}");
     }
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// Sends bytes and reads until an answer with the body of [`hello`] is complete.
+async fn ask(stream: &mut TcpStream, request: &[u8]) {
+    stream.write_all(request).await.expect("sent");
+    let mut answer = Vec::new();
+    let reading = async {
+        while !answer.ends_with(b"hello") {
+            let read = stream.read_buf(&mut answer).await.expect("an answer");
+            assert!(read > 0, "closed after {answer:?}");
+        }
+    };
+    tokio::time::timeout(SOON, reading).await.expect("in time");
+}
+
+#[tokio::test]
+async fn a_connection_may_be_idle_for_longer_than_a_head_may_take() {
+    let server = serve(hello(), 8).await;
+    let mut stream = connect(server.address).await;
+    for _ in 0..3 {
+        ask(&mut stream, GET).await;
+        tokio::time::sleep(2 * HEAD_TIMEOUT).await;
+    }
+    // The time for a head begins with its first byte, and so it does for each of them.
+    stream.write_all(&GET[..10]).await.expect("sent");
+    tokio::time::sleep(HEAD_TIMEOUT / 4).await;
+    ask(&mut stream, &GET[10..]).await;
+    tokio::time::sleep(2 * HEAD_TIMEOUT).await;
+    ask(&mut stream, GET).await;
+}
+
+#[tokio::test]
+async fn a_later_head_that_is_sent_too_slowly_ends_its_connection() {
+    let server = serve(hello(), 8).await;
+    let mut stream = connect(server.address).await;
+    ask(&mut stream, GET).await;
+    let started = Instant::now();
+    stream.write_all(&GET[..20]).await.expect("sent");
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(started.elapsed() >= HEAD_TIMEOUT, "{:?}", started.elapsed());
+    assert!(started.elapsed() < SOON, "long before it counts as idle");
+}
+
+/// Serves with a short time-out of idle connections, which is longer than that of heads.
+async fn serve_impatiently() -> Server {
+    serve_with(hello(), |config| PublicHttpConfig {
+        idle_timeout_ms: millis(2 * HEAD_TIMEOUT),
+        ..config
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends() {
+    let server = serve_impatiently().await;
+    let mut stream = connect(server.address).await;
+    ask(&mut stream, GET).await;
+    let started = Instant::now();
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(
+        started.elapsed() >= 2 * HEAD_TIMEOUT,
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn an_idle_connection_of_http2_ends() {
+    let server = serve_impatiently().await;
+    let io = TokioIo::new(connect(server.address).await);
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+    let (mut client, connection) = handshake.await.expect("HTTP/2 without TLS");
+    let connection = tokio::spawn(connection);
+    for _ in 0..2 {
+        let request = Request::get(format!("http://{}/", server.address)).body(Body::empty());
+        let answer = client.send_request(request.expect("a request")).await;
+        assert_eq!(answer.expect("an answer").status().as_u16(), 200);
+        tokio::time::sleep(HEAD_TIMEOUT).await;
+    }
+    // The client still answers pings, which keep a connection of a client that does nothing else.
+    let ended = tokio::time::timeout(SOON, connection).await;
+    ended
+        .expect("in time")
+        .expect("no panic")
+        .expect("no error");
+}
+
+#[tokio::test]
+async fn an_address_has_a_number_of_connections_at_once() {
+    let server = serve_with(hello(), |config| PublicHttpConfig {
+        connections_per_address_max: 2,
+        ..config
+    })
+    .await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(server.address).await;
+        ask(&mut stream, GET).await;
+        connections.push(stream);
+    }
+    let mut third = connect(server.address).await;
+    assert_eq!(rest(&mut third).await, "", "it is closed");
+    ask(&mut connections[0], GET).await;
+    // The place is free once the server has noticed the end.
+    drop(connections);
+    let next = async {
+        loop {
+            let mut stream = connect(server.address).await;
+            let sent = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            if sent.await.is_ok() && rest(&mut stream).await.ends_with("hello") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, next).await.expect("in time");
+}
+
+#[tokio::test]
+async fn the_connections_of_a_proxy_are_those_of_many_clients() {
+    let server = serve_with(hello(), |config| PublicHttpConfig {
+        connections_per_address_max: 1,
+        trusted_hops: 1,
+        ..config
+    })
+    .await;
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(server.address).await;
+        ask(&mut stream, GET).await;
+        connections.push(stream);
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_a_connection_without_the_time_outs_of_requests() {
+    let echo = |upgrade: WebSocketUpgrade| async {
+        upgrade.on_upgrade(|mut socket: WebSocket| async move {
+            while let Some(Ok(message)) = socket.recv().await {
+                let _ = socket.send(message).await;
+            }
+        })
+    };
+    let router = hello().route("/socket", get(echo));
+    let server = serve_with(router, |config| PublicHttpConfig {
+        connections_per_address_max: 1,
+        idle_timeout_ms: millis(2 * HEAD_TIMEOUT),
+        ..config
+    })
+    .await;
+    let url = format!("ws://{}/socket", server.address);
+    let (mut socket, _) = connect_async(url).await.expect("a socket");
+    for _ in 0..3 {
+        tokio::time::sleep(2 * HEAD_TIMEOUT).await;
+        socket
+            .send(Message::text("still here"))
+            .await
+            .expect("sent");
+        let echoed = socket.next().await.expect("open").expect("a message");
+        assert_eq!(echoed, Message::text("still here"));
+    }
+    let mut another = connect(server.address).await;
+    assert_eq!(rest(&mut another).await, "", "the socket has the place");
 }
 
 #[tokio::test]

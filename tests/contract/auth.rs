@@ -40,10 +40,8 @@ async fn a_code_is_sent_to_a_phone_in_any_common_spelling() {
     let phone = random_phone();
     let spelled = format!("{} {}", &phone[..3], &phone[3..]);
     let sent = send_otp(&app, &spelled).await;
-    assert_eq!(
-        (sent.status, &sent.body),
-        (200, &json!({"message": "OTP sent"}))
-    );
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert_eq!(sent.body["message"], "OTP sent");
     let otp = app.read_otp(&phone).await;
     assert!(
         otp.len() == 6 && otp.bytes().all(|digit| digit.is_ascii_digit()),
@@ -66,6 +64,23 @@ async fn an_invalid_phone_is_refused() {
             400,
             "invalid_phone",
         );
+    }
+}
+
+#[tokio::test]
+async fn only_mobile_numbers_of_allowed_countries_receive_a_code() {
+    let app = connect_app().await;
+    for (phone, code) in [
+        ("+447400123456", "phone_country_refused"),
+        ("+870773111632", "phone_country_refused"),
+        ("+911800123456", "phone_not_mobile"),
+        ("+911123456789", "phone_not_mobile"),
+    ] {
+        for path in ["/auth/request_otp", "/auth/resend_otp"] {
+            let request = app.post(path).json(&json!({"phone": phone}));
+            assert_problem(&request.answer().await, 400, code);
+        }
+        assert_problem(&verify(&app, phone, "123456").await, 400, code);
     }
 }
 
@@ -100,7 +115,10 @@ async fn a_resent_code_is_the_active_one() {
     let resent = resend().await;
     assert_eq!(
         (resent.status, &resent.body),
-        (200, &json!({"message": "OTP re-sent"}))
+        (
+            200,
+            &json!({"message": "OTP re-sent", "challenge_id": null})
+        )
     );
     assert_eq!(app.read_otp(&phone).await, first);
     assert_eq!(resend().await.status, 429, "once a minute");
@@ -115,10 +133,9 @@ async fn a_resend_without_an_active_code_sends_a_new_one() {
         .json(&json!({"phone": phone}))
         .answer()
         .await;
-    assert_eq!(
-        (sent.status, &sent.body),
-        (200, &json!({"message": "OTP sent"}))
-    );
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert_eq!(sent.body["message"], "OTP sent");
+    assert!(sent.body["challenge_id"].is_string(), "{sent:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Section 1: rate limits.
 
+use std::net::Ipv6Addr;
+
 use futures::future::join_all;
-use serde_json::Value;
-use talktime_client::{ApiAnswer, ApiClient, UserRole};
+use serde_json::{Value, json};
+use talktime_client::{ApiAnswer, ApiClient, UserRole, random_phone};
 use talktime_tests::document::ApiDocument;
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{ExpectAnswer, connect_app};
@@ -99,6 +101,35 @@ async fn requests_without_a_valid_token_are_refused_before_they_are_counted() {
     let answer = load_feed(&app, "nonsense").await;
     assert_problem(&answer, 401, "invalid_token");
     assert_eq!(answer.body["errors"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_client_with_an_ipv6_network_has_one_count_of_logins() {
+    let gateway = start_gateway(&[
+        ("TALKTIME_GATEWAY__LIMITS__AUTH", "2"),
+        ("TALKTIME_GATEWAY__HTTP__TRUSTED_HOPS", "1"),
+    ])
+    .await;
+    // A network that no other test has, and that belongs to nobody.
+    let number: u128 = random_phone()[4..].parse().expect("nine digits");
+    let network = (0x2001_0db8 << 96) | (number << 64);
+    let log_in_from = async |bits: u128| {
+        // What the client itself has written stands before what the proxy appends.
+        let forwarded = format!("203.0.113.7, {}", Ipv6Addr::from_bits(bits));
+        let request = gateway.app.post("/auth/refresh");
+        let request = request.header("x-forwarded-for", &forwarded);
+        let body = json!({"refresh_token": "none"});
+        request.json(&body).answer().await
+    };
+    for host in 1..=2 {
+        let answer = log_in_from(network | host).await;
+        assert_problem(&answer, 401, "invalid_refresh_token");
+    }
+    let refused = log_in_from(network | 3).await;
+    assert_problem(&refused, 429, "rate_limited");
+    let neighbour = network ^ (1 << 64);
+    let answer = log_in_from(neighbour).await;
+    assert_problem(&answer, 401, "invalid_refresh_token");
 }
 
 /// Returns a distinct limit for each class, greater than the number of requests of this test.

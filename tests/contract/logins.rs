@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, UserRole, random_phone, random_username};
+use talktime_tests::replica::{GatewayReplica, start_auth, start_gateway};
 use talktime_tests::{ExpectAnswer, TestApp, connect_app};
 
 use crate::assert_problem;
@@ -113,10 +114,15 @@ async fn the_answer_does_not_reveal_whether_a_phone_has_an_account() {
             post(&app, path, of_known).await,
             post(&app, path, of_unknown).await,
         );
-        assert_eq!(
-            (of_known.status, of_known.body),
-            (of_unknown.status, of_unknown.body)
-        );
+        let content = |answer: &ApiAnswer| {
+            let challenge = &answer.body["challenge_id"];
+            (
+                answer.status,
+                answer.body["message"].clone(),
+                challenge.is_string(),
+            )
+        };
+        assert_eq!(content(&of_known), content(&of_unknown));
     }
     for phone in [&known, &unknown] {
         assert_problem(&verify(&app, phone, "none").await, 400, "invalid_otp");
@@ -148,6 +154,120 @@ async fn the_right_code_is_refused_after_twenty_wrong_tries_in_a_day() {
     let otp = request_code(&app, &phone).await;
     let refused = verify(&app, &phone, &otp).await;
     assert_waits(&refused, "otp_tries_limited", 24 * 60 * 60);
+}
+
+/// A gateway that believes clients which address they have.
+async fn start_gateway_behind_proxy() -> GatewayReplica {
+    let proxies = ("TALKTIME_GATEWAY__HTTP__TRUSTED_PROXIES", "[127.0.0.1]");
+    start_gateway(&[proxies]).await
+}
+
+async fn post_from(gateway: &GatewayReplica, address: &str, path: &str, body: Value) -> ApiAnswer {
+    let request = gateway.app.post(path).header("x-forwarded-for", address);
+    request.json(&body).answer().await
+}
+
+#[tokio::test]
+async fn wrong_tries_of_a_stranger_do_not_lock_out_the_owner() {
+    let app = connect_app().await;
+    let gateway = start_gateway_behind_proxy().await;
+    let phone = random_phone();
+    let (owner, stranger) = ("203.0.113.7", "198.51.100.9");
+    for round in 0..4 {
+        let body = json!({"phone": phone});
+        let sent = post_from(&gateway, owner, "/auth/request_otp", body).await;
+        assert_eq!(sent.status, 200, "{sent:?}");
+        for _ in 0..5 {
+            let wrong = json!({"phone": phone, "otp": "none"});
+            let refused = post_from(&gateway, stranger, "/auth/verify", wrong).await;
+            assert_problem(&refused, 400, "invalid_otp");
+        }
+        let otp = app.read_otp(&phone).await;
+        let right = match round {
+            // An app that knows no challenges is not locked out either.
+            0 => json!({"phone": phone, "otp": otp}),
+            _ => json!({"phone": phone, "otp": otp, "challenge_id": sent.body["challenge_id"]}),
+        };
+        let verified = post_from(&gateway, owner, "/auth/verify", right).await;
+        assert_eq!(verified.status, 200, "{round}: {verified:?}");
+    }
+    let body = json!({"phone": phone});
+    let sent = post_from(&gateway, stranger, "/auth/request_otp", body).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    let right = json!({"phone": phone, "otp": app.read_otp(&phone).await});
+    let refused = post_from(&gateway, stranger, "/auth/verify", right).await;
+    assert_waits(&refused, "otp_tries_limited", 24 * 60 * 60);
+}
+
+#[tokio::test]
+async fn known_phones_receive_a_code_beyond_the_shared_limits() {
+    let app = connect_app().await;
+    let auth = start_auth(&[
+        ("TALKTIME_AUTH__OTP__PLATFORM_SENDS_MAX", "0"),
+        ("TALKTIME_AUTH__OTP__PLATFORM_RESERVE", "1000000"),
+    ])
+    .await;
+    let gateway = start_gateway(&[("TALKTIME_GATEWAY__PEERS__AUTH", &auth.url)]).await;
+    let known = app.sign_up(UserRole::User).await.phone;
+    let request_for = async |path: &str, phone: &str| {
+        let request = gateway.app.post(path).json(&json!({"phone": phone}));
+        request.answer().await
+    };
+    for path in ["/auth/request_otp", "/auth/resend_otp"] {
+        let sent = request_for(path, &known).await;
+        assert_eq!(sent.status, 200, "{path}: {sent:?}");
+        let refused = request_for(path, &random_phone()).await;
+        assert_waits(&refused, "otp_sends_limited", 900);
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_verifies_its_own_code() {
+    let app = connect_app().await;
+    let phone = random_phone();
+    let mut requested = Vec::new();
+    for _ in 0..2 {
+        let sent = post(&app, "/auth/request_otp", json!({"phone": phone})).await;
+        requested.push((
+            sent.body["challenge_id"].clone(),
+            app.read_otp(&phone).await,
+        ));
+    }
+    let verify_with = async |phone: &str, challenge: &Value, otp: &str| {
+        let body = json!({"phone": phone, "otp": otp, "challenge_id": challenge});
+        post(&app, "/auth/verify", body).await
+    };
+    let [(first, first_otp), (second, second_otp)] = &requested[..] else {
+        panic!("{requested:?}");
+    };
+    for (challenge, otp) in [
+        (&json!("nonsense"), second_otp),
+        (&json!("3fa85f64-5717-4562-b3fc-2c963f66afa6"), second_otp),
+    ] {
+        let refused = verify_with(&phone, challenge, otp).await;
+        assert_problem(&refused, 400, "invalid_otp");
+    }
+    let refused = verify_with(&random_phone(), first, first_otp).await;
+    assert_problem(&refused, 400, "invalid_otp");
+
+    let body = json!({"phone": phone, "challenge_id": first});
+    let resent = post(&app, "/auth/resend_otp", body).await;
+    assert_eq!(
+        (resent.status, &resent.body),
+        (
+            200,
+            &json!({"message": "OTP re-sent", "challenge_id": first})
+        )
+    );
+    for (challenge, otp) in [(first, first_otp), (second, second_otp)] {
+        let verified = verify_with(&phone, challenge, otp).await;
+        assert_eq!(
+            verified.body["status"], "needs_registration",
+            "{verified:?}"
+        );
+        let again = verify_with(&phone, challenge, otp).await;
+        assert_problem(&again, 400, "invalid_otp");
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ mod personal_data;
 mod photos;
 mod presence;
 mod ratings;
+mod recent_login;
 mod refunds;
 mod ringing;
 mod roles;

@@ -129,11 +129,15 @@ fn own_variables(
         StackUnit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             let origins = format!("{:?}", page_origins(stack));
-            vec![
+            let variables = vec![
                 redis,
                 ("HTTP__LISTEN", listen),
                 ("HTTP__CORS_ORIGINS", origins),
-            ]
+            ];
+            variables
+                .into_iter()
+                .chain(stack_limits::gateway_variables())
+                .collect()
         }
         StackUnit::RelayAgent => relay_agent_variables(stack, instance),
         _ => Vec::new(),

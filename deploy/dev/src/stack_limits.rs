@@ -19,6 +19,23 @@ const BENCH_RINGS: u32 = 1_000_000;
 /// Messages with one-time passwords, in the stack of measurements, after which nobody gets another: all clients have one
 /// address there.
 const BENCH_OTP_SENDS: u32 = 1_000_000_000;
+/// Limits of the gateway that are off, because all clients of a stack have one address, and few users send what many
+/// do elsewhere. The limit of the feed is part of the contract.
+const UNLIMITED_IN_GATEWAY: [&str; 8] = [
+    "LIMITS__AUTH",
+    "LIMITS__MONEY",
+    "LIMITS__UPLOAD",
+    "LIMITS__READ",
+    "LIMITS__WRITE",
+    "HTTP__CONNECTIONS_PER_ADDRESS_MAX",
+    "HTTP__RUNNING_PER_ADDRESS_MAX",
+    "SOCKETS__PER_ADDRESS_MAX",
+];
+
+/// Returns the variables that switch off the limits of the gateway.
+pub(crate) fn gateway_variables() -> [(&'static str, String); 8] {
+    UNLIMITED_IN_GATEWAY.map(|key| (key, "0".to_owned()))
+}
 
 /// Returns the variables of rings and media in stacks of tests, which wait for their ends, and of benches, which
 /// ring more often than a caller may.

@@ -1,12 +1,13 @@
 //! The address of the client, for limits by address.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -35,18 +36,73 @@ impl IpNetwork {
     }
 }
 
+/// The first bits of an IPv6 address, which name the network of one client. The client chooses all others.
+const CLIENT_BITS: u32 = 64;
+
+/// The address by which limits count a client: an IPv4 address or an IPv6 network of 64 bits. All clients without an
+/// address count as one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct AddressKey(Option<IpAddr>);
+
+impl From<IpAddr> for AddressKey {
+    fn from(address: IpAddr) -> Self {
+        Self(Some(match address.to_canonical() {
+            IpAddr::V6(v6) => {
+                let network = v6.to_bits() & (u128::MAX << (128 - CLIENT_BITS));
+                Ipv6Addr::from_bits(network).into()
+            }
+            v4 @ IpAddr::V4(_) => v4,
+        }))
+    }
+}
+
+/// The form that is used in Redis keys.
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
 /// The proxies whose `X-Forwarded-For` is trusted; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct TrustedProxies(Arc<[IpNetwork]>);
+pub struct TrustedProxies {
+    networks: Arc<[IpNetwork]>,
+    hops: usize,
+}
 
 impl TrustedProxies {
-    /// Trusts the proxies in these networks.
-    pub fn new(networks: &[IpNetwork]) -> Self {
-        Self(networks.into())
+    /// Trusts the proxies in these networks, and whatever their addresses the last `hops` before this process.
+    pub fn new(networks: &[IpNetwork], hops: usize) -> Self {
+        Self {
+            networks: networks.into(),
+            hops,
+        }
+    }
+
+    /// Whether a connection from `peer` comes from a proxy.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.hops > 0 || self.trusts(peer)
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(address))
+        self.networks
+            .iter()
+            .any(|network| network.contains(address))
+    }
+
+    /// Returns the address by which limits count the client of a request, in the form of the request's extensions and
+    /// headers.
+    pub fn address_key(&self, extensions: &Extensions, headers: &HeaderMap) -> AddressKey {
+        let client = self.find_client(extensions, headers);
+        client.map_or(AddressKey(None), AddressKey::from)
+    }
+
+    fn find_client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(self.client_of(peer.ip(), headers))
     }
 
     /// Returns the address of the client behind a connection from `peer`. Each proxy appends the address of its peer,
@@ -60,8 +116,8 @@ impl TrustedProxies {
             .map(str::trim)
             .collect();
         let mut client = peer;
-        for hop in hops.iter().rev() {
-            if !self.trusts(client) {
+        for (passed, hop) in hops.iter().rev().enumerate() {
+            if passed >= self.hops && !self.trusts(client) {
                 break;
             }
             match hop.parse() {
@@ -70,6 +126,19 @@ impl TrustedProxies {
             }
         }
         client.to_canonical()
+    }
+}
+
+impl<S> FromRequestParts<S> for AddressKey
+where
+    S: Send + Sync,
+    TrustedProxies: FromRef<S>,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let proxies = TrustedProxies::from_ref(state);
+        Ok(proxies.address_key(&parts.extensions, &parts.headers))
     }
 }
 
@@ -84,10 +153,8 @@ where
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let client = peer.map(|ConnectInfo(peer)| {
-            TrustedProxies::from_ref(state).client_of(peer.ip(), &parts.headers)
-        });
+        let proxies = TrustedProxies::from_ref(state);
+        let client = proxies.find_client(&parts.extensions, &parts.headers);
         Ok(Self(client.map(|ip| ip.to_string()).unwrap_or_default()))
     }
 }
@@ -99,7 +166,12 @@ mod tests {
     use super::*;
 
     fn client(peer: &str, forwarded: &'static str) -> String {
-        let proxies = TrustedProxies::new(&[network("10.0.0.1"), network("10.9.0.0/30")]);
+        client_behind(0, peer, forwarded)
+    }
+
+    fn client_behind(hops: usize, peer: &str, forwarded: &'static str) -> String {
+        let networks = [network("10.0.0.1"), network("10.9.0.0/30")];
+        let proxies = TrustedProxies::new(&networks, hops);
         let headers = (FORWARDED_FOR, HeaderValue::from_static(forwarded));
         let client = proxies.client_of(ip(peer), &HeaderMap::from_iter([headers]));
         client.to_string()
@@ -129,6 +201,29 @@ mod tests {
         );
         assert_eq!(client("10.0.0.1", "1.1.1.1, nonsense"), "10.0.0.1");
         assert_eq!(client("10.0.0.1", ""), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_number_of_hops_is_trusted_whatever_their_addresses() {
+        let forwarded = "1.1.1.1, 203.0.113.7, 198.51.100.9";
+        let behind = |hops| client_behind(hops, "192.0.2.1", forwarded);
+        assert_eq!(behind(0), "192.0.2.1");
+        assert_eq!(behind(1), "198.51.100.9");
+        assert_eq!(behind(2), "203.0.113.7");
+        assert_eq!(client_behind(2, "192.0.2.1", "203.0.113.7"), "203.0.113.7");
+        assert_eq!(client_behind(1, "192.0.2.1", ""), "192.0.2.1");
+        // Proxies with known addresses may stand before them.
+        let forwarded = "1.1.1.1, 203.0.113.7, 10.9.0.2";
+        assert_eq!(client_behind(1, "192.0.2.1", forwarded), "203.0.113.7");
+    }
+
+    #[test]
+    fn limits_count_an_ipv6_network_as_one_client() {
+        let key = |text| AddressKey::from(ip(text)).to_string();
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(key("2001:db8:1:2::9"), key("2001:db8:1:2:3:4:5:6"));
+        assert_ne!(key("2001:db8:1:3::9"), key("2001:db8:1:2::9"));
+        assert_eq!(key("::ffff:203.0.113.7"), "203.0.113.7");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::head::is_repeated;
 use crate::problem::Problem;
 
 pub use body_or_query::BodyOrQuery;
-pub use client_address::{ClientAddress, IpNetwork, TrustedProxies};
+pub use client_address::{AddressKey, ClientAddress, IpNetwork, TrustedProxies};
 pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field_error};
 pub use optional_json::OptionalJson;
 pub use roles::{AdminUser, ListenerUser, is_admin};

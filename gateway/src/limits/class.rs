@@ -29,6 +29,7 @@ const UPLOADS: [&str; 4] = [
     "/verification/confirm",
     "/users/me/photo",
 ];
+const SOCKET_TICKET: &str = "/ws/ticket";
 /// Sockets have limits of their own, and payment providers must be able to send every notification. Every app reads its
 /// configuration at its start, from memory, and many users share the address of a mobile network. A screen of listeners
 /// loads a photo of each, without a token.
@@ -45,7 +46,7 @@ impl RateClass {
     pub fn of(method: &Method, route: &str) -> Option<Self> {
         let is_below_any =
             |prefixes: &[&str]| prefixes.iter().any(|prefix| route.starts_with(prefix));
-        if is_below_any(&NOT_COUNTED) {
+        if is_below_any(&NOT_COUNTED) && route != SOCKET_TICKET {
             return None;
         }
         let reads = *method == Method::GET || *method == Method::HEAD;
@@ -136,6 +137,7 @@ mod tests {
             (Method::GET, "/users/me/photo", Some(RateClass::Read)),
             (Method::GET, "/photos/{photo_key}", None),
             (Method::GET, "/ws/presence", None),
+            (Method::POST, "/ws/ticket", Some(RateClass::Write)),
             (Method::GET, "/app/config", None),
         ] {
             assert_eq!(RateClass::of(&method, route), class, "{method} {route}");

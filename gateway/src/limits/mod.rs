@@ -1,5 +1,5 @@
 //! Rate limits: a number of requests a minute for each user and class of endpoints, or for each address where the
-//! user is unknown. The counts are in Redis, so that replicas share them.
+//! user is unknown. An IPv6 network of 64 bits counts as one address, because one client has all of it. The counts are in Redis, so that replicas share them.
 //!
 //! A window begins with its first request. This is simple to explain to clients; in return, up to twice the limit may
 //! pass around the end of a window.
@@ -28,7 +28,7 @@ pub use class::RateClass;
 use local_counts::{LocalRequestCounts, RequestCount, WINDOW};
 
 use crate::config::RateLimitsConfig;
-use crate::extract::{ClientAddress, TrustedProxies};
+use crate::extract::{AddressKey, TrustedProxies};
 use crate::problem::Problem;
 use crate::token::{CurrentUser, TokenVerifier};
 
@@ -196,6 +196,6 @@ where
     if !class.counts_unknown_users() {
         return None;
     }
-    let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, state).await;
+    let Ok(address) = AddressKey::from_request_parts(parts, state).await;
     Some(format!("address:{address}"))
 }

@@ -20,6 +20,8 @@ use crate::problem::Result;
 use crate::revocations::RevocationList;
 use crate::token::CurrentUser;
 
+const OTP_SENT: &str = "OTP sent";
+
 #[derive(eserde::Deserialize, ToSchema)]
 pub(super) struct PhoneBody {
     /// The phone number in E.164 format.
@@ -27,18 +29,27 @@ pub(super) struct PhoneBody {
     phone: String,
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct OtpSentAnswer {
+    #[schema(example = "OTP sent")]
+    message: &'static str,
+    /// The login that this password begins, for `/auth/verify` and `/auth/resend_otp`.
+    challenge_id: String,
+}
+
 /// Send a one-time password to a phone number.
 ///
 /// The password is valid for five minutes and one login. A phone number receives at most 5 passwords in 15 minutes
-/// (`otp_rate_limited`).
+/// (`otp_rate_limited`). Only mobile numbers of the countries that the operator allows receive one. Send the `challenge_id` with the password to `/auth/verify`: then wrong attempts of others
+/// do not count against this login.
 #[utoipa::path(
     post,
     path = "/auth/request_otp",
     tag = "auth",
     security(()),
     responses(
-        (status = 200, body = Message),
-        (status = 400, description = "invalid_phone, phone_unreachable"),
+        (status = 200, body = OtpSentAnswer),
+        (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, phone_unreachable"),
         (status = 429, description = "otp_rate_limited, otp_sends_limited"),
         (status = 503, description = "otp_not_sent"),
     )
@@ -47,13 +58,37 @@ pub(super) async fn request_otp(
     State(mut auth): State<AuthClient>,
     ClientAddress(client_address): ClientAddress,
     Json(PhoneBody { phone }): Json<PhoneBody>,
-) -> Result<Json<Message>> {
+) -> Result<Json<OtpSentAnswer>> {
     let request = RequestOtpRequest {
         phone,
         client_address,
     };
-    auth.request_otp(request).await?;
-    Ok(Json(Message::new("OTP sent")))
+    let sent = auth.request_otp(request).await?.into_inner();
+    Ok(Json(OtpSentAnswer {
+        message: OTP_SENT,
+        challenge_id: sent.challenge_id,
+    }))
+}
+
+#[derive(eserde::Deserialize, ToSchema)]
+#[schema(as = ResendBody)]
+pub(super) struct OtpResendBody {
+    /// The phone number in E.164 format.
+    #[schema(example = "+919812345678")]
+    phone: String,
+    /// The challenge whose password is to be sent again. Without it, the active password of the phone is sent.
+    #[serde(default)]
+    challenge_id: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct OtpResentAnswer {
+    /// `OTP re-sent`, or `OTP sent` if the password is a new one.
+    #[schema(example = "OTP re-sent")]
+    message: &'static str,
+    /// The challenge of a new password, or that of the request; null if an active password was sent again and the
+    /// request named no challenge.
+    challenge_id: Option<String>,
 }
 
 /// Send the active one-time password again.
@@ -65,8 +100,8 @@ pub(super) async fn request_otp(
     tag = "auth",
     security(()),
     responses(
-        (status = 200, body = Message),
-        (status = 400, description = "invalid_phone, phone_unreachable"),
+        (status = 200, body = OtpResentAnswer),
+        (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, phone_unreachable"),
         (status = 429, description = "otp_rate_limited, otp_resent_recently, otp_sends_limited"),
         (status = 503, description = "otp_not_sent"),
     )
@@ -74,19 +109,22 @@ pub(super) async fn request_otp(
 pub(super) async fn resend_otp(
     State(mut auth): State<AuthClient>,
     ClientAddress(client_address): ClientAddress,
-    Json(PhoneBody { phone }): Json<PhoneBody>,
-) -> Result<Json<Message>> {
+    Json(body): Json<OtpResendBody>,
+) -> Result<Json<OtpResentAnswer>> {
     let request = ResendOtpRequest {
-        phone,
+        phone: body.phone,
         client_address,
+        challenge_id: body.challenge_id,
     };
-    let answer = auth.resend_otp(request).await?;
-    let message = if answer.into_inner().was_active {
-        "OTP re-sent"
-    } else {
-        "OTP sent"
-    };
-    Ok(Json(Message::new(message)))
+    let resent = auth.resend_otp(request).await?.into_inner();
+    Ok(Json(OtpResentAnswer {
+        message: if resent.was_active {
+            "OTP re-sent"
+        } else {
+            OTP_SENT
+        },
+        challenge_id: resent.challenge_id,
+    }))
 }
 
 #[derive(eserde::Deserialize, ToSchema)]
@@ -98,6 +136,10 @@ pub(super) struct OtpVerifyBody {
     /// The one-time password, six digits.
     #[schema(example = "483920")]
     otp: String,
+    /// The `challenge_id` that `/auth/request_otp` answered for this password. Without it, the password is compared
+    /// with the active one of the phone, and wrong attempts count for the address of the client.
+    #[serde(default)]
+    challenge_id: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -126,8 +168,9 @@ impl From<TokenPair> for TokensAnswer {
 /// Log in with a one-time password.
 ///
 /// The answer for a phone number that is not registered is a token for `/auth/register`. After five wrong attempts the
-/// password is invalid (`otp_tries_limited`). A login that was answered with 503 can be repeated with the same
-/// password.
+/// password is invalid (`invalid_otp`). They are counted for the challenge; without `challenge_id` they are counted for
+/// the address of the client, which has 20 at one phone in a day (`otp_tries_limited`). A login that was answered with
+/// 503 can be repeated with the same password.
 #[utoipa::path(
     post,
     path = "/auth/verify",
@@ -135,12 +178,13 @@ impl From<TokenPair> for TokensAnswer {
     security(()),
     responses(
         (status = 200, body = OtpVerifyAnswer),
-        (status = 400, description = "invalid_phone, invalid_otp"),
+        (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, invalid_otp"),
         (status = 429, description = "otp_tries_limited"),
     )
 )]
 pub(super) async fn verify_otp(
     State(mut auth): State<AuthClient>,
+    ClientAddress(client_address): ClientAddress,
     UserAgent(user_agent): UserAgent,
     Json(body): Json<OtpVerifyBody>,
 ) -> Result<Json<OtpVerifyAnswer>> {
@@ -148,6 +192,8 @@ pub(super) async fn verify_otp(
         phone: body.phone,
         otp: body.otp,
         user_agent,
+        client_address,
+        challenge_id: body.challenge_id,
     };
     let answer = auth.verify_otp(request).await?.into_inner();
     let verified = match answer.outcome.ok_or_else(no_tokens)? {

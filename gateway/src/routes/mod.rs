@@ -23,6 +23,7 @@ mod preferences;
 mod presence;
 mod ratings;
 mod sessions;
+mod socket_tickets;
 mod usernames;
 mod users;
 mod verification;
@@ -45,7 +46,7 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::concurrency::ConcurrencyLimit;
 use crate::config::PublicHttpConfig;
-use crate::extract::BODY_BYTES_MAX;
+use crate::extract::{BODY_BYTES_MAX, TrustedProxies};
 use crate::middleware::{RequestLayer, request_middleware};
 use crate::openapi::{self, ApiDocument};
 use crate::problem::Problem;
@@ -57,11 +58,16 @@ const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
 /// Returns the router of all endpoints and sockets, with their middleware.
 pub fn router(app: AppState, config: &PublicHttpConfig) -> Router {
-    let concurrency = ConcurrencyLimit::new(config.running_max, config.waiting_max);
+    let concurrency = ConcurrencyLimit::new(
+        config.running_max,
+        config.running_per_address_max,
+        config.waiting_max,
+    );
     let request_layer = |timeout_ms| {
         let layer = RequestLayer {
             timeout: Duration::from_millis(timeout_ms),
             concurrency: concurrency.clone(),
+            proxies: TrustedProxies::from_ref(&app),
             lifecycle: ProcessLifecycle::from_ref(&app),
         };
         from_fn_with_state(layer, request_middleware)
@@ -150,6 +156,7 @@ fn login_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::end_all_sessions))
         .routes(routes!(sessions::list_sessions))
         .routes(routes!(sessions::end_session))
+        .routes(routes!(socket_tickets::create_socket_ticket))
         .routes(routes!(keys::read_key_set))
         .routes(routes!(app_config::read_app_config))
 }

@@ -16,6 +16,7 @@ use crate::extract::{BodyOrQuery, Json};
 use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::{Role, Sex};
 use crate::problem::Result;
+use crate::recent_login::RecentLoginRule;
 use crate::routes::wallet::check_no_payout_in_progress;
 use crate::token::CurrentUser;
 
@@ -213,6 +214,7 @@ pub(super) struct AccountDeletionBody {
     responses(
         (status = 200, body = Message),
         (status = 400, description = "invalid_reason"),
+        (status = 403, description = "recent_login_required"),
         (status = 404, description = "user_not_found"),
         (status = 409, description = "on_a_call, payout_in_progress"),
     )
@@ -220,9 +222,11 @@ pub(super) struct AccountDeletionBody {
 pub(super) async fn delete_account(
     State(mut profile): State<ProfileClient>,
     State(wallet): State<WalletClient>,
+    State(recent_login): State<RecentLoginRule>,
     current_user: CurrentUser,
     BodyOrQuery(body): BodyOrQuery<AccountDeletionBody>,
 ) -> Result<Json<Message>> {
+    recent_login.check(&current_user)?;
     let user_id = current_user.user_id;
     check_no_payout_in_progress(&wallet, user_id).await?;
     let request = DeleteUserRequest {

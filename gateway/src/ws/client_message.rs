@@ -93,6 +93,7 @@ pub(super) struct ClientMessageRate {
     last_at: Instant,
     second: Instant,
     in_second: u32,
+    unanswered_pings: u32,
 }
 
 impl ClientMessageRate {
@@ -102,6 +103,7 @@ impl ClientMessageRate {
             last_at: now,
             second: now,
             in_second: 0,
+            unanswered_pings: 0,
         }
     }
 
@@ -110,9 +112,20 @@ impl ClientMessageRate {
         self.last_at.elapsed()
     }
 
-    /// Records that the connection is alive, without counting a message.
-    pub(super) fn record_pong(&mut self, now: Instant) {
+    /// Records the answer to a ping, which is no message. Pongs that answer no ping are allowed (RFC 6455, section
+    /// 5.5.3), but cost as much as messages, so they count as such.
+    pub(super) fn record_pong(&mut self, now: Instant) -> Result<(), SocketSessionEnd> {
+        if self.unanswered_pings == 0 {
+            return self.record_message(now);
+        }
+        self.unanswered_pings -= 1;
         self.last_at = now;
+        Ok(())
+    }
+
+    /// Records that a ping was sent, which the client answers.
+    pub(super) fn record_ping_sent(&mut self) {
+        self.unanswered_pings = self.unanswered_pings.saturating_add(1);
     }
 
     /// Counts a message. Fails if there are too many in this second.
@@ -142,5 +155,15 @@ mod tests {
         assert!(in_time && rate.record_message(now).is_err());
         let next_second = now + Duration::from_secs(1);
         assert!(rate.record_message(next_second).is_ok());
+    }
+
+    #[tokio::test]
+    async fn pongs_that_answer_no_ping_count_as_messages() {
+        let mut rate = ClientMessageRate::new();
+        let now = rate.second;
+        rate.record_ping_sent();
+        assert!(rate.record_pong(now).is_ok());
+        let in_time = (0..MESSAGES_A_SECOND_MAX).all(|_| rate.record_pong(now).is_ok());
+        assert!(in_time && rate.record_pong(now).is_err());
     }
 }

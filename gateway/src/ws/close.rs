@@ -53,6 +53,11 @@ impl SocketRefusal {
         Self::new(TOO_MANY, "CONNECTION_LIMIT", message)
     }
 
+    pub(super) fn too_many_connections_of_address() -> Self {
+        let message = "There are too many connections from this network.";
+        Self::new(TOO_MANY, "CONNECTION_LIMIT", message)
+    }
+
     pub(super) fn too_many_messages() -> Self {
         let message = "At most 30 messages a second are allowed.";
         Self::new(TOO_MANY, "RATE_LIMITED", message)

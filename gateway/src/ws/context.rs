@@ -9,6 +9,7 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use super::connection_slots::SocketConnectionSlots;
 use super::snapshot::ChannelSnapshotLoader;
 use super::stream_state::EventStreamState;
+use super::tickets::SocketTickets;
 use super::viewer_registry::ViewerHandle;
 use crate::clients::CallsClient;
 use crate::config::SocketsConfig;
@@ -18,6 +19,9 @@ use crate::token::{CurrentUser, TokenVerifier};
 /// The parts that all sockets of this replica share.
 pub(super) struct SocketContext {
     pub(super) tokens: TokenVerifier,
+    pub(super) tickets: SocketTickets,
+    /// Whether a token in the address of a socket is accepted.
+    pub(super) accepts_query_tokens: bool,
     pub(super) slots: SocketConnectionSlots,
     pub(super) snapshots: ChannelSnapshotLoader,
     pub(super) heartbeats: HeartbeatForwarder,

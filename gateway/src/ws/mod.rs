@@ -11,7 +11,7 @@
 //! A socket of `/ws/calls` may have a seat in a call that the platform carries (`media_seat`, `session_media`), through
 //! which the two apps exchange signals.
 //!
-//! `service` admits clients, `refusal_limit` and `connection_slots` limit them, and `session` talks to each one. `viewer`
+//! `service` admits clients by their tokens or `tickets`, `refusal_limit` and `connection_slots` limit them, and `session` talks to each one. `viewer`
 //! knows which users are hidden from a client, and `unverified` which ones the feed does not show. `asyncapi`
 //! describes the messages.
 
@@ -44,6 +44,7 @@ mod snapshot;
 mod status_log;
 mod status_messages;
 mod stream_state;
+mod tickets;
 mod unverified;
 mod upgrade_request;
 mod user_message_data;
@@ -57,3 +58,4 @@ pub use connection_slots::SocketConnectionSlots;
 pub use event_follower::EventStreamFollower;
 pub use hub::SocketHub;
 pub use service::{SocketService, calls, feed, notifications, presence};
+pub use tickets::{SocketTickets, TICKET_LIFETIME_SECS};

@@ -11,6 +11,8 @@ use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use talktime_kit::{Error, ErrorKind};
 
+use crate::extract::AddressKey;
+
 const REFUSALS_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_mins(1);
 /// Clients whose refusals are counted, at about a hundred bytes each. The least recent ones are dropped first.
@@ -24,9 +26,9 @@ pub(super) struct ClientKey([u8; 32]);
 
 impl ClientKey {
     /// `token` is `None` for a client that sent none, or one in an invalid form.
-    pub(super) fn new(address: &str, token: Option<&str>) -> Self {
+    pub(super) fn new(address: AddressKey, token: Option<&str>) -> Self {
         let mut hash = Sha256::new();
-        hash.update(address);
+        hash.update(address.to_string());
         hash.update([0]);
         hash.update(token.unwrap_or_default());
         Self(hash.finalize().into())
@@ -89,8 +91,12 @@ impl SocketRefusalLimit {
 mod tests {
     use super::*;
 
+    fn address(last: u8) -> AddressKey {
+        std::net::IpAddr::from([203, 0, 113, last]).into()
+    }
+
     fn client() -> ClientKey {
-        ClientKey::new("203.0.113.7", Some("token"))
+        ClientKey::new(address(7), Some("token"))
     }
 
     fn refused_often(now: Instant) -> SocketRefusalLimit {
@@ -120,9 +126,9 @@ mod tests {
         let now = Instant::now();
         let limit = refused_often(now);
         for other in [
-            ClientKey::new("203.0.113.7", Some("another token")),
-            ClientKey::new("203.0.113.7", None),
-            ClientKey::new("203.0.113.8", Some("token")),
+            ClientKey::new(address(7), Some("another token")),
+            ClientKey::new(address(7), None),
+            ClientKey::new(address(8), Some("token")),
         ] {
             assert!(limit.check(other, now).is_ok());
         }
@@ -132,7 +138,8 @@ mod tests {
     fn the_memory_is_bounded() {
         let (limit, now) = (SocketRefusalLimit::new(), Instant::now());
         for number in 0..2 * CLIENTS_MAX {
-            limit.record(ClientKey::new(&number.to_string(), None), now);
+            let token = number.to_string();
+            limit.record(ClientKey::new(address(7), Some(&token)), now);
         }
         // The cache rounds its capacity up.
         assert!(limit.0.len() < CLIENTS_MAX + CLIENTS_MAX / 10);

@@ -18,13 +18,15 @@ use super::connection_slots::SocketConnectionSlots;
 use super::context::{AdmittedClient, SocketContext, SocketTimeouts};
 use super::refusal_limit::{ClientKey, SocketRefusalLimit};
 use super::snapshot::ChannelSnapshotLoader;
-use super::upgrade_request::{BEARER, SocketUpgradeRequest};
+use super::tickets::SocketTickets;
+use super::upgrade_request::{BEARER, SocketCredential, SocketUpgradeRequest};
+use crate::address_counts::AddressCounts;
 use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::config::SocketsConfig;
-use crate::extract::ClientAddress;
+use crate::extract::AddressKey;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::problem::Result;
-use crate::token::TokenVerifier;
+use crate::token::{self, CurrentUser, TokenVerifier};
 
 /// A longer message is not read to its end. One that is shorter, but still too long, is answered with a close
 /// code.
@@ -36,11 +38,14 @@ const UNSENT_BYTES_MAX: usize = 256 * 1024;
 const READ_BUFFER_BYTES: usize = 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 
+const CREDENTIALS: &str = "ws_credentials_total";
+
 /// Admits clients to sockets; cheap to clone.
 #[derive(Clone)]
 pub struct SocketService {
     hub: SocketHub,
     refusals: Arc<SocketRefusalLimit>,
+    by_address: AddressCounts,
     context: Arc<SocketContext>,
 }
 
@@ -57,11 +62,17 @@ impl SocketService {
         heartbeats: HeartbeatForwarder,
         nats: async_nats::Client,
         lifecycle: ProcessLifecycle,
+        tickets: SocketTickets,
         clock: Clock,
         config: SocketsConfig,
     ) -> Self {
+        for credential in ["token", "query_token", "ticket"] {
+            metrics::counter!(CREDENTIALS, "credential" => credential).increment(0);
+        }
         let context = SocketContext {
             tokens,
+            tickets,
+            accepts_query_tokens: config.accept_query_tokens,
             slots,
             snapshots: ChannelSnapshotLoader::new(presence, calls.clone(), profile),
             calls,
@@ -74,6 +85,7 @@ impl SocketService {
         Self {
             hub,
             refusals: Arc::new(SocketRefusalLimit::new()),
+            by_address: AddressCounts::new("sockets", config.per_address_max),
             context: Arc::new(context),
         }
     }
@@ -81,43 +93,54 @@ impl SocketService {
     async fn open_socket(
         self,
         channel: SocketChannel,
-        ClientAddress(address): ClientAddress,
+        address: AddressKey,
         request: SocketUpgradeRequest,
     ) -> Result<Response> {
         let SocketUpgradeRequest {
-            token,
+            credential,
             resume,
             upgrade,
         } = request;
-        let client = ClientKey::new(&address, token.as_deref().ok());
+        let token = credential.as_ref().ok().and_then(SocketCredential::token);
+        let client = ClientKey::new(address, token);
         self.refusals.check(client, Instant::now())?;
         let upgrade = upgrade?;
-        match self.admit(token).await {
+        let Some(of_address) = self.by_address.enter(address) else {
+            let refusal = SocketRefusal::too_many_connections_of_address();
+            self.refusals.record(client, Instant::now());
+            return Ok(self.refuse(upgrade, refusal));
+        };
+        match self.admit(credential).await {
             Ok(admitted) => {
                 let context = self.context.clone();
                 Ok(self.accept(upgrade, move |socket| async move {
                     let connection = SocketConnection::new(context, channel, admitted);
                     connection.run(socket, resume).await;
+                    drop(of_address);
                 }))
             }
-            // A browser cannot read the answer to a refused upgrade, so the refusal is sent on the socket.
             Err(SocketAdmissionError::Refused(refusal)) => {
                 self.refusals.record(client, Instant::now());
-                let now = self.context.clock.now();
-                Ok(self.accept(upgrade, move |socket| async move {
-                    refuse_socket(socket, &refusal, now).await;
-                }))
+                Ok(self.refuse(upgrade, refusal))
             }
             // The token could not be checked: the client must try again.
             Err(SocketAdmissionError::Unknown(error)) => Err(error.into()),
         }
     }
 
+    /// Accepts a socket and sends the refusal on it, because a browser cannot read the answer to a refused upgrade.
+    fn refuse(&self, upgrade: WebSocketUpgrade, refusal: SocketRefusal) -> Response {
+        let now = self.context.clock.now();
+        self.accept(upgrade, move |socket| async move {
+            refuse_socket(socket, &refusal, now).await;
+        })
+    }
+
     async fn admit(
         &self,
-        token: Result<String, Error>,
+        credential: Result<SocketCredential, Error>,
     ) -> Result<AdmittedClient, SocketAdmissionError> {
-        let current_user = self.context.tokens.verify(&token?).await?;
+        let current_user = self.verify(credential?).await?;
         let stream = self.hub.stream()?;
         let viewer = self.hub.register(current_user.user_id).await?;
         if viewer.has_no_roles() {
@@ -128,6 +151,30 @@ impl SocketService {
             viewer,
             stream,
         })
+    }
+
+    async fn verify(&self, credential: SocketCredential) -> Result<CurrentUser, Error> {
+        let SocketContext {
+            tokens,
+            tickets,
+            accepts_query_tokens,
+            ..
+        } = &*self.context;
+        metrics::counter!(CREDENTIALS, "credential" => credential.name()).increment(1);
+        match credential {
+            SocketCredential::Token(token) => tokens.verify(&token).await,
+            SocketCredential::QueryToken(token) if *accepts_query_tokens => {
+                tokens.verify(&token).await
+            }
+            SocketCredential::QueryToken(_) => Err(query_token_refused()),
+            SocketCredential::Ticket(ticket) => {
+                let current_user = tickets.redeem(&ticket).await?;
+                if tokens.is_revoked(&current_user).await? {
+                    return Err(token::revoked_token());
+                }
+                Ok(current_user)
+            }
+        }
     }
 
     /// Serves the socket in a task that the stop of this process waits for. The HTTP server does not wait for
@@ -147,6 +194,14 @@ impl SocketService {
             .max_frame_size(READ_BYTES_MAX)
             .on_upgrade(move |socket| async move { lifecycle.spawn(serve(socket)) })
     }
+}
+
+fn query_token_refused() -> Error {
+    Error::new(
+        ErrorKind::Unauthenticated,
+        "query_token_refused",
+        "Send the token in a header, or a ticket in the address.",
+    )
 }
 
 enum SocketAdmissionError {
@@ -170,7 +225,7 @@ impl From<Error> for SocketAdmissionError {
 /// `/ws/feed`: listeners who come online, go offline, and become busy or available.
 pub async fn feed(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
@@ -181,7 +236,7 @@ pub async fn feed(
 /// `/ws/presence`: changes of all users' statuses.
 pub async fn presence(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
@@ -192,7 +247,7 @@ pub async fn presence(
 /// `/ws/calls`: the calls of the current user.
 pub async fn calls(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets
@@ -203,7 +258,7 @@ pub async fn calls(
 /// `/ws/notifications`: changes that concern only the current user.
 pub async fn notifications(
     State(sockets): State<SocketService>,
-    address: ClientAddress,
+    address: AddressKey,
     request: SocketUpgradeRequest,
 ) -> Result<Response> {
     sockets

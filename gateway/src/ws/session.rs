@@ -134,6 +134,7 @@ impl SocketSession {
         if self.rate.silence() >= self.context.timeouts.silence_max {
             return Err(SocketSessionEnd::Gone);
         }
+        self.rate.record_ping_sent();
         self.send([Message::Ping(Bytes::new())]).await
     }
 
@@ -142,10 +143,7 @@ impl SocketSession {
     async fn handle_message(&mut self, message: &Message) -> Result<(), SocketSessionEnd> {
         let now = Instant::now();
         let text = match message {
-            Message::Pong(_) => {
-                self.rate.record_pong(now);
-                return Ok(());
-            }
+            Message::Pong(_) => return self.rate.record_pong(now),
             Message::Ping(_) => return self.rate.record_message(now),
             Message::Text(text) => text.as_str(),
             Message::Binary(_) | Message::Close(_) => "",

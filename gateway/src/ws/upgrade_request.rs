@@ -18,9 +18,39 @@ use crate::token;
 /// The subprotocol under which a browser sends its token, and with which it is answered.
 pub(super) const BEARER: &str = "bearer";
 
-/// The request that opens a socket: the token, the position at which the client stopped, and the upgrade.
+/// What a client proves its identity with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum SocketCredential {
+    /// An access token in a header or a subprotocol.
+    Token(String),
+    /// An access token in the address.
+    QueryToken(String),
+    /// A ticket in the address.
+    Ticket(String),
+}
+
+impl SocketCredential {
+    /// Returns the label for metrics.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::QueryToken(_) => "query_token",
+            Self::Ticket(_) => "ticket",
+        }
+    }
+
+    /// Returns the token, which a client sends again with each attempt; a ticket is another one each time.
+    pub(super) fn token(&self) -> Option<&str> {
+        match self {
+            Self::Token(token) | Self::QueryToken(token) => Some(token),
+            Self::Ticket(_) => None,
+        }
+    }
+}
+
+/// The request that opens a socket: the token or ticket, the position at which the client stopped, and the upgrade.
 pub struct SocketUpgradeRequest {
-    pub(super) token: Result<String, Error>,
+    pub(super) credential: Result<SocketCredential, Error>,
     pub(super) resume: SocketResumeRequest,
     pub(super) upgrade: Result<WebSocketUpgrade, Error>,
 }
@@ -28,6 +58,7 @@ pub struct SocketUpgradeRequest {
 #[derive(Default, Deserialize)]
 struct SocketUpgradeQuery {
     token: Option<String>,
+    ticket: Option<String>,
     since: Option<String>,
     epoch: Option<String>,
     changes: Option<String>,
@@ -41,7 +72,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SocketUpgradeRequest {
         let query = query.map(|AxumQuery(query)| query).unwrap_or_default();
         let upgrade = WebSocketUpgrade::from_request_parts(parts, state).await;
         Ok(Self {
-            token: token_of(&parts.headers, query.token),
+            credential: find_credential(&parts.headers, query.ticket, query.token),
             resume: SocketResumeRequest {
                 is_present: query.since.is_some() || query.epoch.is_some(),
                 since: query.since.and_then(|since| since.parse().ok()),
@@ -53,12 +84,18 @@ impl<S: Send + Sync> FromRequestParts<S> for SocketUpgradeRequest {
     }
 }
 
-/// Takes the token from the header, from the subprotocol pair `bearer, <token>`, or from the query.
-fn token_of(headers: &HeaderMap, in_query: Option<String>) -> Result<String, Error> {
+/// Takes the token from the header, from the subprotocol pair `bearer, <token>`, or a ticket or token from the query.
+fn find_credential(
+    headers: &HeaderMap,
+    ticket: Option<String>,
+    query_token: Option<String>,
+) -> Result<SocketCredential, Error> {
     if let Some(token) = token::parse_bearer(headers)?.or_else(|| in_subprotocol(headers)) {
-        return Ok(token.to_owned());
+        return Ok(SocketCredential::Token(token.to_owned()));
     }
-    in_query.ok_or_else(token::missing_token)
+    let ticket = ticket.map(SocketCredential::Ticket);
+    let query_token = query_token.map(SocketCredential::QueryToken);
+    ticket.or(query_token).ok_or_else(token::missing_token)
 }
 
 fn in_subprotocol(headers: &HeaderMap) -> Option<&str> {
@@ -104,21 +141,28 @@ mod tests {
         request
     }
 
-    async fn token_in(request: http::request::Builder) -> Result<String, String> {
-        let token = parse(request).await.token;
-        token.map_err(|error| error.code().to_owned())
+    async fn credential_in(request: http::request::Builder) -> Result<SocketCredential, String> {
+        let credential = parse(request).await.credential;
+        credential.map_err(|error| error.code().to_owned())
     }
 
     #[tokio::test]
     async fn headers_take_precedence_over_the_query() {
         let request = http::Request::builder().uri("/ws/presence?token=query");
-        assert_eq!(token_in(request).await, Ok("query".to_owned()));
+        let in_query = Ok(SocketCredential::QueryToken("query".to_owned()));
+        assert_eq!(credential_in(request).await, in_query);
+        let both = "/ws/presence?token=query&ticket=once";
+        let ticket = Ok(SocketCredential::Ticket("once".to_owned()));
+        let request = http::Request::builder().uri(both);
+        assert_eq!(credential_in(request).await, ticket);
         let request = http::Request::builder()
-            .uri("/ws/presence?token=query")
+            .uri(both)
             .header("authorization", "Bearer header");
-        assert_eq!(token_in(request).await, Ok("header".to_owned()));
+        let in_header = Ok(SocketCredential::Token("header".to_owned()));
+        assert_eq!(credential_in(request).await, in_header);
         let request = http::Request::builder().uri("/ws/presence");
-        assert_eq!(token_in(request).await, Err("missing_token".to_owned()));
+        let missing = Err("missing_token".to_owned());
+        assert_eq!(credential_in(request).await, missing);
     }
 
     #[tokio::test]

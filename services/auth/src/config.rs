@@ -5,8 +5,8 @@ use serde::Deserialize;
 use talktime_kit::config::RedisConfig;
 
 use crate::delivery::{OtpDeliveryAdapter, SmsProviderConfig};
-use crate::domain::OtpRules;
 use crate::domain::claims::TokenLifetimes;
+use crate::domain::{OtpRules, PhoneRules};
 
 /// Auth's own settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,6 +18,9 @@ pub struct AuthConfig {
     /// Limits of one-time passwords.
     #[serde(default)]
     pub otp: OtpRules,
+    /// The phone numbers that may log in.
+    #[serde(default)]
+    pub phones: PhoneRules,
     /// The way in which one-time passwords are delivered.
     #[serde(default)]
     pub otp_delivery: OtpDeliveryAdapter,

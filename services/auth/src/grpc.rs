@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::domain::claims::UserSession;
-use crate::domain::{AuthError, ClientAddress, DeviceName};
+use crate::domain::{AuthError, ClientAddress, DeviceName, OtpGuess};
 use crate::events::tokens_revoked_event;
 use crate::login::{LoginService, OtpVerificationOutcome};
 use crate::sessions::{OpenSession, SessionService, SessionTokens, TokenRevocationPage};
@@ -54,8 +54,8 @@ impl AuthService for AuthGrpcApi {
         let request = request.into_inner();
         let address = ClientAddress::parse(&request.client_address);
         let sent = self.login.request_otp(&request.phone, address).await;
-        sent.map_err(to_status)?;
-        Ok(Response::new(RequestOtpResponse {}))
+        let challenge_id = sent.map_err(to_status)?.to_string();
+        Ok(Response::new(RequestOtpResponse { challenge_id }))
     }
 
     async fn resend_otp(
@@ -64,9 +64,12 @@ impl AuthService for AuthGrpcApi {
     ) -> Result<Response<ResendOtpResponse>, Status> {
         let request = request.into_inner();
         let address = ClientAddress::parse(&request.client_address);
-        let was_active = self.login.resend_otp(&request.phone, address).await;
+        let challenge_id = request.challenge_id.as_deref().map(parse_challenge);
+        let resent = self.login.resend_otp(&request.phone, address, challenge_id);
+        let resent = resent.await.map_err(to_status)?;
         Ok(Response::new(ResendOtpResponse {
-            was_active: was_active.map_err(to_status)?,
+            was_active: resent.was_active,
+            challenge_id: resent.challenge_id.map(|id| id.to_string()),
         }))
     }
 
@@ -78,9 +81,16 @@ impl AuthService for AuthGrpcApi {
             phone,
             otp,
             user_agent,
+            client_address,
+            challenge_id,
         } = request.into_inner();
         let device = DeviceName::new(&user_agent);
-        let verified = self.login.verify_otp(&phone, &otp, &device).await;
+        let guess = OtpGuess {
+            digits: &otp,
+            challenge_id: challenge_id.as_deref().map(parse_challenge),
+            address: ClientAddress::parse(&client_address),
+        };
+        let verified = self.login.verify_otp(&phone, guess, &device).await;
         let outcome = match verified.map_err(to_status)? {
             OtpVerificationOutcome::Registered(tokens) => Outcome::Registered(token_pair(tokens)),
             OtpVerificationOutcome::New(token) => Outcome::RegistrationToken(token),
@@ -224,6 +234,11 @@ fn token_pair(tokens: SessionTokens) -> TokenPair {
         access_token: tokens.access,
         refresh_token: tokens.refresh,
     }
+}
+
+/// Parses the id of a challenge. A malformed id is treated like one that does not exist.
+fn parse_challenge(challenge_id: &str) -> Uuid {
+    Uuid::parse_str(challenge_id).unwrap_or_default()
 }
 
 /// Parses the id of a session. A malformed id is answered like the id of a session that does not exist.

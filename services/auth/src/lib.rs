@@ -89,6 +89,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     let login = LoginService {
         redis: redis.clone(),
         otp_rules: config.otp,
+        phone_rules: config.phones,
         delivery,
         refusals,
         issuer: issuer.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
 use talktime_kit::Clock;
+use talktime_kit::error::chain;
 use talktime_kit::redis::Pool;
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::profile::v1::CreateUserRequest;
@@ -14,12 +15,15 @@ use crate::audit::AuditRefusalRecorder;
 use crate::delivery::{OtpDelivery, OtpDeliveryFailure, OtpMessage};
 use crate::domain::claims::{TokenClaims, TokenGrant};
 use crate::domain::{
-    AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword, OtpRules, PhoneNumber,
+    AuthError, ClientAddress, DeviceName, LoginProof, OtpChallenge, OtpGuess, OtpRules,
+    PhoneNumber, PhoneRules,
 };
 use crate::login_records::LoginRecordOutcome;
+use crate::metrics::{record_otp_guess, record_otp_send};
 use crate::peers::ProfileClient;
 use crate::sessions::{SessionService, SessionTokens};
 use crate::store::audit_log::{AuditAction, AuditLogEntry};
+use crate::store::otp_guesses;
 use crate::store::otps::{self, OtpResendOutcome, OtpSendReason};
 use crate::store::registrations::UsedRegistrationToken;
 use crate::tokens::TokenIssuer;
@@ -32,6 +36,8 @@ pub struct LoginService {
     pub redis: Pool,
     /// Limits of one-time passwords.
     pub otp_rules: OtpRules,
+    /// The phone numbers that may log in.
+    pub phone_rules: PhoneRules,
     /// The delivery of one-time passwords.
     pub delivery: OtpDelivery,
     /// The recorder of refusals for the audit log.
@@ -51,6 +57,14 @@ pub enum OtpVerificationOutcome {
     New(String),
 }
 
+/// A password that was sent again, or a new one.
+pub struct ResentPassword {
+    /// Whether the password is one that was active before.
+    pub was_active: bool,
+    /// The challenge of the password, if the client may know it: it named the challenge, or the password is new.
+    pub challenge_id: Option<Uuid>,
+}
+
 /// The session that a registration has opened for its new user.
 pub struct RegisteredSession {
     pub user_id: i64,
@@ -58,31 +72,81 @@ pub struct RegisteredSession {
 }
 
 impl LoginService {
-    /// Sends a new password. The answer does not reveal whether the phone has an account.
-    pub async fn request_otp(&self, phone: &str, address: ClientAddress) -> Result<(), AuthError> {
-        let phone = PhoneNumber::parse(phone)?;
+    /// Sends a new password and returns the id of its challenge. The answer does not reveal whether the phone has an
+    /// account.
+    pub async fn request_otp(
+        &self,
+        phone: &str,
+        address: ClientAddress,
+    ) -> Result<Uuid, AuthError> {
+        let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
-        let otp = OneTimePassword::generate(&mut rand::rng());
-        let outcome = otps::request(&self.redis, &phone, address, &otp, &self.otp_rules).await;
+        let fresh = OtpChallenge::generate(&mut rand::rng());
+        let request = async |rules: &OtpRules| {
+            otps::request(&self.redis, &phone, address, &fresh, rules).await
+        };
+        let mut outcome = request(&self.otp_rules).await;
+        let uses_reserve = needs_reserve(&outcome) && self.is_known(&phone).await;
+        if uses_reserve {
+            outcome = request(&self.otp_rules.with_reserve()).await;
+        }
+        record_otp_send(outcome.as_ref().err(), uses_reserve);
         self.audit_refusal(&phone, outcome)?;
-        let message = OtpMessage { phone, otp };
-        self.deliver(&message, address, OtpSendReason::Requested)
-            .await
+        self.deliver(&phone, &fresh, address, OtpSendReason::Requested)
+            .await?;
+        Ok(fresh.id)
     }
 
-    /// Sends the active password again, or a new one; returns whether there was an active one.
-    pub async fn resend_otp(&self, phone: &str, address: ClientAddress) -> Result<bool, AuthError> {
-        let phone = PhoneNumber::parse(phone)?;
+    /// Sends a password again: that of the challenge, or the active one of the phone. If there is none, sends a new
+    /// one. The challenge of an active password is not returned to a client that does not name it, since somebody else
+    /// may have requested the password.
+    pub async fn resend_otp(
+        &self,
+        phone: &str,
+        address: ClientAddress,
+        named_challenge: Option<Uuid>,
+    ) -> Result<ResentPassword, AuthError> {
+        let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
-        let fresh = OneTimePassword::generate(&mut rand::rng());
-        let resent = otps::resend(&self.redis, &phone, address, &fresh, &self.otp_rules).await;
+        let fresh = OtpChallenge::generate(&mut rand::rng());
+        let resend = async |rules: &OtpRules| {
+            otps::resend(&self.redis, &phone, address, named_challenge, &fresh, rules).await
+        };
+        let mut resent = resend(&self.otp_rules).await;
+        let uses_reserve = needs_reserve(&resent) && self.is_known(&phone).await;
+        if uses_reserve {
+            resent = resend(&self.otp_rules.with_reserve()).await;
+        }
+        record_otp_send(resent.as_ref().err(), uses_reserve);
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {
             OtpResendOutcome::Active(active) => (active, OtpSendReason::ResentActive),
-            OtpResendOutcome::Fresh => (fresh, OtpSendReason::ResentFresh),
+            OtpResendOutcome::Fresh => (fresh.otp, OtpSendReason::ResentFresh),
         };
-        self.deliver(&OtpMessage { phone, otp }, address, sending)
-            .await?;
-        Ok(sending == OtpSendReason::ResentActive)
+        let sent = OtpChallenge { id: fresh.id, otp };
+        self.deliver(&phone, &sent, address, sending).await?;
+        let was_active = sending == OtpSendReason::ResentActive;
+        Ok(ResentPassword {
+            was_active,
+            challenge_id: if was_active {
+                named_challenge
+            } else {
+                Some(sent.id)
+            },
+        })
+    }
+
+    /// Returns whether the phone has an account. If that is unknown, the phone has no part in the reserve.
+    async fn is_known(&self, phone: &PhoneNumber) -> bool {
+        match self.profile.find_user_by_phone(phone).await {
+            Ok(user) => user.is_some(),
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "failed to look up a phone beyond the shared limits; its request is refused"
+                );
+                false
+            }
+        }
     }
 
     /// Refuses early if nothing can be sent, so that no tries are used up.
@@ -95,18 +159,22 @@ impl LoginService {
     /// it may arrive.
     async fn deliver(
         &self,
-        message: &OtpMessage,
+        phone: &PhoneNumber,
+        sent: &OtpChallenge,
         address: ClientAddress,
         sending: OtpSendReason,
     ) -> Result<(), AuthError> {
-        let Err(failure) = self.delivery.deliver(message).await else {
+        let message = OtpMessage {
+            phone: phone.clone(),
+            otp: sent.otp.clone(),
+        };
+        let Err(failure) = self.delivery.deliver(&message).await else {
             return Ok(());
         };
         if failure == OtpDeliveryFailure::Unknown {
             return Err(AuthError::OtpNotSent);
         }
-        let OtpMessage { phone, otp } = message;
-        otps::undo_send(&self.redis, phone, address, otp, sending).await?;
+        otps::undo_send(&self.redis, phone, address, sent, sending).await?;
         Err(match failure {
             OtpDeliveryFailure::Refused => AuthError::PhoneUnreachable,
             OtpDeliveryFailure::NotSent | OtpDeliveryFailure::Unknown => AuthError::OtpNotSent,
@@ -122,27 +190,33 @@ impl LoginService {
     pub async fn verify_otp(
         &self,
         phone: &str,
-        otp: &str,
+        guess: OtpGuess<'_>,
         device: &DeviceName,
     ) -> Result<OtpVerificationOutcome, AuthError> {
-        let phone = PhoneNumber::parse(phone)?;
-        let verified = self.verify_code(&phone, otp, device).await;
+        let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
+        let verified = self.verify_guess(&phone, guess, device).await;
         self.audit_refusal(&phone, verified)
     }
 
-    async fn verify_code(
+    async fn verify_guess(
         &self,
         phone: &PhoneNumber,
-        otp: &str,
+        guess: OtpGuess<'_>,
         device: &DeviceName,
     ) -> Result<OtpVerificationOutcome, AuthError> {
-        let (redis, new_id) = (&self.redis, Uuid::new_v4());
-        let guess = otps::check_guess(redis, phone, otp, &self.otp_rules, new_id).await?;
-        let code_id = guess.ok_or(AuthError::InvalidOtp)?;
+        let (redis, rules, new_id) = (&self.redis, &self.otp_rules, Uuid::new_v4());
+        let checked = otp_guesses::check_guess(redis, phone, guess, rules, new_id).await;
+        record_otp_guess(guess.challenge_id.is_some(), &checked);
+        let code_id = checked?.ok_or(AuthError::InvalidOtp)?;
         let verified = self.use_code(phone, code_id, device).await;
         let cleared = match &verified {
-            Ok(_) => otps::delete_used(redis, phone, otp).await.map(|_| ()),
-            Err(AuthError::LoginUnconfirmed) => otps::reset_code_id(redis, phone).await,
+            Ok(_) => otp_guesses::delete_used(redis, phone, guess)
+                .await
+                .map(|_| ()),
+            Err(AuthError::LoginUnconfirmed) => {
+                let challenge_id = guess.challenge_id;
+                otp_guesses::reset_use_id(redis, phone, challenge_id, Uuid::new_v4()).await
+            }
             Err(_) => Ok(()),
         };
         if let Err(error) = cleared {
@@ -269,6 +343,14 @@ impl LoginService {
     }
 }
 
+/// Whether a message was refused by a limit that has a reserve for phones with an account.
+fn needs_reserve<T>(outcome: &Result<T, AuthError>) -> bool {
+    matches!(
+        outcome,
+        Err(AuthError::OtpSendsLimited { limit, .. }) if OtpRules::has_reserve(limit)
+    )
+}
+
 /// A hash of the fields that must be equal when a registration is repeated.
 fn content_hash(new_user: &CreateUserRequest) -> Vec<u8> {
     digest(&SHA256, &new_user.encode_to_vec()).as_ref().to_vec()
@@ -281,7 +363,7 @@ fn audit_action(refusal: &AuthError) -> Option<(AuditAction, Option<&'static str
         AuthError::OtpRateLimited { .. } => Some((AuditAction::OtpLimited, Some("phone"))),
         AuthError::OtpResentRecently { .. } => Some((AuditAction::OtpLimited, Some("resend"))),
         AuthError::OtpSendsLimited { limit, .. } => Some((AuditAction::OtpLimited, Some(limit))),
-        AuthError::OtpTriesLimited { .. } => Some((AuditAction::OtpLimited, Some("tries"))),
+        AuthError::OtpTriesLimited { limit, .. } => Some((AuditAction::OtpLimited, Some(limit))),
         _ => None,
     }
 }

@@ -66,7 +66,7 @@ impl SessionService {
             session_id: Uuid::new_v4(),
         };
         let pair = new_token_ids(now);
-        let tokens = self.issue_tokens(session, pair)?;
+        let tokens = self.issue_tokens(session, pair, now.timestamp())?;
         let lifetime_secs = self.issuer.lifetimes().refresh_secs;
         store::sessions::open(
             &self.redis,
@@ -116,7 +116,8 @@ impl SessionService {
         {
             return Ok(None);
         }
-        Ok(Some(self.issue_tokens(session, pair)?))
+        let auth_time = pair.issued_at.timestamp();
+        Ok(Some(self.issue_tokens(session, pair, auth_time)?))
     }
 
     /// Ends a session whose tokens were not handed out. If that fails, the session expires unused.
@@ -138,12 +139,19 @@ impl SessionService {
         let now = self.clock.now();
         let Some(TokenClaims {
             jti: used_jti,
+            iat,
+            auth_time,
             grant: TokenGrant::Refresh(session),
             ..
         }) = self.issuer.check_token(refresh_token, now)?
         else {
             return Err(AuthError::InvalidRefreshToken);
         };
+        // The login of a token from before it was kept was not later than the token.
+        let auth_time = auth_time.unwrap_or(iat);
+        if self.issuer.lifetimes().session_end(auth_time) <= now.timestamp() {
+            return Err(self.refuse_refresh(session, now));
+        }
         // Final although it is not locked: a deletion ends the sessions in Redis after its own commit, and
         // a session that has ended does not rotate.
         if self.recorder.is_account_deleted(session.user_id).await? {
@@ -162,8 +170,8 @@ impl SessionService {
         )
         .await?;
         match rotation {
-            TokenRotationOutcome::Rotated => self.issue_tokens(session, next),
-            TokenRotationOutcome::Repeated(pair) => self.issue_tokens(session, pair),
+            TokenRotationOutcome::Rotated => self.issue_tokens(session, next, auth_time),
+            TokenRotationOutcome::Repeated(pair) => self.issue_tokens(session, pair, auth_time),
             TokenRotationOutcome::Unknown => Err(self.refuse_refresh(session, now)),
             TokenRotationOutcome::Reused { ended } => {
                 self.end_reused_sessions(session, ended, now).await?;
@@ -318,17 +326,20 @@ impl SessionService {
         &self,
         session: UserSession,
         pair: TokenIdPair,
+        auth_time: i64,
     ) -> Result<SessionTokens, AuthError> {
         let TokenIdPair {
             refresh_jti,
             access_jti,
             issued_at,
         } = pair;
-        let access = TokenGrant::Access(session);
-        let refresh = TokenGrant::Refresh(session);
+        let issue = |jti, grant| {
+            self.issuer
+                .issue_session_token(jti, issued_at, grant, auth_time)
+        };
         Ok(SessionTokens {
-            access: self.issuer.issue_token(access_jti, issued_at, access)?,
-            refresh: self.issuer.issue_token(refresh_jti, issued_at, refresh)?,
+            access: issue(access_jti, TokenGrant::Access(session))?,
+            refresh: issue(refresh_jti, TokenGrant::Refresh(session))?,
         })
     }
 }

@@ -70,9 +70,24 @@ impl TokenIssuer {
         now: DateTime<Utc>,
         grant: TokenGrant,
     ) -> Result<String, Error> {
-        let ring = self.current_ring()?;
+        self.sign(&TokenClaims::new(jti, now, &self.lifetimes, grant))
+    }
+
+    /// Signs a new token of a session whose login was at `auth_time`, in unix seconds.
+    pub fn issue_session_token(
+        &self,
+        jti: Uuid,
+        now: DateTime<Utc>,
+        grant: TokenGrant,
+        auth_time: i64,
+    ) -> Result<String, Error> {
         let claims = TokenClaims::new(jti, now, &self.lifetimes, grant);
-        encode(&ring.header, &claims, &ring.signing_key).map_err(Error::internal)
+        self.sign(&claims.with_login(auth_time, &self.lifetimes))
+    }
+
+    fn sign(&self, claims: &TokenClaims) -> Result<String, Error> {
+        let ring = self.current_ring()?;
+        encode(&ring.header, claims, &ring.signing_key).map_err(Error::internal)
     }
 
     /// Checks a token and returns its claims; `None` if it is not ours, was altered or has expired.

@@ -70,6 +70,8 @@ pub struct WithdrawalLimitsConfig {
     pub two_admins_above_rupees: u32,
     /// The delay of payouts after a change of bank details.
     pub bank_change_delay_hours: u32,
+    /// Whether the delay applies to the first bank details of a listener as well.
+    pub delay_first_bank_details: bool,
 }
 
 impl Default for WithdrawalLimitsConfig {
@@ -79,6 +81,7 @@ impl Default for WithdrawalLimitsConfig {
             daily_rupees: None,
             two_admins_above_rupees: 10_000,
             bank_change_delay_hours: 24,
+            delay_first_bank_details: false,
         }
     }
 }
@@ -137,6 +140,7 @@ impl WalletConfig {
                 daily_paise: withdrawals.daily_rupees.map(paise),
                 two_admins_above_paise: paise(withdrawals.two_admins_above_rupees),
                 bank_change_delay: TimeDelta::hours(withdrawals.bank_change_delay_hours.into()),
+                delays_first_bank_details: withdrawals.delay_first_bank_details,
             },
             daily_bonus_coins: self.daily_bonus_coins.map(i64::from),
         }

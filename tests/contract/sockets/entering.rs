@@ -117,6 +117,34 @@ async fn a_token_in_a_url_is_not_logged() {
 }
 
 #[tokio::test]
+async fn an_address_has_a_number_of_sockets_on_a_gateway() {
+    let app = connect_app().await;
+    let gateway = start_gateway(&[("TALKTIME_GATEWAY__SOCKETS__PER_ADDRESS_MAX", "1")]).await;
+    let (first, second) = (
+        app.sign_up(UserRole::User).await,
+        app.sign_up(UserRole::User).await,
+    );
+    let (held, _) = open(&gateway.app, "/ws/feed", &first).await;
+    let refused = gateway.app.connect_socket("/ws/feed", &second).await;
+    let mut refused = refused.expect("accepted");
+    let error = refused.receive_type("error", WAIT_MAX).await;
+    assert_eq!(error.expect("an error")["data"]["code"], "CONNECTION_LIMIT");
+    let closed = refused.wait_until_closed(WAIT_MAX).await.expect("closed");
+    assert_eq!(closed.code, 4429);
+    let limited = gateway
+        .read_metric("address_limited_total", "sockets")
+        .await;
+    assert!((limited - 1.0).abs() < f64::EPSILON, "{limited}");
+    drop(held);
+    wait_for("the place to be free", || async {
+        let socket = gateway.app.connect_socket("/ws/feed", &second).await;
+        let first = socket.ok()?.receive_next(WAIT_MAX).await.ok()?;
+        (first["type"] == "hello").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_user_has_five_sockets_over_all_gateways() {
     let app = connect_app().await;
     let replica = start_gateway(&[]).await;

@@ -20,6 +20,7 @@ const MASK: [u8; 4] = [1, 2, 3, 4];
 const PROTOCOL_ERROR: u16 = 1002;
 const INVALID_TEXT: u16 = 1007;
 const TOO_LARGE: u16 = 1009;
+const TOO_MANY: u16 = 4429;
 
 /// Builds a frame of a client; `first` holds the flags and the opcode.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -227,4 +228,16 @@ async fn a_protocol_ping_is_answered_and_is_no_sign_of_life() {
     })
     .await;
     assert!(!is_online(&person).await, "the ping put them online");
+}
+
+#[tokio::test]
+async fn a_flood_of_control_frames_is_closed() {
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    for opcode in [PING, PONG] {
+        let mut socket = RawSocket::open(&app, &person).await;
+        socket.send(&frame(FINAL | opcode, b"").repeat(100)).await;
+        let payload = socket.wait_until_closed().await.expect("a close");
+        assert_eq!(code_of(&payload), Some(TOO_MANY), "{opcode}");
+    }
 }

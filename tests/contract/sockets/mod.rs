@@ -7,6 +7,7 @@ mod entering;
 mod frames;
 mod messages;
 mod telling;
+mod tickets;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ use crate::number::{DecimalNumber, Hundredths};
 use crate::openapi::values::WithdrawalStatus;
 use crate::paging::{PageQuery, Pagination};
 use crate::problem::Result;
+use crate::recent_login::RecentLoginRule;
 use crate::routes::time;
 use crate::token::CurrentUser;
 
@@ -73,7 +74,8 @@ pub(in crate::routes) struct BankDetailsConfirmation {
 
 /// Set the current user's bank details.
 ///
-/// A change of the details delays payouts for one day.
+/// A change of the details delays payouts for one day. The operator may delay them after the first details as well, and
+/// may require a login within the last minutes (`recent_login_required`).
 #[utoipa::path(
     put,
     path = "/wallet/bank-details",
@@ -82,13 +84,16 @@ pub(in crate::routes) struct BankDetailsConfirmation {
     responses(
         (status = 200, body = BankDetailsConfirmation),
         (status = 400, description = "invalid_bank_details"),
+        (status = 403, description = "recent_login_required"),
     )
 )]
 pub(in crate::routes) async fn set_bank_details(
     State(mut wallet): State<WalletClient>,
+    State(recent_login): State<RecentLoginRule>,
     current_user: CurrentUser,
     Json(body): Json<BankDetailsBody>,
 ) -> Result<Json<BankDetailsConfirmation>> {
+    recent_login.check(&current_user)?;
     let account = body.account()?;
     let request = SetBankDetailsRequest {
         user_id: current_user.user_id,
@@ -203,16 +208,19 @@ impl From<WithdrawResponse> for WithdrawAnswer {
     responses(
         (status = 200, body = WithdrawAnswer),
         (status = 400, description = "invalid_amount, out_of_range, insufficient_money, no_bank_details, below_minimum, above_daily_limit, invalid_idempotency_key"),
+        (status = 403, description = "recent_login_required"),
         (status = 409, description = "idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),
     )
 )]
 pub(in crate::routes) async fn request_withdrawal(
     State(mut wallet): State<WalletClient>,
+    State(recent_login): State<RecentLoginRule>,
     ListenerUser(current_user): ListenerUser,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     Json(body): Json<WithdrawBody>,
 ) -> Result<Json<WithdrawAnswer>> {
+    recent_login.check(&current_user)?;
     let request = WithdrawRequest {
         user_id: current_user.user_id,
         amount_paise: body.amount.hundredths().ok_or_else(invalid_amount)?,

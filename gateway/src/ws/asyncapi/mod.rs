@@ -87,7 +87,8 @@ pub fn document() -> ApiDocument {
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
                 "description": "An access token in the `Authorization` header, after `bearer` in \
-                    `Sec-WebSocket-Protocol`, or in the query.",
+                    `Sec-WebSocket-Protocol`, or in the query, if the operator accepts it there; or a ticket in the \
+                    query.",
             }},
         },
         "x-close-codes": close_codes(),
@@ -140,6 +141,10 @@ fn query_schema() -> Value {
             "token": {
                 "type": "string",
                 "description": "The access token, if it is not sent in a header.",
+            },
+            "ticket": {
+                "type": "string",
+                "description": "A ticket from `POST /ws/ticket`, which opens one socket within 30 seconds.",
             },
             "since": {
                 "type": "integer",

@@ -20,6 +20,10 @@ pub struct TokenClaims {
     pub iat: i64,
     /// Expires at, unix seconds.
     pub exp: i64,
+    /// The login of the session, unix seconds (OpenID Connect Core, section 2): when the user last proved to have the
+    /// phone. Missing in registration tokens, and in tokens from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     /// The permission that the token grants.
     #[serde(flatten)]
     pub grant: TokenGrant,
@@ -59,6 +63,8 @@ pub struct TokenLifetimes {
     pub refresh_secs: u32,
     /// Registration tokens.
     pub registration_secs: u32,
+    /// Sessions, from their login on. No token of a session outlives it, however often it is refreshed.
+    pub session_secs: u32,
 }
 
 impl Default for TokenLifetimes {
@@ -67,6 +73,7 @@ impl Default for TokenLifetimes {
             access_secs: 30 * 60,
             refresh_secs: 30 * 24 * 60 * 60,
             registration_secs: 10 * 60,
+            session_secs: 90 * 24 * 60 * 60,
         }
     }
 }
@@ -86,6 +93,11 @@ impl TokenLifetimes {
     pub fn longest(&self) -> TimeDelta {
         let longest = self.access_secs.max(self.refresh_secs);
         seconds(longest.max(self.registration_secs))
+    }
+
+    /// The end of a session whose login was then.
+    pub fn session_end(&self, auth_time: i64) -> i64 {
+        auth_time.saturating_add(self.session_secs.into())
     }
 
     /// Lifetime of a token with this grant.
@@ -116,7 +128,17 @@ impl TokenClaims {
             jti,
             iat: now.timestamp(),
             exp: (now + lifetimes.for_grant(&grant)).timestamp(),
+            auth_time: None,
             grant,
+        }
+    }
+
+    /// The claims of a token of a session whose login was at `auth_time`, in unix seconds.
+    pub fn with_login(self, auth_time: i64, lifetimes: &TokenLifetimes) -> Self {
+        Self {
+            exp: self.exp.min(lifetimes.session_end(auth_time)),
+            auth_time: Some(auth_time),
+            ..self
         }
     }
 
@@ -160,6 +182,20 @@ mod tests {
                 "sid": "00000000-0000-0000-0000-000000000009",
             })
         );
+    }
+
+    #[test]
+    fn a_token_of_a_session_ends_with_it() {
+        let lifetimes = TokenLifetimes::default();
+        let login = now().timestamp() - i64::from(lifetimes.session_secs);
+        let refreshed_at =
+            |login| claims(TokenGrant::Refresh(SESSION)).with_login(login, &lifetimes);
+        let last = refreshed_at(login + 600);
+        assert_eq!(last.auth_time, Some(login + 600));
+        assert_eq!(last.exp, now().timestamp() + 600);
+        let early = refreshed_at(now().timestamp());
+        assert_eq!(early.exp, claims(TokenGrant::Refresh(SESSION)).exp);
+        assert!(refreshed_at(login).is_expired(now()));
     }
 
     #[test]

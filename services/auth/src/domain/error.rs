@@ -11,6 +11,12 @@ pub enum AuthError {
     /// Not a phone number that can be called.
     #[error("not a valid phone number")]
     InvalidPhone,
+    /// The phone belongs to a country that may not log in, or to none.
+    #[error("a phone number of a country that is not allowed")]
+    PhoneCountryRefused,
+    /// The phone is not a mobile one.
+    #[error("not a mobile phone number")]
+    PhoneNotMobile,
     /// The phone was sent too many passwords.
     #[error("too many one-time passwords for one phone")]
     OtpRateLimited {
@@ -31,9 +37,11 @@ pub enum AuthError {
         /// The pause before the next request.
         retry_after: Duration,
     },
-    /// The phone had too many wrong tries today.
-    #[error("too many wrong one-time passwords for one phone")]
+    /// There were too many wrong tries: at this phone, or from this network.
+    #[error("too many wrong one-time passwords for one {limit}")]
     OtpTriesLimited {
+        /// The name of the limit: `phone`, `phone_from_address`, or the size of a network.
+        limit: &'static str,
         /// The pause before the next try.
         retry_after: Duration,
     },
@@ -93,7 +101,7 @@ impl AuthError {
             Self::OtpRateLimited { retry_after }
             | Self::OtpResentRecently { retry_after }
             | Self::OtpSendsLimited { retry_after, .. }
-            | Self::OtpTriesLimited { retry_after } => Some(*retry_after),
+            | Self::OtpTriesLimited { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -113,6 +121,16 @@ impl AuthError {
                 ErrorKind::InvalidArgument,
                 "invalid_phone",
                 "The phone must be a valid number with its country code, such as +919812345678.",
+            ),
+            Self::PhoneCountryRefused => (
+                ErrorKind::InvalidArgument,
+                "phone_country_refused",
+                "Phone numbers of this country are not accepted.",
+            ),
+            Self::PhoneNotMobile => (
+                ErrorKind::InvalidArgument,
+                "phone_not_mobile",
+                "The phone must be a mobile number, which can receive text messages.",
             ),
             Self::InvalidRegistrationToken => (
                 ErrorKind::Unauthenticated,
@@ -173,7 +191,7 @@ impl AuthError {
             Self::OtpTriesLimited { .. } => (
                 ErrorKind::RateLimited,
                 "otp_tries_limited",
-                "Too many wrong codes were entered for this phone; please wait.",
+                "Too many wrong codes were entered; please wait.",
             ),
             Self::PhoneUnreachable => (
                 ErrorKind::InvalidArgument,

@@ -2,21 +2,31 @@
 
 use uuid::Uuid;
 
-use crate::domain::{ClientAddress, PhoneNumber};
+use crate::domain::{ClientAddress, ClientNetwork, PhoneNumber};
 
 /// The active code: six digits.
 pub fn otp(phone: &PhoneNumber) -> String {
     format!("otp:{phone}")
 }
 
-/// The random id of the active code, which distinguishes it from another code with the same digits.
+/// The active code with the id of its challenge: `{code}:{id}`. A code that has no challenge gets a random id with its
+/// first right guess, which distinguishes it from another code with the same digits.
 pub fn otp_id(phone: &PhoneNumber) -> String {
     format!("otp_id:{phone}")
 }
 
-/// Wrong tries at the active code; deleted together with it.
-pub fn otp_tries(phone: &PhoneNumber) -> String {
-    format!("otp_tries:{phone}")
+/// The beginning of the keys of challenges.
+pub const OTP_CHALLENGES: &str = "otp_challenge:";
+
+/// The login that a code begins: a hash of its phone, its code, the id of the code's one use, and wrong tries.
+pub fn otp_challenge(challenge_id: Uuid) -> String {
+    format!("{OTP_CHALLENGES}{challenge_id}")
+}
+
+/// Wrong tries at the active code without a challenge: a hash from an address to their number. Deleted together with
+/// the code.
+pub fn otp_guesses(phone: &PhoneNumber) -> String {
+    format!("otp_guesses:{phone}")
 }
 
 /// The number of codes that were made in this window.
@@ -24,14 +34,29 @@ pub fn otp_sends(phone: &PhoneNumber) -> String {
     format!("otp_rl:{phone}")
 }
 
-/// Wrong tries of a day, over all codes of a phone.
+/// Wrong tries of a day without a challenge, over all codes of a phone.
 pub fn otp_daily_tries(phone: &PhoneNumber) -> String {
     format!("otp_wrong:{phone}")
 }
 
-/// Messages of this window that one client's address requested.
-pub fn otp_address_sends(address: ClientAddress) -> String {
-    format!("otp_rl:address:{address}")
+/// Those of them that come from one address.
+pub fn otp_daily_tries_from(phone: &PhoneNumber, address: ClientAddress) -> String {
+    format!("otp_wrong:{phone}:{address}")
+}
+
+/// Wrong tries of a day with challenges, over all codes of a phone.
+pub fn otp_daily_challenge_tries(phone: &PhoneNumber) -> String {
+    format!("otp_wrong:{phone}:challenges")
+}
+
+/// Wrong tries of this window by clients in a network, at any phones.
+pub fn otp_network_tries(network: ClientNetwork) -> String {
+    format!("otp_wrong:address:{network}")
+}
+
+/// Messages of this window that clients in a network requested.
+pub fn otp_network_sends(network: ClientNetwork) -> String {
+    format!("otp_rl:address:{network}")
 }
 
 /// Messages of this window to neighbouring numbers.

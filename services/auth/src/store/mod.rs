@@ -5,6 +5,7 @@ pub mod audit_log;
 pub mod deleted_users;
 pub mod export;
 pub mod keys;
+pub mod otp_guesses;
 pub mod otps;
 pub mod registrations;
 pub mod revocations;

@@ -1,34 +1,34 @@
-//! One-time passwords: made, sent again, tried and used up, each in one atomic step.
+//! One-time passwords: made and sent again, each in one atomic step.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use talktime_kit::Error;
-use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::redis::{Pool, Script};
 use uuid::Uuid;
 
 use super::keys;
-use crate::domain::{AuthError, ClientAddress, OneTimePassword, OtpRules, PhoneNumber};
+use crate::domain::otp::{PLATFORM_LIMIT, PREFIX_LIMIT};
+use crate::domain::{
+    AuthError, ClientAddress, NetworkSize, OneTimePassword, OtpChallenge, OtpRules, PhoneNumber,
+};
 
 static REQUEST: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
+        include_str!("scripts/otp_limits.lua"),
         include_str!("scripts/otp_new.lua"),
         include_str!("scripts/otp_request.lua")
     ))
 });
 static RESEND: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
+        include_str!("scripts/otp_limits.lua"),
         include_str!("scripts/otp_new.lua"),
         include_str!("scripts/otp_resend.lua")
     ))
 });
 static TAKE_BACK: LazyLock<Script> =
     LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_take_back.lua")));
-static TRY: LazyLock<Script> =
-    LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_try.lua")));
-static CONSUME: LazyLock<Script> =
-    LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_consume.lua")));
 
 /// Which password is to be delivered after a resend.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,26 +45,29 @@ pub async fn request(
     redis: &Pool,
     phone: &PhoneNumber,
     address: ClientAddress,
-    fresh: &OneTimePassword,
+    fresh: &OtpChallenge,
     rules: &OtpRules,
 ) -> Result<(), AuthError> {
-    let answer = run_send_script(redis, &REQUEST, phone, address, fresh, rules).await?;
+    let keys = send_keys(phone, address, fresh.id, None);
+    let answer = run_send_script(redis, &REQUEST, keys, (phone, address), fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(()),
         _ => Err(answer.refusal()),
     }
 }
 
-/// Finds the active password to send again, or makes `fresh` the active one. Refused while the
-/// last resend is recent.
+/// Finds the password to send again, or makes `fresh` the active one: the password of the challenge that the client
+/// names, or the active one of the phone. Refused while the last resend is recent.
 pub async fn resend(
     redis: &Pool,
     phone: &PhoneNumber,
     address: ClientAddress,
-    fresh: &OneTimePassword,
+    named_challenge: Option<Uuid>,
+    fresh: &OtpChallenge,
     rules: &OtpRules,
 ) -> Result<OtpResendOutcome, AuthError> {
-    let answer = run_send_script(redis, &RESEND, phone, address, fresh, rules).await?;
+    let keys = send_keys(phone, address, fresh.id, named_challenge);
+    let answer = run_send_script(redis, &RESEND, keys, (phone, address), fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(OtpResendOutcome::Fresh),
         ("active", digits) => Ok(OtpResendOutcome::Active(OneTimePassword::from_stored(
@@ -90,87 +93,42 @@ pub async fn undo_send(
     redis: &Pool,
     phone: &PhoneNumber,
     address: ClientAddress,
-    otp: &OneTimePassword,
+    sent: &OtpChallenge,
     sending: OtpSendReason,
 ) -> Result<(), AuthError> {
     let flag = |is_set: bool| if is_set { "1" } else { "0" };
     let is_new = sending != OtpSendReason::ResentActive;
     let is_resent = sending != OtpSendReason::Requested;
     let arguments = vec![
-        otp.expose().to_owned(),
+        sent.otp.expose().to_owned(),
         flag(is_new).to_owned(),
         flag(is_resent).to_owned(),
     ];
     Ok(TAKE_BACK
-        .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
+        .evalsha_with_reload(
+            redis.next(),
+            send_keys(phone, address, sent.id, None),
+            arguments,
+        )
         .await?)
 }
 
-/// Returns the id of the active password if the guess is right: `new_id`, unless it has got an id before. A wrong
-/// guess counts, and the last one allowed burns the password; a right one leaves it for [`delete_used`].
-/// After too many wrong guesses in a day, over all passwords of the phone, every guess is refused.
-pub async fn check_guess(
-    redis: &Pool,
-    phone: &PhoneNumber,
-    guess: &str,
-    rules: &OtpRules,
-    new_id: Uuid,
-) -> Result<Option<Uuid>, AuthError> {
-    let keys = vec![
-        keys::otp(phone),
-        keys::otp_tries(phone),
-        keys::otp_daily_tries(phone),
-        keys::otp_id(phone),
-    ];
-    let arguments = vec![
-        guess.to_owned(),
-        rules.wrong_tries_max.to_string(),
-        rules.daily_wrong_tries_max.to_string(),
-        DAY_SECS.to_string(),
-        new_id.to_string(),
-    ];
-    let answer = TRY
-        .evalsha_with_reload(redis.next(), keys, arguments)
-        .await?;
-    let answer = OtpScriptReply(answer);
-    match answer.outcome() {
-        ("right", id) => Ok(Some(id.parse().map_err(Error::internal)?)),
-        ("wrong", _) => Ok(None),
-        ("limited", _) => Err(AuthError::OtpTriesLimited {
-            retry_after: answer.retry_after(),
-        }),
-        _ => Err(answer.refusal()),
-    }
+/// The names of the limits that phones share.
+pub(crate) fn shared_limits() -> impl Iterator<Item = &'static str> {
+    let networks = NetworkSize::ALL.map(NetworkSize::name);
+    networks.into_iter().chain([PREFIX_LIMIT, PLATFORM_LIMIT])
 }
 
-/// Deletes a password after its use. Of several concurrent callers with the right one, exactly one gets `true`.
-pub async fn delete_used(
-    redis: &Pool,
-    phone: &PhoneNumber,
-    guess: &str,
-) -> Result<bool, AuthError> {
-    let keys = vec![
-        keys::otp(phone),
-        keys::otp_tries(phone),
-        keys::otp_id(phone),
-    ];
-    Ok(CONSUME
-        .evalsha_with_reload(redis.next(), keys, guess.to_owned())
-        .await?)
-}
-
-/// Makes a password usable once more, under another id, since the client got no answer to its use.
-pub async fn reset_code_id(redis: &Pool, phone: &PhoneNumber) -> Result<(), AuthError> {
-    let () = redis.del(keys::otp_id(phone)).await?;
-    Ok(())
+fn find_shared_limit(name: &str) -> Option<&'static str> {
+    shared_limits().find(|limit| *limit == name)
 }
 
 /// The reply of a script: an outcome, and a code or seconds to wait.
-struct OtpScriptReply(Vec<String>);
+pub(super) struct OtpScriptReply(pub(super) Vec<String>);
 
 impl OtpScriptReply {
     /// Returns the outcome and its value; both are empty if the script has returned anything else.
-    fn outcome(&self) -> (&str, &str) {
+    pub(super) fn outcome(&self) -> (&str, &str) {
         match self.0.as_slice() {
             [outcome, value] => (outcome, value),
             _ => ("", ""),
@@ -178,18 +136,18 @@ impl OtpScriptReply {
     }
 
     /// Returns the wait of a refusal. Redis reports the last second of a key as zero, which counts as one.
-    fn retry_after(&self) -> Duration {
+    pub(super) fn retry_after(&self) -> Duration {
         let (_, value) = self.outcome();
         Duration::from_secs(value.parse().unwrap_or_default()).max(SECOND)
     }
 
-    fn refusal(&self) -> AuthError {
+    pub(super) fn refusal(&self) -> AuthError {
         let retry_after = self.retry_after();
-        let shared = |limit| AuthError::OtpSendsLimited { limit, retry_after };
-        match self.outcome().0 {
-            "address" => shared("address"),
-            "prefix" => shared("prefix"),
-            "platform" => shared("platform"),
+        let outcome = self.outcome().0;
+        if let Some(limit) = find_shared_limit(outcome) {
+            return AuthError::OtpSendsLimited { limit, retry_after };
+        }
+        match outcome {
             "limited" => AuthError::OtpRateLimited { retry_after },
             "recent" => AuthError::OtpResentRecently { retry_after },
             outcome => Error::internal(format!("a script answered {outcome:?}")).into(),
@@ -198,42 +156,60 @@ impl OtpScriptReply {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY_SECS: u32 = 24 * 60 * 60;
 
 async fn run_send_script(
     redis: &Pool,
     script: &Script,
-    phone: &PhoneNumber,
-    address: ClientAddress,
-    fresh: &OneTimePassword,
+    keys: Vec<String>,
+    (phone, address): (&PhoneNumber, ClientAddress),
+    fresh: &OtpChallenge,
     rules: &OtpRules,
 ) -> Result<OtpScriptReply, AuthError> {
-    let arguments = vec![
-        fresh.expose().to_owned(),
+    let mut arguments = vec![
+        fresh.otp.expose().to_owned(),
         rules.lifetime_secs.to_string(),
         rules.sends_max.to_string(),
         rules.sends_window_secs.to_string(),
         rules.resend_pause_secs.to_string(),
-        rules.address_sends_max.to_string(),
-        rules.prefix_sends_max.to_string(),
-        rules.platform_sends_max.to_string(),
         rules.shared_window_secs.to_string(),
+        fresh.id.to_string(),
+        phone.to_string(),
     ];
+    for network in address.networks() {
+        let sends_max = rules.network_sends_max(network.size);
+        arguments.extend([network.size.name().to_owned(), sends_max.to_string()]);
+    }
+    for (name, sends_max) in [
+        (PREFIX_LIMIT, rules.prefix_sends_max),
+        (PLATFORM_LIMIT, rules.platform_sends_max),
+    ] {
+        arguments.extend([name.to_owned(), sends_max.to_string()]);
+    }
     let answer = script
-        .evalsha_with_reload(redis.next(), send_keys(phone, address), arguments)
+        .evalsha_with_reload(redis.next(), keys, arguments)
         .await?;
     Ok(OtpScriptReply(answer))
 }
 
 /// Returns the keys in the order in which the scripts for sending expect them.
-fn send_keys(phone: &PhoneNumber, address: ClientAddress) -> Vec<String> {
-    vec![
+fn send_keys(
+    phone: &PhoneNumber,
+    address: ClientAddress,
+    fresh_challenge: Uuid,
+    named_challenge: Option<Uuid>,
+) -> Vec<String> {
+    let mut keys = vec![
         keys::otp(phone),
-        keys::otp_tries(phone),
+        keys::otp_guesses(phone),
         keys::otp_sends(phone),
         keys::otp_resend(phone),
-        keys::otp_address_sends(address),
-        keys::otp_prefix_sends(phone),
-        keys::OTP_PLATFORM_SENDS.to_owned(),
-    ]
+        keys::otp_id(phone),
+        keys::otp_challenge(fresh_challenge),
+        keys::otp_challenge(named_challenge.unwrap_or(fresh_challenge)),
+    ];
+    let networks = address.networks().into_iter();
+    keys.extend(networks.map(keys::otp_network_sends));
+    keys.push(keys::otp_prefix_sends(phone));
+    keys.push(keys::OTP_PLATFORM_SENDS.to_owned());
+    keys
 }

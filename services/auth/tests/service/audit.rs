@@ -16,7 +16,7 @@ use talktime_proto::events::v1::{Event, RoleChanged, UserDeleted};
 use uuid::Uuid;
 
 use crate::support::{
-    audit_actions, device, log_in, login, phone, read_claims, redis, sessions, user,
+    audit_actions, device, guess, log_in, login, phone, read_claims, redis, sessions, user,
 };
 
 #[tokio::test]
@@ -102,7 +102,9 @@ async fn refusals_are_audited_without_secrets() {
     for _ in 0..=login.otp_rules.sends_max {
         let _ = login.request_otp(phone.as_str(), address).await;
     }
-    let wrong = login.verify_otp(phone.as_str(), "none", &device()).await;
+    let wrong = login
+        .verify_otp(phone.as_str(), guess("none", address), &device())
+        .await;
     assert!(matches!(wrong, Err(AuthError::InvalidOtp)));
     let register = RegisterRequest::default();
     assert!(login.register(register).await.is_err());

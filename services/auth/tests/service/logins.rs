@@ -7,7 +7,7 @@ use futures::future::join_all;
 use talktime_auth::SCHEMA;
 use talktime_auth::delivery::{OtpDelivery, OtpDeliveryAdapter};
 use talktime_auth::domain::claims::{TokenGrant, UserSession};
-use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword};
+use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof};
 use talktime_auth::store::{self, keys, otps};
 use talktime_kit::config::DeploymentEnvironment;
 use talktime_kit::redis::commands::KeysInterface as _;
@@ -20,8 +20,8 @@ use talktime_proto::{datetime, timestamp};
 use uuid::Uuid;
 
 use crate::support::{
-    NOWHERE, audit_actions, device, log_in, log_in_on, login, phone, published_events, read_claims,
-    sessions, user,
+    NOWHERE, address, audit_actions, challenge, device, guess, log_in, log_in_on, login, phone,
+    published_events, read_claims, sessions, user,
 };
 
 #[tokio::test]
@@ -163,28 +163,44 @@ async fn a_logout_ends_every_session_and_appends_its_event() {
 }
 
 #[tokio::test]
+async fn a_session_ends_ninety_days_after_its_login() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, user) = (sessions(&database), user());
+    let login = sessions.clock.now();
+    let end = login + TimeDelta::days(90);
+    let mut tokens = log_in(&sessions, user).await.expect("logged in");
+    for _ in 0..3 {
+        sessions.clock.advance(TimeDelta::days(29));
+        let refreshed = sessions.refresh_tokens(&tokens.refresh).await;
+        tokens = refreshed.map_err(|error| error.to_string()).expect("open");
+        let access = read_claims(&sessions, &tokens.access);
+        assert_eq!(access.auth_time, Some(login.timestamp()));
+    }
+    let refresh = read_claims(&sessions, &tokens.refresh);
+    assert_eq!(refresh.exp, end.timestamp(), "three days instead of thirty");
+    sessions.clock.advance(end - sessions.clock.now());
+    let refused = sessions.refresh_tokens(&tokens.refresh).await;
+    assert!(matches!(refused, Err(AuthError::InvalidRefreshToken)));
+}
+
+#[tokio::test]
 async fn a_right_otp_stays_valid_while_the_profile_service_is_unavailable() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let login = login(sessions, OtpDelivery::Log);
-    let (phone, otp) = (phone(), OneTimePassword::from_stored("123456".to_owned()));
-    otps::request(
-        &login.redis,
-        &phone,
-        ClientAddress::parse(""),
-        &otp,
-        &login.otp_rules,
-    )
-    .await
-    .expect("sent");
+    let (phone, address) = (phone(), address());
+    let sent = challenge("123456");
+    otps::request(&login.redis, &phone, address, &sent, &login.otp_rules)
+        .await
+        .expect("sent");
 
     let wrong = login
-        .verify_otp(phone.as_str(), "000000", &device())
+        .verify_otp(phone.as_str(), guess("000000", address), &device())
         .await
         .err();
     assert!(matches!(wrong, Some(AuthError::InvalidOtp)), "{wrong:?}");
     let right = login
-        .verify_otp(phone.as_str(), "123456", &device())
+        .verify_otp(phone.as_str(), guess("123456", address), &device())
         .await
         .err();
     let Some(AuthError::Other(error)) = right else {
@@ -300,7 +316,7 @@ async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     for _ in 0..2 * login.otp_rules.sends_max {
         let refused = login.request_otp(phone.as_str(), address).await;
         assert!(matches!(refused, Err(AuthError::OtpNotSent)), "{refused:?}");
-        let refused = login.resend_otp(phone.as_str(), address).await;
+        let refused = login.resend_otp(phone.as_str(), address, None).await;
         assert!(matches!(refused, Err(AuthError::OtpNotSent)), "{refused:?}");
     }
     let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");

@@ -4,6 +4,7 @@ mod audit;
 mod audit_months;
 mod keys;
 mod logins;
+mod otp_guesses;
 mod otps;
 mod revocations;
 mod sessions;

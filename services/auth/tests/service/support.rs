@@ -1,5 +1,6 @@
 //! Shared by the tests: Redis, names that no other test uses, and services whose peers are unavailable.
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -8,7 +9,10 @@ use secrecy::SecretString;
 use talktime_auth::audit;
 use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenClaims, TokenLifetimes, UserSession};
-use talktime_auth::domain::{AuthError, DeviceName, LoginProof, OtpRules, PhoneNumber};
+use talktime_auth::domain::{
+    AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword, OtpChallenge, OtpGuess,
+    OtpRules, PhoneNumber, PhoneRules,
+};
 use talktime_auth::events::SessionEventRecorder;
 use talktime_auth::keyring::{Ed25519PrivateKey, TokenKeyRing};
 use talktime_auth::login::LoginService;
@@ -62,6 +66,7 @@ pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginSer
     LoginService {
         redis: redis(),
         otp_rules: OtpRules::default(),
+        phone_rules: PhoneRules::default(),
         delivery,
         issuer: sessions.issuer.clone(),
         profile: ProfileClient::connect(&stack_peers(Workload::Auth), NOWHERE).expect("an address"),
@@ -136,6 +141,29 @@ pub(crate) fn phone() -> PhoneNumber {
     let random = Uuid::new_v4().as_u128() % 1_000_000_000;
     PhoneNumber::parse(&format!("+919{random:09}"))
         .expect("every Indian number with a 9 is a mobile")
+}
+
+/// An address that no other test has, in networks that no other test has.
+pub(crate) fn address() -> ClientAddress {
+    let network = Uuid::new_v4().as_u128() >> 64 << 64;
+    ClientAddress::parse(&Ipv6Addr::from_bits(network).to_string())
+}
+
+/// A challenge with these digits and an id that no other test has.
+pub(crate) fn challenge(digits: &str) -> OtpChallenge {
+    OtpChallenge {
+        id: Uuid::new_v4(),
+        otp: OneTimePassword::from_stored(digits.to_owned()),
+    }
+}
+
+/// A guess without a challenge.
+pub(crate) fn guess(digits: &str, address: ClientAddress) -> OtpGuess<'_> {
+    OtpGuess {
+        digits,
+        challenge_id: None,
+        address,
+    }
 }
 
 /// A session of a user that no other test has.

@@ -29,6 +29,9 @@ pub struct WithdrawalLimits {
     /// The delay of payouts after a change of bank details. It gives the owner of an account that was taken
     /// over time to react.
     pub bank_change_delay: TimeDelta,
+    /// Whether the first bank details count as a change. Somebody who has taken over an account without bank details
+    /// adds their own.
+    pub delays_first_bank_details: bool,
 }
 
 /// The money of a listener at the moment of a request.
@@ -178,6 +181,7 @@ mod tests {
         daily_paise: Some(5_000),
         two_admins_above_paise: 1_000,
         bank_change_delay: TimeDelta::hours(24),
+        delays_first_bank_details: false,
     };
 
     fn now() -> DateTime<Utc> {

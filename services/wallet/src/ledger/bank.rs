@@ -27,11 +27,14 @@ impl WalletLedger {
             return Err(WalletError::NoSuchUser);
         }
         let before = bank::find(&mut tx, user_id).await?;
-        let is_change = before.is_some_and(|row| {
-            let opened = open_details(&self.sealer, user_id, &row.details);
-            // Details that cannot be opened any more count as different ones.
-            opened.ok().as_ref() != Some(details)
-        });
+        let is_change = match before {
+            Some(row) => {
+                let opened = open_details(&self.sealer, user_id, &row.details);
+                // Details that cannot be opened any more count as different ones.
+                opened.ok().as_ref() != Some(details)
+            }
+            None => self.terms.withdrawals.delays_first_bank_details,
+        };
         let sealed = seal_details(&self.sealer, user_id, details)?;
         let changed_at = is_change.then_some(now);
         bank::update_details(&mut tx, user_id, &sealed, changed_at, now).await?;

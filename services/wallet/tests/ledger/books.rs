@@ -39,6 +39,7 @@ pub(crate) fn terms() -> WalletTerms {
             daily_paise: None,
             two_admins_above_paise: 10_000,
             bank_change_delay: chrono::TimeDelta::hours(24),
+            delays_first_bank_details: false,
         },
         daily_bonus_coins: None,
     }

@@ -279,6 +279,34 @@ async fn other_bank_details_delay_the_payout_and_not_the_request() {
 }
 
 #[tokio::test]
+async fn first_bank_details_delay_the_payout_where_that_is_configured() {
+    let mut careful: WalletTerms = terms();
+    careful.withdrawals.delays_first_bank_details = true;
+    let books = add_bank_account(
+        TestBooks::with_provider(careful, PaymentProvider::Sandbox).await,
+        50,
+    )
+    .await;
+    let held = books
+        .ledger
+        .request_withdrawal(&withdrawal_request(100))
+        .await
+        .expect("held");
+    let pay = || {
+        decide(
+            &books.ledger,
+            held.withdrawal_id,
+            ADMIN,
+            WithdrawalStatus::Paid,
+        )
+    };
+    assert_eq!(pay().await.expect_err("too early"), "payout_delayed");
+    books.clock.advance(TimeDelta::hours(24));
+    assert_eq!(pay().await.as_deref(), Ok("paid"));
+    books.assert_consistent().await;
+}
+
+#[tokio::test]
 async fn configured_limits_are_enforced() {
     let mut limited: WalletTerms = terms();
     limited.withdrawals.minimum_paise = 1_000;

@@ -4,16 +4,25 @@ if wait >= 0 then
   return { 'recent', tostring(wait) }
 end
 
+-- The code of the challenge that the client names, or else the active one.
+local function code_to_send()
+  if KEYS[7] == KEYS[6] then
+    return redis.call('GET', KEYS[1])
+  end
+  local named = redis.call('HMGET', KEYS[7], 'phone', 'code')
+  return named[1] == ARGV[8] and named[2]
+end
+
 local function same_code(code)
-  local refusal = shared_refusal()
+  local refusal = refusal_by(SHARED)
   if refusal then
     return refusal
   end
-  count_shared()
+  count_all(SHARED)
   return { 'active', code }
 end
 
-local code = redis.call('GET', KEYS[1])
+local code = code_to_send()
 local sent = code and same_code(code) or new_code()
 if sent[1] == 'active' or sent[1] == 'new' then
   redis.call('SET', KEYS[4], '1', 'EX', ARGV[5])

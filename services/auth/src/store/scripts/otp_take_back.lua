@@ -9,14 +9,15 @@ end
 
 if ARGV[2] == '1' then
   uncount(KEYS[3])
+  redis.call('DEL', KEYS[6])
   if redis.call('GET', KEYS[1]) == ARGV[1] then
-    redis.call('DEL', KEYS[1], KEYS[2])
+    redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
   end
 end
 if ARGV[3] == '1' then
   redis.call('DEL', KEYS[4])
 end
-for i = 5, 7 do
+for i = 8, #KEYS do
   uncount(KEYS[i])
 end
 return 1

@@ -1,28 +1,34 @@
--- KEYS 1 the code, 2 its wrong tries, 3 the phone's wrong tries of a day, 4 the code's id
--- ARGV 1 a guess, 2 the wrong try that burns the code, 3 wrong tries a day at most, 4 a day (s),
---      5 an id for a code that has none
-if tonumber(redis.call('GET', KEYS[3]) or 0) >= tonumber(ARGV[3]) then
-  return { 'limited', tostring(redis.call('TTL', KEYS[3])) }
+-- A guess at the active code, without a challenge. Wrong tries count for their address, so that they burn the code
+-- for nobody else. KEYS and ARGV as in otp_guess.lua, which stands before this one.
+local refusal = refusal_by(NETWORKS) or refusal_by({ PHONE, FROM_ADDRESS })
+if refusal then
+  return refusal
 end
 local code = redis.call('GET', KEYS[1])
 if not code then
-  return { 'wrong', '' } -- Nothing was there to be guessed.
+  return wrong() -- Nothing was there to be guessed.
 end
-if code == ARGV[1] then
+if tonumber(redis.call('HGET', KEYS[2], ARGV[6]) or 0) >= tonumber(ARGV[2]) then
+  return wrong()
+end
+
+-- The id of the one use that the code has.
+local function use_id()
   local prefix = code .. ':'
-  local known = redis.call('GET', KEYS[4])
+  local known = redis.call('GET', KEYS[3])
   if known and string.sub(known, 1, #prefix) == prefix then
-    return { 'right', string.sub(known, #prefix + 1) }
+    local challenge = string.sub(known, #prefix + 1)
+    return redis.call('HGET', ARGV[8] .. challenge, 'use_id') or challenge
   end
-  redis.call('SET', KEYS[4], prefix .. ARGV[5], 'PX', redis.call('PTTL', KEYS[1]))
-  return { 'right', ARGV[5] }
+  redis.call('SET', KEYS[3], prefix .. ARGV[7], 'PX', redis.call('PTTL', KEYS[1]))
+  return ARGV[7]
 end
-if redis.call('INCR', KEYS[3]) == 1 then
-  redis.call('EXPIRE', KEYS[3], ARGV[4])
+
+if code == ARGV[1] then
+  return { 'right', use_id() }
 end
-if redis.call('INCR', KEYS[2]) >= tonumber(ARGV[2]) then
-  redis.call('DEL', KEYS[1], KEYS[2])
-else
-  redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
-end
-return { 'wrong', '' }
+count_all({ PHONE, FROM_ADDRESS })
+count_all(NETWORKS)
+redis.call('HINCRBY', KEYS[2], ARGV[6], 1)
+redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
+return wrong()

@@ -1,0 +1,134 @@
+//! The byte stream of a client's connection. It bounds the time that a client takes for the head of a request, and
+//! counts the connection until it is closed, also after it has become a socket.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+
+use crate::address_counts::AddressEntry;
+use crate::connection_activity::ConnectionActivity;
+use crate::lingering::LingeringStream;
+
+/// Counts a connection until it is dropped.
+#[derive(Debug)]
+pub struct ConnectionSlot {
+    _slot: OwnedSemaphorePermit,
+    /// None for the connections of proxies, which have many clients each.
+    _of_address: Option<AddressEntry>,
+}
+
+impl ConnectionSlot {
+    /// Counts a connection that holds these.
+    pub fn new(slot: OwnedSemaphorePermit, of_address: Option<AddressEntry>) -> Self {
+        metrics::gauge!("http_server_connections").increment(1);
+        Self {
+            _slot: slot,
+            _of_address: of_address,
+        }
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        metrics::gauge!("http_server_connections").decrement(1);
+    }
+}
+
+/// The byte stream of a client's connection.
+///
+/// hyper has one time-out for the pause between two requests and for the head of the second one, so that a client
+/// that may be idle for long might also send its head for as long. Here the time for a head begins with its first
+/// byte. Bytes that arrive while a request runs do not count as such; of them, the time-out of hyper bounds the rest.
+pub(crate) struct ClientStream {
+    stream: LingeringStream,
+    activity: ConnectionActivity,
+    head_timeout: Duration,
+    /// The head whose first bytes have arrived, with the end of its time.
+    begun_head: Option<(u64, Pin<Box<Sleep>>)>,
+    _slot: ConnectionSlot,
+}
+
+impl ClientStream {
+    /// Wraps a connection.
+    pub(crate) fn new(
+        stream: LingeringStream,
+        activity: ConnectionActivity,
+        head_timeout: Duration,
+        slot: ConnectionSlot,
+    ) -> Self {
+        Self {
+            stream,
+            activity,
+            head_timeout,
+            begun_head: None,
+            _slot: slot,
+        }
+    }
+
+    /// Forgets a head that is complete by now; begins the time of one whose first bytes have arrived.
+    fn track_head(&mut self, has_read: bool) {
+        let awaited = self.activity.awaited_head();
+        if self.begun_head.as_ref().map(|(head, _)| *head) != awaited {
+            self.begun_head = None;
+        }
+        if has_read
+            && self.begun_head.is_none()
+            && let Some(head) = awaited
+        {
+            self.begun_head = Some((head, Box::pin(sleep(self.head_timeout))));
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let filled = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.track_head(buffer.filled().len() > filled);
+        match &mut self.begun_head {
+            Some((_, timer)) if read.is_pending() && timer.as_mut().poll(context).is_ready() => {
+                Poll::Ready(Err(Error::from(ErrorKind::TimedOut)))
+            }
+            _ => read,
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
