@@ -16,7 +16,7 @@ use crate::lingering::LingeringStream;
 
 /// Counts a connection until it is dropped.
 #[derive(Debug)]
-pub struct ConnectionSlot {
+pub(crate) struct ConnectionSlot {
     _slot: OwnedSemaphorePermit,
     /// None for the connections of proxies, which have many clients each.
     _of_address: Option<AddressEntry>,
@@ -24,7 +24,7 @@ pub struct ConnectionSlot {
 
 impl ConnectionSlot {
     /// Counts a connection that holds these.
-    pub fn new(slot: OwnedSemaphorePermit, of_address: Option<AddressEntry>) -> Self {
+    pub(crate) fn new(slot: OwnedSemaphorePermit, of_address: Option<AddressEntry>) -> Self {
         metrics::gauge!("http_server_connections").increment(1);
         Self {
             _slot: slot,
@@ -94,12 +94,13 @@ impl AsyncRead for ClientStream {
         let filled = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.track_head(buffer.filled().len() > filled);
-        match &mut self.begun_head {
-            Some((_, timer)) if read.is_pending() && timer.as_mut().poll(context).is_ready() => {
-                Poll::Ready(Err(Error::from(ErrorKind::TimedOut)))
-            }
-            _ => read,
+        if read.is_pending()
+            && let Some((_, timer)) = &mut self.begun_head
+            && timer.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(Error::from(ErrorKind::TimedOut)));
         }
+        read
     }
 }
 

@@ -200,7 +200,7 @@ pub struct RateLimitsConfig {
 impl Default for RateLimitsConfig {
     fn default() -> Self {
         Self {
-            auth: 600,
+            auth: 300,
             feed: 100,
             money: 60,
             upload: 20,

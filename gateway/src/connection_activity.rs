@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// What the client of one connection does; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ConnectionActivity(Arc<ConnectionActivityState>);
+pub(crate) struct ConnectionActivity(Arc<ConnectionActivityState>);
 
 #[derive(Debug)]
 struct ConnectionActivityState {

@@ -64,7 +64,7 @@ impl AuthService for AuthGrpcApi {
     ) -> Result<Response<ResendOtpResponse>, Status> {
         let request = request.into_inner();
         let address = ClientAddress::parse(&request.client_address);
-        let challenge_id = request.challenge_id.as_deref().map(parse_challenge);
+        let challenge_id = parse_challenge(request.challenge_id.as_deref());
         let resent = self.login.resend_otp(&request.phone, address, challenge_id);
         let resent = resent.await.map_err(to_status)?;
         Ok(Response::new(ResendOtpResponse {
@@ -87,7 +87,7 @@ impl AuthService for AuthGrpcApi {
         let device = DeviceName::new(&user_agent);
         let guess = OtpGuess {
             digits: &otp,
-            challenge_id: challenge_id.as_deref().map(parse_challenge),
+            challenge_id: parse_challenge(challenge_id.as_deref()),
             address: ClientAddress::parse(&client_address),
         };
         let verified = self.login.verify_otp(&phone, guess, &device).await;
@@ -236,9 +236,11 @@ fn token_pair(tokens: SessionTokens) -> TokenPair {
     }
 }
 
-/// Parses the id of a challenge. A malformed id is treated like one that does not exist.
-fn parse_challenge(challenge_id: &str) -> Uuid {
-    Uuid::parse_str(challenge_id).unwrap_or_default()
+/// Parses the id of a challenge. A malformed id is treated like one that does not exist, and an empty one, with which
+/// replicas from before challenges have answered, like none.
+fn parse_challenge(challenge_id: Option<&str>) -> Option<Uuid> {
+    let challenge_id = challenge_id.filter(|challenge_id| !challenge_id.is_empty())?;
+    Some(Uuid::parse_str(challenge_id).unwrap_or_default())
 }
 
 /// Parses the id of a session. A malformed id is answered like the id of a session that does not exist.

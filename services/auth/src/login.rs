@@ -58,6 +58,7 @@ pub enum OtpVerificationOutcome {
 }
 
 /// A password that was sent again, or a new one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ResentPassword {
     /// Whether the password is one that was active before.
     pub was_active: bool,
@@ -82,13 +83,12 @@ impl LoginService {
         let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
         let fresh = OtpChallenge::generate(&mut rand::rng());
-        let request = async |rules: &OtpRules| {
-            otps::request(&self.redis, &phone, address, &fresh, rules).await
-        };
-        let mut outcome = request(&self.otp_rules).await;
+        let (redis, rules) = (&self.redis, &self.otp_rules);
+        let mut outcome = otps::request(redis, &phone, address, &fresh, rules).await;
         let uses_reserve = needs_reserve(&outcome) && self.is_known(&phone).await;
         if uses_reserve {
-            outcome = request(&self.otp_rules.with_reserve()).await;
+            let rules = &rules.with_reserve();
+            outcome = otps::request(redis, &phone, address, &fresh, rules).await;
         }
         record_otp_send(outcome.as_ref().err(), uses_reserve);
         self.audit_refusal(&phone, outcome)?;
@@ -109,13 +109,12 @@ impl LoginService {
         let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
         let fresh = OtpChallenge::generate(&mut rand::rng());
-        let resend = async |rules: &OtpRules| {
-            otps::resend(&self.redis, &phone, address, named_challenge, &fresh, rules).await
-        };
-        let mut resent = resend(&self.otp_rules).await;
+        let (redis, rules, named) = (&self.redis, &self.otp_rules, named_challenge);
+        let mut resent = otps::resend(redis, &phone, address, named, &fresh, rules).await;
         let uses_reserve = needs_reserve(&resent) && self.is_known(&phone).await;
         if uses_reserve {
-            resent = resend(&self.otp_rules.with_reserve()).await;
+            let rules = &rules.with_reserve();
+            resent = otps::resend(redis, &phone, address, named, &fresh, rules).await;
         }
         record_otp_send(resent.as_ref().err(), uses_reserve);
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {

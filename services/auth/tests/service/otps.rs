@@ -76,7 +76,7 @@ async fn five_codes_at_once_are_sent_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_resend_finds_the_active_code_and_leaves_its_life() {
+async fn a_resend_finds_the_active_code_and_does_not_prolong_it() {
     let (redis, phone) = (redis(), phone());
     request_otp(&redis, &phone, "123456").await.expect("sent");
     let () = redis
@@ -186,7 +186,7 @@ async fn a_resend_does_not_get_around_the_limit() {
     assert_eq!(load_stored(&redis, &phone).await, None);
 }
 
-/// Which shared limit refuses a code, and for how long at most.
+/// Returns which shared limit refuses a code. It does so for one window at most.
 async fn shared_limit(
     redis: &Pool,
     phone: &PhoneNumber,
