@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_hours(4);
 const MINUTE_SECS: u32 = 5;
 /// The name that stands for all measurements.
 const ALL: &str = "all";
-/// The measurements of a run of all, each on a new stack.
+/// The measurements of a run of all, each on a new stack. `growth` takes hours and is run by itself.
 const MEASUREMENTS: [&str; 8] = [
     "auth",
     "wallet",
