@@ -21,17 +21,21 @@ pub struct StoredTotals {
 /// Session id and user name of an allocation within its realm.
 pub type AllocationKey = (String, String);
 
-/// Loads the stored totals of these allocations and locks them until the end of the transaction.
+/// Loads the stored totals of these allocations and locks them until the end of the transaction. Each row is found by
+/// its key: a join reads all rows of the relay while the planner knows little of a table that grows fast.
 pub async fn lock_totals(
     tx: &mut PgConnection,
     realm: &str,
     reports: &[AllocationReport],
 ) -> sqlx::Result<HashMap<AllocationKey, StoredTotals>> {
     let rows = sqlx::query(
-        "SELECT stored.* FROM calls.relay_allocations AS stored
-         JOIN unnest($2::text[], $3::text[]) AS reported (allocation, username)
-              USING (allocation, username)
-         WHERE realm = $1 ORDER BY allocation, username FOR UPDATE OF stored",
+        "SELECT stored.*
+         FROM (SELECT * FROM unnest($2::text[], $3::text[]) AS report (allocation, username)
+               ORDER BY allocation, username) AS reported
+         CROSS JOIN LATERAL
+              (SELECT * FROM calls.relay_allocations AS kept
+               WHERE kept.realm = $1 AND kept.allocation = reported.allocation
+                 AND kept.username = reported.username FOR UPDATE) AS stored",
     )
     .bind(realm)
     .bind(column(reports, |report| report.allocation.clone()))
