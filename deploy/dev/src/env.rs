@@ -129,7 +129,7 @@ fn own_variables(
         StackUnit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             let origins = format!("{:?}", page_origins(stack));
-            let variables = vec![
+            let variables = [
                 redis,
                 ("HTTP__LISTEN", listen),
                 ("HTTP__CORS_ORIGINS", origins),

@@ -361,8 +361,9 @@ fn audit_action(refusal: &AuthError) -> Option<(AuditAction, Option<&'static str
         AuthError::InvalidOtp => Some((AuditAction::OtpRefused, None)),
         AuthError::OtpRateLimited { .. } => Some((AuditAction::OtpLimited, Some("phone"))),
         AuthError::OtpResentRecently { .. } => Some((AuditAction::OtpLimited, Some("resend"))),
-        AuthError::OtpSendsLimited { limit, .. } => Some((AuditAction::OtpLimited, Some(limit))),
-        AuthError::OtpTriesLimited { limit, .. } => Some((AuditAction::OtpLimited, Some(limit))),
+        AuthError::OtpSendsLimited { limit, .. } | AuthError::OtpTriesLimited { limit, .. } => {
+            Some((AuditAction::OtpLimited, Some(limit)))
+        }
         _ => None,
     }
 }

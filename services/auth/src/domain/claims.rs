@@ -20,7 +20,7 @@ pub struct TokenClaims {
     pub iat: i64,
     /// Expires at, unix seconds.
     pub exp: i64,
-    /// The login of the session, unix seconds (OpenID Connect Core, section 2): when the user last proved to have the
+    /// The login of the session, unix seconds, as in OIDC: when the user last proved to have the
     /// phone. Missing in registration tokens, and in tokens from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
