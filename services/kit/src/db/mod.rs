@@ -68,7 +68,8 @@ impl PlanCacheMode {
                 ("enable_mergejoin", "off"),
                 ("random_page_cost", "1.1"),
             ],
-            Self::Auto => &[],
+            // Compiling a plan takes a quarter of a second, which no statement of a service is long enough to repay.
+            Self::Auto => &[("jit", "off")],
         }
     }
 }

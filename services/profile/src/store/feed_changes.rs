@@ -85,14 +85,14 @@ pub async fn list_changes(
     .await
 }
 
-/// Lists listeners in the order of their ids.
+/// Lists listeners in the order of their ids. Both tables are bounded, so that neither is read from its beginning.
 pub async fn list_after(
     connection: &mut PgConnection,
     user_id: i64,
     limit: usize,
 ) -> sqlx::Result<Vec<IndexedListener>> {
     sqlx::query_as(select_indexed!(
-        "WHERE f.user_id > $1 ORDER BY f.user_id LIMIT $2"
+        "WHERE f.user_id > $1 AND u.user_id > $1 ORDER BY f.user_id LIMIT $2"
     ))
     .bind(user_id)
     .bind(row_limit(limit))
