@@ -69,8 +69,10 @@ class PostgresInstances:
             yield f"synchronous_standby_names={synchronous['method']} {synchronous['number']} ({','.join(standbys)})"
 
     def addresses(self, pods, lost=()):
-        """The addresses that each Service of the operator leads to: the primary, and the standbys."""
-        standbys = [name for name in self.names if name not in (self.primary, *lost)]
+        """The addresses that each Service of the operator leads to: the primary, and the standbys. A run that has none
+        leads to the primary in their place, since a name without any address would be looked up outside.
+        """
+        standbys = [name for name in self.names if name not in (self.primary, *lost)] or [self.primary]
         return {
             f"{self.name}-rw": [pods[self.primary].place.address],
             f"{self.name}-ro": [pods[name].place.address for name in standbys],
