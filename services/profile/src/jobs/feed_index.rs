@@ -15,7 +15,7 @@ const MAINTENANCE_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("profile.feed_index"),
     interval: Duration::from_secs(1),
     retry_after: Duration::from_secs(1),
-    // A feed of a million listeners is read in ten seconds.
+    // The whole feed may have to be read, a thousand listeners in ten milliseconds or some more.
     deadline: Duration::from_mins(2),
     first_turn: FirstTurnStart::AtOnce,
 };
