@@ -134,6 +134,7 @@ impl TokenClaims {
     }
 
     /// The claims of a token of a session whose login was at `auth_time`, in unix seconds.
+    #[must_use]
     pub fn with_login(self, auth_time: i64, lifetimes: &TokenLifetimes) -> Self {
         Self {
             exp: self.exp.min(lifetimes.session_end(auth_time)),

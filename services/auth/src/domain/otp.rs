@@ -144,6 +144,7 @@ pub(crate) const PLATFORM_LIMIT: &str = "platform";
 
 impl OtpRules {
     /// Returns the rules of a phone with an account, which may use the reserves.
+    #[must_use]
     pub fn with_reserve(&self) -> Self {
         Self {
             prefix_sends_max: self.prefix_sends_max.saturating_add(self.prefix_reserve),
