@@ -13,7 +13,7 @@ use crate::clients::{
     AuthClient, CallsClient, DataExportClient, PhotoClient, PresenceClient, PresenceHealth,
     ProfileClient, VerificationClient, WalletClient,
 };
-use crate::config::{CompatibilityConfig, GatewayConfig};
+use crate::config::{CompatibilityConfig, GatewayConfig, PeerAddressConfig};
 use crate::extract::TrustedProxies;
 use crate::heartbeats::HeartbeatForwarder;
 use crate::keys::SigningKeys;
@@ -71,6 +71,38 @@ parts! {
     app_config: AppConfigFile,
 }
 
+/// The clients of all services.
+struct PeerClients {
+    auth: AuthClient,
+    profile: ProfileClient,
+    presence: PresenceClient,
+    presence_health: PresenceHealth,
+    wallet: WalletClient,
+    calls: CallsClient,
+    verification: VerificationClient,
+    photos: PhotoClient,
+    data_exports: DataExportClient,
+}
+
+impl PeerClients {
+    fn connect(connector: &PeerConnector, peers: &PeerAddressConfig) -> anyhow::Result<Self> {
+        let (presence, health) =
+            connector.connect_and_watch(Workload::Presence, &peers.presence)?;
+        let verification = connector.connect(Workload::Verification, &peers.verification)?;
+        Ok(Self {
+            auth: AuthClient::new(connector.connect(Workload::Auth, &peers.auth)?),
+            profile: ProfileClient::new(connector.connect(Workload::Profile, &peers.profile)?),
+            presence: PresenceClient::new(presence),
+            presence_health: PresenceHealth::new(health),
+            wallet: WalletClient::new(connector.connect(Workload::Wallet, &peers.wallet)?),
+            calls: CallsClient::new(connector.connect(Workload::Calls, &peers.calls)?),
+            verification: VerificationClient::new(verification.clone()),
+            photos: PhotoClient::new(verification.clone()),
+            data_exports: DataExportClient::new(verification),
+        })
+    }
+}
+
 impl AppState {
     /// Creates all parts. Connections are established in the background.
     pub fn connect(
@@ -80,26 +112,19 @@ impl AppState {
         clock: Clock,
         lifecycle: ProcessLifecycle,
     ) -> anyhow::Result<Self> {
-        let peers = &config.peers;
+        let peers = PeerClients::connect(connector, &config.peers)?;
         let app_config = AppConfigFile::open(config.app_config_file.clone())?;
         app_config.start_reloads(&lifecycle);
-        let auth = AuthClient::new(connector.connect(Workload::Auth, &peers.auth)?);
-        let keys = SigningKeys::new(auth.clone());
+        let keys = SigningKeys::new(peers.auth.clone());
         let redis = redis::connect(&config.redis)?;
-        let revocations = RevocationList::new(auth.clone(), redis.clone(), clock.clone());
+        let revocations = RevocationList::new(peers.auth.clone(), redis.clone(), clock.clone());
         let tokens = TokenVerifier::new(keys.clone(), revocations.clone(), clock.clone());
-        let profile = ProfileClient::new(connector.connect(Workload::Profile, &peers.profile)?);
-        let (presence, presence_health) =
-            connector.connect_and_watch(Workload::Presence, &peers.presence)?;
-        let presence = PresenceClient::new(presence);
-        let calls = CallsClient::new(connector.connect(Workload::Calls, &peers.calls)?);
-        let verification = connector.connect(Workload::Verification, &peers.verification)?;
         let (heartbeats, heartbeat_worker) =
-            HeartbeatForwarder::new(presence.clone(), clock.clone(), lifecycle.stopping());
+            HeartbeatForwarder::new(peers.presence.clone(), clock.clone(), lifecycle.stopping());
         lifecycle.spawn(heartbeat_worker);
         let hub = SocketHub::new(
-            profile.clone(),
-            presence.clone(),
+            peers.profile.clone(),
+            peers.presence.clone(),
             &lifecycle,
             config.require_verified_listeners,
         );
@@ -109,9 +134,9 @@ impl AppState {
             tokens.clone(),
             hub.clone(),
             slots.clone(),
-            presence.clone(),
-            calls.clone(),
-            profile.clone(),
+            peers.presence.clone(),
+            peers.calls.clone(),
+            peers.profile.clone(),
             heartbeats.clone(),
             nats,
             lifecycle.clone(),
@@ -120,16 +145,16 @@ impl AppState {
             config.sockets,
         );
         Ok(Self(Arc::new(AppStateParts {
-            auth,
-            profile,
-            presence,
-            presence_health: PresenceHealth::new(presence_health),
-            wallet: WalletClient::new(connector.connect(Workload::Wallet, &peers.wallet)?),
-            pending_ends: PendingCallEnds::start(calls.clone(), &lifecycle),
-            calls,
-            verification: VerificationClient::new(verification.clone()),
-            photos: PhotoClient::new(verification.clone()),
-            data_exports: DataExportClient::new(verification),
+            auth: peers.auth,
+            profile: peers.profile,
+            presence: peers.presence,
+            presence_health: peers.presence_health,
+            wallet: peers.wallet,
+            pending_ends: PendingCallEnds::start(peers.calls.clone(), &lifecycle),
+            calls: peers.calls,
+            verification: peers.verification,
+            photos: peers.photos,
+            data_exports: peers.data_exports,
             keys,
             revocations,
             tokens,

@@ -1,4 +1,4 @@
-//! What the client of a connection does: whether requests run, and since when none has.
+//! The activity of the client of a connection: whether requests run, and since when none has.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,11 @@ use http::{StatusCode, Version};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 
-/// What the client of one connection does; cheap to clone.
+/// Longest time for which a running request does nothing: longer than the time-outs of all requests. After it, its client
+/// has stopped to read the answer, and keeps it in memory.
+const STALLED_AFTER: Duration = Duration::from_mins(3);
+
+/// The activity of the client of one connection; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionActivity(Arc<ConnectionActivityState>);
 
@@ -26,12 +30,14 @@ struct ConnectionActivityState {
     running: AtomicUsize,
     /// The end of the last answer, in milliseconds since the connection was opened.
     idle_since_ms: AtomicU64,
+    /// The last start of a request, or the last part of an answer that was sent, in milliseconds as before.
+    progress_ms: AtomicU64,
     is_http2: AtomicBool,
     /// Whether the connection belongs to a socket, which has time-outs of its own.
     is_upgraded: AtomicBool,
 }
 
-/// What is to be done about a connection that has done nothing for a while.
+/// The state of a connection that may have done nothing for a while.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum IdleCheck {
     /// No request has come in time.
@@ -42,6 +48,12 @@ pub(crate) enum IdleCheck {
     CheckAt(Instant),
 }
 
+impl ConnectionActivityState {
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 impl ConnectionActivity {
     /// Creates the activity of a connection that has just been accepted.
     pub(crate) fn new() -> Self {
@@ -50,6 +62,7 @@ impl ConnectionActivity {
             requests: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             idle_since_ms: AtomicU64::new(0),
+            progress_ms: AtomicU64::new(0),
             is_http2: AtomicBool::new(false),
             is_upgraded: AtomicBool::new(false),
         }))
@@ -63,7 +76,14 @@ impl ConnectionActivity {
             .store(version == Version::HTTP_2, Ordering::Relaxed);
         state.running.fetch_add(1, Ordering::Relaxed);
         state.requests.fetch_add(1, Ordering::Relaxed);
+        self.record_progress();
         RunningRequest(self.clone())
+    }
+
+    fn record_progress(&self) {
+        self.0
+            .progress_ms
+            .store(self.0.elapsed_ms(), Ordering::Relaxed);
     }
 
     /// Returns the number of the head that the client of an HTTP/1.1 connection is to send now; `None` while it is to
@@ -82,11 +102,13 @@ impl ConnectionActivity {
         if state.requests.load(Ordering::Relaxed) == 0 {
             return IdleCheck::NoRequest;
         }
-        if state.running.load(Ordering::Relaxed) > 0 {
-            return IdleCheck::CheckAt(now + idle_timeout);
-        }
-        let idle_since = Duration::from_millis(state.idle_since_ms.load(Ordering::Relaxed));
-        let due = state.opened_at + idle_since + idle_timeout;
+        let (since_ms, timeout) = if state.running.load(Ordering::Relaxed) > 0 {
+            (&state.progress_ms, idle_timeout.max(STALLED_AFTER))
+        } else {
+            (&state.idle_since_ms, idle_timeout)
+        };
+        let since = Duration::from_millis(since_ms.load(Ordering::Relaxed));
+        let due = state.opened_at + since + timeout;
         if due <= now {
             IdleCheck::Idle
         } else {
@@ -107,7 +129,7 @@ impl RunningRequest {
         }
         answer.map(|body| TrackedBody {
             body,
-            _request: self,
+            request: self,
         })
     }
 }
@@ -115,8 +137,9 @@ impl RunningRequest {
 impl Drop for RunningRequest {
     fn drop(&mut self) {
         let state = &self.0.0;
-        let elapsed_ms = u64::try_from(state.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        state.idle_since_ms.store(elapsed_ms, Ordering::Relaxed);
+        state
+            .idle_since_ms
+            .store(state.elapsed_ms(), Ordering::Relaxed);
         state.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -125,7 +148,7 @@ impl Drop for RunningRequest {
 #[derive(Debug)]
 pub(crate) struct TrackedBody {
     body: Body,
-    _request: RunningRequest,
+    request: RunningRequest,
 }
 
 impl HttpBody for TrackedBody {
@@ -136,6 +159,7 @@ impl HttpBody for TrackedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.request.0.record_progress();
         Pin::new(&mut self.body).poll_frame(context)
     }
 

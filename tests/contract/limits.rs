@@ -114,7 +114,7 @@ async fn a_client_with_an_ipv6_network_has_one_count_of_logins() {
     let number: u128 = random_phone()[4..].parse().expect("nine digits");
     let network = (0x2001_0db8 << 96) | (number << 64);
     let log_in_from = async |bits: u128| {
-        // What the client itself has written stands before what the proxy appends.
+        // The proxy appends the address to those that the client itself has written.
         let forwarded = format!("203.0.113.7, {}", Ipv6Addr::from_bits(bits));
         let request = gateway.app.post("/auth/refresh");
         let request = request.header("x-forwarded-for", &forwarded);

@@ -1,5 +1,6 @@
 //! The address of the client, for limits by address.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -110,9 +111,13 @@ impl TrustedProxies {
     /// before it may have been invented by the client.
     fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let forwarded = headers.get_all(FORWARDED_FOR).iter();
-        let hops: Vec<&str> = forwarded
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
+        // A client may send bytes that are no text before the address that the proxy appends.
+        let lines: Vec<Cow<'_, str>> = forwarded
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        let hops: Vec<&str> = lines
+            .iter()
+            .flat_map(|line| line.split(','))
             .map(str::trim)
             .collect();
         let mut client = peer;

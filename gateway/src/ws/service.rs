@@ -103,7 +103,11 @@ impl SocketService {
         } = request;
         let token = credential.as_ref().ok().and_then(SocketCredential::token);
         let client = ClientKey::new(address, token);
-        self.refusals.check(client, Instant::now())?;
+        // Clients with tickets share the limit of their address, and refused ones must not keep the others out.
+        let is_ticket = matches!(credential, Ok(SocketCredential::Ticket(_)));
+        if !is_ticket {
+            self.refusals.check(client, Instant::now())?;
+        }
         let upgrade = upgrade?;
         let Some(of_address) = self.by_address.enter(address) else {
             let refusal = SocketRefusal::too_many_connections_of_address();
@@ -120,6 +124,9 @@ impl SocketService {
                 }))
             }
             Err(SocketAdmissionError::Refused(refusal)) => {
+                if is_ticket {
+                    self.refusals.check(client, Instant::now())?;
+                }
                 self.refusals.record(client, Instant::now());
                 Ok(self.refuse(upgrade, refusal))
             }
@@ -140,8 +147,9 @@ impl SocketService {
         &self,
         credential: Result<SocketCredential, Error>,
     ) -> Result<AdmittedClient, SocketAdmissionError> {
-        let current_user = self.verify(credential?).await?;
+        // Before the credential: a gateway that is not ready must not use up a ticket.
         let stream = self.hub.stream()?;
+        let current_user = self.verify(credential?).await?;
         let viewer = self.hub.register(current_user.user_id).await?;
         if viewer.has_no_roles() {
             return Err(SocketAdmissionError::Refused(SocketRefusal::no_roles()));

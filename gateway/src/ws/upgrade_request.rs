@@ -18,7 +18,7 @@ use crate::token;
 /// The subprotocol under which a browser sends its token, and with which it is answered.
 pub(super) const BEARER: &str = "bearer";
 
-/// What a client proves its identity with.
+/// The proof of identity that a client sends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum SocketCredential {
     /// An access token in a header or a subprotocol.
