@@ -147,8 +147,9 @@ impl SessionService {
         else {
             return Err(AuthError::InvalidRefreshToken);
         };
-        // The login of a token from before it was kept was not later than the token.
-        let auth_time = auth_time.unwrap_or(iat);
+        // The login of a token from before logins were kept is unknown. It must not pass for a recent one.
+        let refresh_secs = self.issuer.lifetimes().refresh_secs;
+        let auth_time = auth_time.unwrap_or_else(|| iat.saturating_sub(refresh_secs.into()));
         if self.issuer.lifetimes().session_end(auth_time) <= now.timestamp() {
             return Err(self.refuse_refresh(session, now));
         }

@@ -50,6 +50,11 @@ impl ClientAddress {
         }))
     }
 
+    /// Returns whether the address of the client is known.
+    pub fn is_known(self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the networks whose limits apply to this client, smallest first. A client with an IPv6 network of 48
     /// bits has 65,536 networks of 64 bits, so those of 64 bits alone would not limit it.
     pub fn networks(self) -> Vec<ClientNetwork> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::keys;
 use super::otps::OtpScriptReply;
-use crate::domain::{AuthError, NetworkSize, OtpGuess, OtpRules, PhoneNumber};
+use crate::domain::{AuthError, ClientNetwork, NetworkSize, OtpGuess, OtpRules, PhoneNumber};
 
 static TRY: LazyLock<Script> = LazyLock::new(|| {
     Script::from_lua(concat!(
@@ -93,13 +93,21 @@ fn guess_keys(phone: &PhoneNumber, guess: OtpGuess<'_>) -> Vec<String> {
         challenge,
     ];
     keys.extend(
-        guess
-            .address
-            .networks()
+        limited_networks(guess)
             .into_iter()
             .map(keys::otp_network_tries),
     );
     keys
+}
+
+/// The networks whose wrong guesses are limited. Gateways of earlier releases do not tell the address of a guess, so all
+/// their users would share one limit.
+fn limited_networks(guess: OtpGuess<'_>) -> Vec<ClientNetwork> {
+    if guess.address.is_known() {
+        guess.address.networks()
+    } else {
+        vec![]
+    }
 }
 
 fn guess_arguments(
@@ -119,7 +127,7 @@ fn guess_arguments(
         keys::OTP_CHALLENGES.to_owned(),
         rules.shared_window_secs.to_string(),
     ];
-    for network in guess.address.networks() {
+    for network in limited_networks(guess) {
         let tries_max = rules.network_wrong_tries_max(network.size);
         arguments.extend([network.size.name().to_owned(), tries_max.to_string()]);
     }

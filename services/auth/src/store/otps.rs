@@ -30,7 +30,7 @@ static RESEND: LazyLock<Script> = LazyLock::new(|| {
 static TAKE_BACK: LazyLock<Script> =
     LazyLock::new(|| Script::from_lua(include_str!("scripts/otp_take_back.lua")));
 
-/// Which password is to be delivered after a resend.
+/// The password that is to be delivered after a resend.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum OtpResendOutcome {
     /// The one that was active already; it holds no longer than before.

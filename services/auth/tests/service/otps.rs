@@ -26,6 +26,16 @@ async fn request_otp(redis: &Pool, phone: &PhoneNumber, digits: &str) -> Result<
     otps::request(redis, phone, address(), &challenge(digits), &rules()).await
 }
 
+/// Asks for the code once more, of whichever challenge; it becomes `digits` if there is none.
+async fn resend_otp(
+    redis: &Pool,
+    phone: &PhoneNumber,
+    digits: &str,
+) -> Result<OtpResendOutcome, AuthError> {
+    let fresh = challenge(digits);
+    otps::resend(redis, phone, address(), None, &fresh, &rules()).await
+}
+
 async fn load_stored(redis: &Pool, phone: &PhoneNumber) -> Option<String> {
     redis.get(keys::otp(phone)).await.expect("redis")
 }
@@ -38,15 +48,7 @@ async fn ttl_secs(redis: &Pool, key: String) -> i64 {
 async fn the_keys_are_those_of_the_contract() {
     let (redis, phone) = (redis(), phone());
     request_otp(&redis, &phone, "012345").await.expect("sent");
-    let resent = otps::resend(
-        &redis,
-        &phone,
-        address(),
-        None,
-        &challenge("999999"),
-        &rules(),
-    )
-    .await;
+    let resent = resend_otp(&redis, &phone, "999999").await;
     resent.expect("sent again");
 
     let code: String = redis.get(format!("otp:{phone}")).await.expect("redis");
@@ -84,30 +86,14 @@ async fn a_resend_finds_the_active_code_and_does_not_prolong_it() {
         .await
         .expect("redis");
 
-    let resent = otps::resend(
-        &redis,
-        &phone,
-        address(),
-        None,
-        &challenge("654321"),
-        &rules(),
-    )
-    .await;
+    let resent = resend_otp(&redis, &phone, "654321").await;
 
     assert_eq!(
         resent.expect("sent"),
         OtpResendOutcome::Active(otp("123456"))
     );
     assert!(ttl_secs(&redis, keys::otp(&phone)).await <= 100);
-    let again = otps::resend(
-        &redis,
-        &phone,
-        address(),
-        None,
-        &challenge("654321"),
-        &rules(),
-    )
-    .await;
+    let again = resend_otp(&redis, &phone, "654321").await;
     let Err(AuthError::OtpResentRecently { retry_after }) = again else {
         panic!("{again:?}");
     };
@@ -141,15 +127,7 @@ async fn a_resend_finds_the_code_of_its_challenge() {
 #[tokio::test]
 async fn a_resend_without_an_active_code_counts_as_a_new_one() {
     let (redis, phone) = (redis(), phone());
-    let resent = otps::resend(
-        &redis,
-        &phone,
-        address(),
-        None,
-        &challenge("654321"),
-        &rules(),
-    )
-    .await;
+    let resent = resend_otp(&redis, &phone, "654321").await;
     assert_eq!(resent.expect("sent"), OtpResendOutcome::Fresh);
     assert_eq!(load_stored(&redis, &phone).await.as_deref(), Some("654321"));
 
@@ -170,15 +148,7 @@ async fn a_resend_does_not_get_around_the_limit() {
         request_otp(&redis, &phone, "123456").await.expect("sent");
     }
     let () = redis.del(keys::otp(&phone)).await.expect("redis");
-    let resent = otps::resend(
-        &redis,
-        &phone,
-        address(),
-        None,
-        &challenge("654321"),
-        &rules(),
-    )
-    .await;
+    let resent = resend_otp(&redis, &phone, "654321").await;
     assert!(
         matches!(resent, Err(AuthError::OtpRateLimited { .. })),
         "{resent:?}"
