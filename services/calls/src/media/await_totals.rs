@@ -25,27 +25,25 @@ impl CallService {
             .await
     }
 
-    /// Cuts a call that ends while it connects, and turns it live if media flowed all the same. Apps that report
-    /// nothing could otherwise talk free until the relay publishes traffic for the first time. The returned call has
-    /// no relays any more, so the caller of this function ends it.
-    pub(crate) async fn cut_and_connect_by_flow(&self, call: &Call) -> Option<Call> {
-        match self.cut_and_count(call).await.map_err(Error::from) {
-            Ok(true) => self.connect_by_flow_best_effort(call).await,
-            Ok(false) => None,
+    /// Cuts a call that ends while it connects, and waits for the totals of its relays. Apps that report nothing could
+    /// otherwise talk free until the relay publishes traffic for the first time. Returns whether the call had sessions:
+    /// then it has none any more, and must end, whatever was counted.
+    pub(crate) async fn cut_and_count(&self, call: &Call) -> bool {
+        match self.try_cut_and_count(call).await.map_err(Error::from) {
+            Ok(was_cut) => was_cut,
             Err(error) => {
                 let call_id = call.call_id;
                 tracing::warn!(
                     %error,
                     call_id,
-                    "failed to count the media of a call that ends while it connects; its coins are returned"
+                    "failed to count the media of a call that ends while it connects; only what was counted before is paid"
                 );
-                None
+                false
             }
         }
     }
 
-    /// Returns whether the call had sessions, which are counted to their ends if their relays answer in time.
-    async fn cut_and_count(&self, call: &Call) -> Result<bool, CallError> {
+    async fn try_cut_and_count(&self, call: &Call) -> Result<bool, CallError> {
         let mut connection = self.db.acquire().await?;
         let has_sessions = relay_allocations::has_live(&mut connection, call.call_id).await?;
         drop(connection);

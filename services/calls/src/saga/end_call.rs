@@ -79,10 +79,12 @@ impl CallService {
 
     /// Turns a connecting call that is hung up live if media flows already, so that it is paid.
     async fn connect_before_end(&self, call: &Call) -> Option<Call> {
-        match self.connect_by_flow_best_effort(call).await {
-            Some(live) => Some(live),
-            None => self.cut_and_connect_by_flow(call).await,
+        let live = self.connect_by_flow_best_effort(call).await;
+        if live.is_some() {
+            return live;
         }
+        self.cut_and_count(call).await;
+        self.connect_by_flow_best_effort(call).await
     }
 
     /// Ends a live call and frees its parties. Returns `None` if the call goes on or there is nothing to

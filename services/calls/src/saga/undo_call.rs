@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use talktime_kit::messaging::outbox;
 use talktime_kit::{Error, failpoint, idempotency};
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use super::bounds::LEASE_SECS;
@@ -23,6 +24,10 @@ use crate::store::{calls, live_parties};
 const UNRECORDED_VOIDS_MAX: u32 = 5;
 /// Delay before the second attempt; it doubles for each later one.
 const UNRECORDED_VOID_BACKOFF: Duration = Duration::from_millis(250);
+
+/// Calls that are cut and counted at the same time because their time to connect is over.
+const CUTS_MAX: usize = 64;
+static CUTS: Semaphore = Semaphore::const_new(CUTS_MAX);
 
 /// The effect of an undo on presence.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -80,7 +85,8 @@ impl CallService {
     /// undone. A connecting call goes live instead if its media flows, which its apps may not have reported.
     pub(super) async fn undo_best_effort(&self, call: Call) -> usize {
         if call.phase != CallPhase::Connecting {
-            return self.undo_or_leave(&call).await;
+            let undone = self.undo_or_return_live(&call).await;
+            return usize::from(matches!(undone, Ok(None)));
         }
         if self.connect_by_flow_best_effort(&call).await.is_none() {
             self.undo_unconnected_in_background(call);
@@ -90,37 +96,35 @@ impl CallService {
 
     /// Cuts a call whose time to connect is over, and undoes it unless the relays have counted media: then its first
     /// minute is paid, and it ends. The relays may take seconds to answer, so this runs in the background, where the
-    /// other calls of the sweeper do not wait for it.
+    /// other calls of the sweeper do not wait for it. Beyond [`CUTS_MAX`], calls are left to a later sweep.
     fn undo_unconnected_in_background(&self, call: Call) {
+        let Ok(permit) = CUTS.try_acquire() else {
+            return;
+        };
         let service = self.clone();
         let undo = async move {
-            match service.cut_and_connect_by_flow(&call).await {
-                Some(live) => {
-                    let last_good = live.read_at;
-                    let cause = CallEndCause::MediaLost { last_good };
-                    service.end_for_cause(live.call_id, cause).await;
-                }
-                None => {
-                    service.undo_or_leave(&call).await;
-                }
+            let was_cut = service.cut_and_count(&call).await;
+            let live = match service.connect_by_flow_best_effort(&call).await {
+                Some(live) => Some(live),
+                None => service.undo_or_return_live(&call).await.unwrap_or_default(),
+            };
+            if let Some(live) = live.filter(|_| was_cut) {
+                let last_good = live.read_at;
+                let cause = CallEndCause::MediaLost { last_good };
+                service.end_for_cause(live.call_id, cause).await;
             }
+            drop(permit);
         };
         self.lifecycle.spawn(undo.in_current_span());
     }
 
-    async fn undo_or_leave(&self, call: &Call) -> usize {
-        match self
-            .undo_call(call, PresenceUndo::MarkFree)
-            .await
-            .map_err(Error::from)
-        {
-            Ok(live) => usize::from(live.is_none()),
-            Err(error) => {
-                let call_id = call.call_id;
-                tracing::warn!(%error, call_id, "failed to undo a call; the sweeper will retry");
-                0
-            }
-        }
+    /// Undoes a call, and returns it if it went live meanwhile. The sweeper retries what fails.
+    async fn undo_or_return_live(&self, call: &Call) -> Result<Option<Call>, ()> {
+        let undone = self.undo_call(call, PresenceUndo::MarkFree).await;
+        undone.map_err(|error| {
+            let (call_id, error) = (call.call_id, Error::from(error));
+            tracing::warn!(%error, call_id, "failed to undo a call; the sweeper will retry");
+        })
     }
 
     /// Frees both parties and the idempotency key of the client, exactly once: by the time of a second
