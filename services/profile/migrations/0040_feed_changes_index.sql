@@ -1,2 +1,2 @@
 -- no-transaction
-CREATE INDEX CONCURRENTLY feed_listeners_changed_xid ON profile.feed_listeners (changed_xid);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS feed_listeners_changed_xid ON profile.feed_listeners (changed_xid);

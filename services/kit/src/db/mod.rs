@@ -123,7 +123,8 @@ pub fn standby_reads(
         return Ok(StandbyReads::of_primary(primary));
     };
     let options = app_options(schema, url).context("database.read_url")?;
-    let standby = DatabasePool::connect_lazily(options, config.read_max_connections);
+    let peer = PeerKind::PostgresStandby;
+    let standby = DatabasePool::connect_lazily_to(peer, options, config.read_max_connections);
     Ok(StandbyReads::new(primary, standby, standby::LAG_MAX))
 }
 
@@ -157,6 +158,7 @@ pub async fn migrate(schema: DatabaseSchema, owner_url: &SecretString) -> anyhow
         .context("connecting as the schema's owner")?;
     connection.set_statement_timeout(deadlines::POSTGRES_MIGRATION);
     lock_schema(&mut connection, schema.name).await?;
+    drop_invalid_indexes(&mut connection, schema.name).await?;
     for (migrations, table) in [
         (&KIT_MIGRATIONS, format!("{}._kit_migrations", schema.name)),
         (schema.migrations, format!("{}._migrations", schema.name)),
@@ -189,6 +191,29 @@ async fn lock_schema(connection: &mut PgConnection, schema: &str) -> anyhow::Res
     tokio::time::timeout(MIGRATION_LOCK_WAIT_MAX, wait)
         .await
         .context("another migration of this schema does not end")?
+}
+
+/// Drops what a migration has left that died while it built an index beside the service. The migration is not recorded
+/// then, and builds the index again.
+async fn drop_invalid_indexes(connection: &mut PgConnection, schema: &str) -> sqlx::Result<()> {
+    let indexes: Vec<String> = sqlx::query_scalar(
+        "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+         JOIN pg_namespace ON pg_namespace.oid = relnamespace
+         WHERE NOT indisvalid AND relkind = 'i' AND nspname = $1",
+    )
+    .bind(schema)
+    .fetch_all(&mut *connection)
+    .await?;
+    for index in indexes {
+        tracing::warn!(
+            index,
+            "dropped an index that a migration has left unfinished"
+        );
+        sqlx::query(AssertSqlSafe(format!("DROP INDEX CONCURRENTLY {index}")))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Withdraws the write access of the app role to the migration tables, which it only reads.
