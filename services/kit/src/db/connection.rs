@@ -25,8 +25,10 @@ pub struct PgConnection {
 }
 
 /// Knowledge about the answer to the last statement.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PendingStatementAnswer {
+    /// The kind of server, by which missed deadlines are counted.
+    peer: PeerKind,
     /// When the statement was sent whose answer is not read to its end.
     asked_at: Option<Instant>,
     /// Whether a deadline has passed; the connection is of no more use.
@@ -34,6 +36,14 @@ struct PendingStatementAnswer {
 }
 
 impl PendingStatementAnswer {
+    fn of(peer: PeerKind) -> Self {
+        Self {
+            peer,
+            asked_at: None,
+            is_missed: false,
+        }
+    }
+
     fn begin(&mut self) -> sqlx::Result<()> {
         if self.is_missed {
             return Err(broken_connection());
@@ -48,7 +58,7 @@ impl PendingStatementAnswer {
 
     fn miss(&mut self, bound: Duration) -> sqlx::Error {
         self.is_missed = true;
-        sqlx::Error::Io(deadlines::record_missed(PeerKind::Postgres, bound).into())
+        sqlx::Error::Io(deadlines::record_missed(self.peer, bound).into())
     }
 
     /// Waits for an answer until `deadline`, which is `bound` after the statement was sent.
@@ -69,17 +79,18 @@ impl PgConnection {
     /// # Errors
     /// The server refuses the login, or does not complete it within [`deadlines::POSTGRES_CONNECT`].
     pub async fn open(options: &PgConnectOptions) -> sqlx::Result<Self> {
-        let opening = await_answer(
-            PeerKind::Postgres,
-            deadlines::POSTGRES_CONNECT,
-            options.connect(),
-        );
+        Self::open_at(PeerKind::Postgres, options).await
+    }
+
+    /// As [`PgConnection::open`], for a kind of server.
+    pub(super) async fn open_at(peer: PeerKind, options: &PgConnectOptions) -> sqlx::Result<Self> {
+        let opening = await_answer(peer, deadlines::POSTGRES_CONNECT, options.connect());
         let inner = opening
             .await
             .map_err(|missed| sqlx::Error::Io(missed.into()))??;
         Ok(Self {
             inner,
-            pending: PendingStatementAnswer::default(),
+            pending: PendingStatementAnswer::of(peer),
             statement_timeout: deadlines::POSTGRES_STATEMENT,
         })
     }

@@ -20,6 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::connection::PgConnection;
 use super::session::{ConnectErrorLog, DatabaseSessionManager, PooledDatabaseSession};
 use super::transaction::{DatabaseTransaction, ReadConnection};
+use crate::deadlines::PeerKind;
 
 /// The longest wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,8 +56,17 @@ impl DatabasePool {
     /// A pool that opens its first connections in the background and never fails here: a service starts
     /// without its database, and becomes ready when the database comes.
     pub fn connect_lazily(connect_options: PgConnectOptions, connections_max: u32) -> Self {
+        Self::connect_lazily_to(PeerKind::Postgres, connect_options, connections_max)
+    }
+
+    /// As [`DatabasePool::connect_lazily`], for a kind of server.
+    pub(super) fn connect_lazily_to(
+        peer: PeerKind,
+        connect_options: PgConnectOptions,
+        connections_max: u32,
+    ) -> Self {
         let connect_options = complete_options(connect_options);
-        let manager = DatabaseSessionManager::new(connect_options.clone());
+        let manager = DatabaseSessionManager::new(peer, connect_options.clone());
         let pool = bb8::Pool::builder()
             .max_size(connections_max)
             .min_idle(connections_max / WARM_CONNECTIONS_DIVISOR)

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
 
 use super::connection::PgConnection;
-use crate::deadlines::POSTGRES_PING;
+use crate::deadlines::{POSTGRES_PING, PeerKind};
 
 /// Logins at once: each costs the server a process and thousands of hashes.
 const CONNECTING_MAX: usize = 4;
@@ -45,13 +45,15 @@ impl DatabaseSession {
 /// Opens and judges the pool's connections.
 #[derive(Debug)]
 pub(super) struct DatabaseSessionManager {
+    peer: PeerKind,
     connect_options: PgConnectOptions,
     connecting: Semaphore,
 }
 
 impl DatabaseSessionManager {
-    pub(super) fn new(connect_options: PgConnectOptions) -> Self {
+    pub(super) fn new(peer: PeerKind, connect_options: PgConnectOptions) -> Self {
         Self {
+            peer,
             connect_options,
             connecting: Semaphore::new(CONNECTING_MAX),
         }
@@ -66,7 +68,7 @@ impl ManageConnection for DatabaseSessionManager {
         let permit = self.connecting.acquire().await;
         let _permit = permit.map_err(|_closed| sqlx::Error::PoolClosed)?;
         Ok(DatabaseSession {
-            connection: PgConnection::open(&self.connect_options).await?,
+            connection: PgConnection::open_at(self.peer, &self.connect_options).await?,
             is_settled: true,
             settled_at: Instant::now(),
         })
