@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
 use talktime_kit::db::{DatabasePool, PgConnection};
+use talktime_kit::deadlines::{PeerKind, await_answer};
 use tokio::sync::Mutex;
 
 use crate::domain::ProfileError;
@@ -27,6 +28,9 @@ const ROWS_MAX: usize = 1_000;
 const CHANGES_MAX: usize = 20_000;
 /// An index that has not taken in changes for so long is built anew, since removals are deleted after an hour.
 const REFRESH_AGE_MAX: Duration = Duration::from_mins(30);
+/// Longest wait for the answer to a question for changes, for which all requests of the replica wait. A connection that
+/// fails to answer is discarded, and the requests have time to ask again on another one.
+const CHANGES_WAIT_MAX: Duration = Duration::from_secs(1);
 /// One batch at a time, since changes are taken in one after another. The queue has room for all requests that the
 /// server admits.
 const REFRESH_LIMITS: BatchLimits = BatchLimits {
@@ -268,7 +272,9 @@ async fn list_changes(
     connection: &mut PgConnection,
     since: &FeedSnapshot,
 ) -> Result<Option<feed_changes::FeedChanges>, Error> {
-    let changes = feed_changes::list_changes(connection, since, CHANGES_MAX + 1).await?;
+    let asked = feed_changes::list_changes(connection, since, CHANGES_MAX + 1);
+    let changes = await_answer(PeerKind::Postgres, CHANGES_WAIT_MAX, asked).await;
+    let changes = changes.map_err(|missed| sqlx::Error::Io(missed.into()))??;
     let is_usable = changes.is_continuation && changes.user_ids.len() <= CHANGES_MAX;
     Ok(is_usable.then_some(changes))
 }
@@ -314,7 +320,9 @@ impl BatchHandler for RefreshBatchHandler {
             return Ok(vec![None; batch.len()]);
         }
         let viewers: Vec<i64> = batch.iter().map(|item| item.task).collect();
-        let hidden = user_blocks::list_hidden_from(&mut connection, &viewers).await?;
+        let asked = user_blocks::list_hidden_from(&mut connection, &viewers);
+        let hidden = await_answer(PeerKind::Postgres, CHANGES_WAIT_MAX, asked).await;
+        let hidden = hidden.map_err(|missed| sqlx::Error::Io(missed.into()))??;
         let answers = viewers.iter().map(|viewer| {
             let mut hidden = hidden.get(viewer).cloned().unwrap_or_default();
             hidden.push(*viewer);

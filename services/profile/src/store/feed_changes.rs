@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 
+use super::listener_columns::listener_columns;
 use crate::domain::feed_index::IndexedListener;
 
 /// A moment in the history of a database server.
@@ -38,14 +39,9 @@ pub struct FeedChanges {
 macro_rules! select_indexed {
     ($tail:literal) => {
         concat!(
-            "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
-                    u.preferred_language, u.country,
-                    (u.rating * 100)::integer AS rating_hundredths,
-                    ARRAY(SELECT role FROM profile.user_roles AS r
-                          WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
-                    f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
-                    f.total_call_secs, f.answer_percent, f.is_verified, f.accepting_calls,
-                    f.audio_enabled, f.video_enabled, 0::bigint AS sort_key,
+            "SELECT ",
+            listener_columns!(),
+            ", 0::bigint AS sort_key,
                     f.rating_key, f.availability, f.last_seen_key, f.sex AS sex_key,
                     f.interest_keys, lower(f.preferred_language) AS language_tag, f.username_key
              FROM profile.feed_listeners AS f JOIN profile.users AS u USING (user_id) ",

@@ -5,6 +5,7 @@
 use sqlx::{Postgres, QueryBuilder};
 use talktime_kit::db::PgConnection;
 
+use super::listener_columns::listener_columns;
 use crate::domain::CallType;
 use crate::domain::feed::{
     FeedFilter, FeedListener, FeedListenerCounts, FeedOrder, FeedPagePosition, FeedPageQuery,
@@ -15,14 +16,9 @@ use crate::domain::feed::{
 macro_rules! select_listeners {
     ($rest:literal) => {
         concat!(
-            "SELECT u.user_id, u.username, u.sex, u.bio, u.interests, u.profile_image_url,
-                    u.preferred_language, u.country,
-                    (u.rating * 100)::integer AS rating_hundredths,
-                    ARRAY(SELECT role FROM profile.user_roles AS r
-                          WHERE r.user_id = u.user_id AND r.active ORDER BY role) AS roles,
-                    f.is_online, f.is_busy, f.wait_time, f.last_seen, f.call_count,
-                    f.total_call_secs, f.answer_percent, f.is_verified, f.accepting_calls,
-                    f.audio_enabled, f.video_enabled, f.sort_key
+            "SELECT ",
+            listener_columns!(),
+            ", f.sort_key
              FROM ",
             $rest
         )

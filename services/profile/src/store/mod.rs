@@ -6,6 +6,7 @@ pub mod feed_changes;
 pub mod feed_listeners;
 pub mod feed_pages;
 pub mod feed_stats;
+mod listener_columns;
 pub mod pending_deletions;
 pub mod spent_registrations;
 pub mod user_blocks;
