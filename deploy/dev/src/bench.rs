@@ -15,7 +15,7 @@ use crate::progress;
 use crate::session::{self, StackSession};
 use crate::settings::{BuildProfile, StackSettings};
 use crate::stack::{self, DevStack, StackName};
-use crate::{cargo, install, up};
+use crate::{cargo, install, interrupt, up};
 
 const PROGRAM: &str = "talktime-bench";
 /// Time for one measurement, including its preparation.
@@ -83,13 +83,22 @@ fn run_all(build: BuildProfile, options: &[String]) -> Result<ExitCode> {
         let mut measurement = vec![name.to_owned()];
         measurement.extend_from_slice(options);
         let variables = [(FIGURES_VARIABLE, figures.as_path())];
-        if run_measurement(build, &measurement, &variables)? != ExitCode::SUCCESS {
-            progress::print_line(format_args!("the measurement `{name}` failed"));
-            outcome = ExitCode::FAILURE;
+        let measured = run_measurement(build, &measurement, &variables);
+        if interrupt::is_requested() {
+            return measured;
         }
+        let failure = match measured {
+            Ok(ExitCode::SUCCESS) => continue,
+            Ok(_) => "failed".to_owned(),
+            Err(error) => format!("failed: {error:#}"),
+        };
+        progress::print_line(format_args!("the measurement `{name}` {failure}"));
+        outcome = ExitCode::FAILURE;
     }
-    summarize(&figures)?;
-    Ok(outcome)
+    match summarize(&figures)? {
+        ExitCode::SUCCESS => Ok(outcome),
+        failure => Ok(failure),
+    }
 }
 
 /// Runs one measurement on a new stack.
