@@ -1,6 +1,6 @@
 //! Section 4: online and busy statuses.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use talktime_client::UserRole;
 use talktime_tests::{CallPair, ExpectAnswer, connect_app, run_dev};
 
@@ -33,7 +33,12 @@ async fn a_status_can_be_read_and_changed() {
         (&json!(true), &json!(15))
     );
     let status = app.get("/users/me/status").as_user(&person).answer().await;
-    assert_eq!(status.body, changed.body);
+    // The event of the registration may arrive in between, and updates the row once more.
+    let without_update = |mut body: Value| {
+        body["updated_at"].take();
+        body
+    };
+    assert_eq!(without_update(status.body), without_update(changed.body));
 }
 
 #[tokio::test]

@@ -24,11 +24,16 @@ struct TestAgent {
 
 impl TestAgent {
     fn connect() -> Self {
+        Self::connect_for("1")
+    }
+
+    /// Connects the agent of a relay with an allocation of this number.
+    fn connect_for(allocation: &str) -> Self {
         let channel = connect_as(Workload::RelayAgent, Workload::Calls);
         Self {
             relays: RelayServiceClient::new(channel),
             allocation: RelayAllocation {
-                allocation: "1".to_owned(),
+                allocation: allocation.to_owned(),
                 began_at: Some(timestamp(Clock::System.now())),
                 ..RelayAllocation::default()
             },
@@ -149,11 +154,14 @@ async fn a_hang_up_counts_what_flowed_since_the_last_report_of_the_relay() {
 async fn a_call_whose_apps_never_say_that_they_are_connected_is_paid_if_media_flowed() {
     let (mut call, ..) = MediaCall::joined().await;
     let call_id = call.call_id;
-    let mut agent = TestAgent::connect();
+    let (mut agent, mut unused) = (TestAgent::connect(), TestAgent::connect_for("2"));
     agent.report(call_id, 1, (0, 10), (10, 0)).await;
+    unused.report(call_id, 1, (0, 0), (0, 0)).await;
     // The time to connect is over.
     agent.report_cut(call_id, (0, 900), (900, 0)).await;
     next_of(&mut call.caller_socket, "call_started", call_id).await;
+    // The end of an allocation that carried nothing says nothing about the sound.
+    unused.report_cut(call_id, (0, 0), (0, 0)).await;
     let ended = next_of(&mut call.caller_socket, "call_ended", call_id).await;
     assert_eq!(
         (&ended["end_reason"], &ended["ended_by"]),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use talktime_kit::Error;
 use talktime_kit::db::PgConnection;
 
@@ -13,7 +14,7 @@ use crate::domain::relay::AllocationReport;
 use crate::domain::relay_flow::{CallTraffic, SideTraffic};
 use crate::service::CallService;
 use crate::store::media_minutes::RelayMinutes;
-use crate::store::relay_allocations::{self, AllocationKey, StoredTotals};
+use crate::store::relay_allocations::{self, AllocationKey, CallAllocation, StoredTotals};
 use crate::store::seats::RelayGrowth;
 use crate::store::{media_minutes, seats};
 
@@ -78,9 +79,45 @@ impl CallService {
         if flows_since.is_none() && !pair.are_connected() {
             return Ok(None);
         }
-        let live = self.connect_call(call.call_id, flows_since).await?;
+        let flow = flows_since.map(|since| EarlierFlow { since, allocations });
+        let live = self.connect_call(call.call_id, flow.as_ref()).await?;
         Ok(Some(live).filter(|call| call.phase == CallPhase::Active))
     }
+
+    /// Records for each minute what the relays counted before the call went live: until then it had no minutes. Without
+    /// this, the end of a session that carried nothing would be the only evidence, and the minutes would pass for silent.
+    pub(crate) async fn record_earlier_flow(&self, live: &Call, flow: &EarlierFlow) {
+        let minutes = flow.allocations.iter();
+        let minutes = minutes.flat_map(|one| {
+            let growth = RelayGrowth {
+                call_id: one.call_id,
+                role: one.role,
+                in_packets: one.in_packets,
+                out_packets: one.out_packets,
+            };
+            split_growth(&growth, (one.began_at, one.counted_at), live)
+        });
+        let minutes: Vec<RelayMinutes> = minutes.collect();
+        let record = async {
+            let mut tx = self.db.begin().await?;
+            media_minutes::add_relay_report(&mut tx, &minutes).await?;
+            tx.commit().await
+        };
+        if let Err(error) = record.await.map_err(Error::from) {
+            let call_id = live.call_id;
+            tracing::warn!(
+                %error,
+                call_id,
+                "failed to record the media from before a call went live; later reports alone decide about its minutes"
+            );
+        }
+    }
+}
+
+/// Media that flowed before its call went live, because its apps did not report it.
+pub(crate) struct EarlierFlow {
+    pub(crate) since: DateTime<Utc>,
+    allocations: Vec<CallAllocation>,
 }
 
 /// An allocation whose totals are newer than the stored ones.
@@ -125,13 +162,21 @@ fn relay_minutes(grown: &GrownAllocation<'_>, calls: &HashMap<i64, &Call>) -> Ve
     let Some(call) = calls.get(&growth.call_id) else {
         return vec![];
     };
-    let Some(start) = call.start_time else {
-        return vec![];
-    };
     let began_at = grown.report.began_at;
     let since = grown.stored.map_or(began_at, |stored| stored.counted_at);
     let until = grown.report.ended_at.unwrap_or(call.read_at);
-    let shares = split_by_minute((since, until), start, call.minute_secs);
+    split_growth(growth, (since, until), call)
+}
+
+fn split_growth(
+    growth: &RelayGrowth,
+    interval: (DateTime<Utc>, DateTime<Utc>),
+    call: &Call,
+) -> Vec<RelayMinutes> {
+    let Some(start) = call.start_time else {
+        return vec![];
+    };
+    let shares = split_by_minute(interval, start, call.minute_secs);
     let minutes = shares.iter().map(|share| RelayMinutes {
         call_id: growth.call_id,
         role: growth.role,

@@ -16,6 +16,7 @@ use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::ringing;
 use crate::domain::steps::{self, PaidMinute};
+use crate::media::relay_growth::EarlierFlow;
 use crate::metrics;
 use crate::ring_events;
 use crate::service::CallService;
@@ -110,26 +111,29 @@ impl CallService {
         Ok(connecting)
     }
 
-    /// Turns a call live whose parties the platform's media has connected, now or since a moment before. The first
+    /// Turns a call live whose parties the platform's media has connected, now or since its earlier flow. The first
     /// minute is paid already; the repeated charge returns the coins that were left.
     ///
     /// # Errors
     ///
     /// [`CallError::NoSuchCall`], [`CallError::RingOver`] if the call was undone meanwhile; otherwise the
     /// failure of a step, which may be repeated.
-    pub async fn connect_call(
+    pub(crate) async fn connect_call(
         &self,
         call_id: i64,
-        flows_since: Option<DateTime<Utc>>,
+        flow: Option<&EarlierFlow>,
     ) -> Result<Call, CallError> {
         let call = calls::find(&mut *self.db.acquire().await?, call_id).await?;
         let call = call.ok_or(CallError::NoSuchCall)?;
         if call.phase == CallPhase::Connecting {
             let charge = self.charge_minute(&call, 1).await?;
             let minute = steps::evaluate_first_charge(&call, charge)?;
-            let live = self.go_live(&call, minute, flows_since).await?;
-            if live.is_some() {
+            let flows_since = flow.map(|flow| flow.since);
+            if let Some(live) = self.go_live(&call, minute, flows_since).await? {
                 metrics::record_media_connected();
+                if let Some(flow) = flow {
+                    self.record_earlier_flow(&live, flow).await;
+                }
             }
         }
         self.find_begun_call(call_id).await

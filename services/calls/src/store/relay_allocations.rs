@@ -146,6 +146,8 @@ pub struct CallAllocation {
     pub call_id: i64,
     pub role: SeatRole,
     pub began_at: DateTime<Utc>,
+    /// Until when the totals account for the traffic.
+    pub counted_at: DateTime<Utc>,
     pub in_packets: i64,
     pub out_packets: i64,
 }
@@ -156,7 +158,7 @@ pub async fn list_of_calls(
     call_ids: &[i64],
 ) -> sqlx::Result<Vec<CallAllocation>> {
     sqlx::query_as(
-        "SELECT call_id, role, began_at, in_packets, out_packets
+        "SELECT call_id, role, began_at, counted_at, in_packets, out_packets
          FROM calls.relay_allocations WHERE call_id = ANY($1)",
     )
     .bind(call_ids)
