@@ -39,7 +39,7 @@ pub fn otp_daily_tries(phone: &PhoneNumber) -> String {
     format!("otp_wrong:{phone}")
 }
 
-/// Those of them that come from one address.
+/// Wrong tries of a day at a phone that come from one address.
 pub fn otp_daily_tries_from(phone: &PhoneNumber, address: ClientAddress) -> String {
     format!("otp_wrong:{phone}:{address}")
 }

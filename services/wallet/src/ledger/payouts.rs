@@ -13,7 +13,7 @@ const READ_AT_ONCE: i64 = 500;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PayoutBatch {
     pub batch_id: i64,
-    /// Those of its withdrawals that are still in processing.
+    /// The withdrawals of the batch that are still in processing.
     pub payouts: Vec<PayoutListItem>,
 }
 
