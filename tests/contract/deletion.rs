@@ -5,7 +5,8 @@ use sqlx::{Connection, PgConnection};
 use talktime_client::{ApiClient, AppUser, UserRole};
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{
-    ExpectAnswer, SERVICES, TestApp, assert_books_are_right, connect_app, read_variable, wait_for,
+    ExpectAnswer, SERVICES, TestApp, assert_books_are_right, connect_app, read_database_url,
+    wait_for,
 };
 
 use crate::assert_problem;
@@ -27,7 +28,7 @@ const TOMBSTONES: [&str; 9] = [
 
 /// Finds `table.column` of every row of a service that contains the id of the user.
 async fn find_rows_of_user(service: &str, user_id: i64) -> Vec<String> {
-    let url = read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
+    let url = read_database_url(service);
     let mut connection = PgConnection::connect(&url).await.expect("connected");
     let columns: Vec<(String, String)> = sqlx::query_as(
         "SELECT table_name::text, column_name::text FROM information_schema.columns

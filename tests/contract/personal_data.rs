@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use talktime_client::{AppUser, UserRole, random_username};
-use talktime_tests::{ExpectAnswer, SERVICES, TestApp, connect_app, read_variable, wait_for};
+use talktime_tests::{ExpectAnswer, SERVICES, TestApp, connect_app, read_database_url, wait_for};
 
 const PAGE: &str = include_str!("../../docs/privacy.md");
 /// Headings of the tables of the page.
@@ -59,7 +59,7 @@ fn personal_columns() -> BTreeMap<ColumnName, &'static str> {
 }
 
 async fn connect_to(service: &str) -> PgConnection {
-    let url = read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
+    let url = read_database_url(service);
     PgConnection::connect(&url).await.expect("connected")
 }
 

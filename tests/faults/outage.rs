@@ -62,8 +62,7 @@ async fn wait_for_thirty_seconds(since: Instant) {
 }
 
 async fn count_unpublished_events(service: &str) -> i64 {
-    let url =
-        talktime_tests::read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
+    let url = talktime_tests::read_database_url(service);
     let pool = sqlx::PgPool::connect_lazy(&url).expect("a valid url");
     sqlx::query_scalar("SELECT count(*) FROM outbox WHERE published_at IS NULL")
         .fetch_one(&pool)

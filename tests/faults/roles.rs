@@ -1,12 +1,12 @@
 //! A service can access only its own schema, whatever runs inside it.
 
 use sqlx::{Connection, PgConnection};
-use talktime_tests::{SERVICES, read_variable};
+use talktime_tests::{SERVICES, read_database_url};
 
 const PERMISSION_DENIED: &str = "42501";
 
 async fn connect(service: &str) -> PgConnection {
-    let url = read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()));
+    let url = read_database_url(service);
     PgConnection::connect(&url)
         .await
         .expect("the role connects")

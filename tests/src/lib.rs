@@ -186,6 +186,11 @@ where
     .await
 }
 
+/// Returns the address of the database for the role of a service, such as `calls`.
+pub fn read_database_url(service: &str) -> String {
+    read_variable(&format!("{}_APP_DATABASE_URL", service.to_uppercase()))
+}
+
 /// Waits until `probe` returns a result, up to [`WAIT_MAX`].
 pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where

@@ -267,14 +267,19 @@ impl FeedIndexState {
     }
 }
 
+/// Waits for an answer for no longer than [`CHANGES_WAIT_MAX`].
+async fn await_in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let answered = await_answer(PeerKind::Postgres, CHANGES_WAIT_MAX, answer).await;
+    answered.map_err(|missed| sqlx::Error::Io(missed.into()))?
+}
+
 /// Lists the changes since a snapshot; `None` if they are too many, or the server has another history.
 async fn list_changes(
     connection: &mut PgConnection,
     since: &FeedSnapshot,
 ) -> Result<Option<feed_changes::FeedChanges>, Error> {
     let asked = feed_changes::list_changes(connection, since, CHANGES_MAX + 1);
-    let changes = await_answer(PeerKind::Postgres, CHANGES_WAIT_MAX, asked).await;
-    let changes = changes.map_err(|missed| sqlx::Error::Io(missed.into()))??;
+    let changes = await_in_time(asked).await?;
     let is_usable = changes.is_continuation && changes.user_ids.len() <= CHANGES_MAX;
     Ok(is_usable.then_some(changes))
 }
@@ -321,8 +326,7 @@ impl BatchHandler for RefreshBatchHandler {
         }
         let viewers: Vec<i64> = batch.iter().map(|item| item.task).collect();
         let asked = user_blocks::list_hidden_from(&mut connection, &viewers);
-        let hidden = await_answer(PeerKind::Postgres, CHANGES_WAIT_MAX, asked).await;
-        let hidden = hidden.map_err(|missed| sqlx::Error::Io(missed.into()))??;
+        let hidden = await_in_time(asked).await?;
         let answers = viewers.iter().map(|viewer| {
             let mut hidden = hidden.get(viewer).cloned().unwrap_or_default();
             hidden.push(*viewer);

@@ -8,12 +8,14 @@ mod signals;
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, ApiClient, AppSocket, AppUser};
-use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, read_variable};
+use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, assert_books_are_right, read_variable};
 
 use crate::sockets::open;
 
 /// Coins of a caller who has recharged once.
 const COINS: i64 = 300;
+/// Price of a minute in coins.
+const PRICE: i64 = 10;
 
 /// A call of two people with sockets at different gateways.
 struct MediaCall {
@@ -95,6 +97,14 @@ impl MediaCall {
         let path = format!("/calls/{}/state", self.call_id);
         let request = self.pair.app.get(&path).as_user(&self.pair.caller);
         request.answer().await.body
+    }
+
+    /// Asserts that the caller has paid the minutes of an answer, at least so many, and nothing else.
+    async fn assert_paid(&self, answer: &Value, minutes_min: i64) {
+        let minutes = answer["duration_minutes"].as_i64().expect("minutes");
+        assert!(minutes >= minutes_min, "{answer}");
+        assert_eq!(self.pair.load_coins().await, COINS - PRICE * minutes);
+        assert_books_are_right().await;
     }
 
     async fn receipt(&self) -> Value {
