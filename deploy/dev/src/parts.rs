@@ -13,6 +13,10 @@ use crate::stack::{self, DevStack, workspace_root};
 use crate::unit::StackUnit;
 use crate::{cluster, env, install, redis, relays};
 
+/// Settings of NATS that have no option on its command line. Without a size, it offers three quarters of what the disk
+/// has free, and on a disk that is nearly full it refuses the stream of events, which may grow to 8 GiB.
+const NATS_CONFIG: &str = "jetstream { max_file_store: 9GiB }\n";
+
 /// Creates what the parts need before they start.
 pub(crate) fn prepare_parts(stack: &DevStack) -> Result<()> {
     for unit in [StackUnit::Redis, StackUnit::Nats, StackUnit::S3] {
@@ -20,6 +24,9 @@ pub(crate) fn prepare_parts(stack: &DevStack) -> Result<()> {
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
     }
+    let config = nats_config(stack);
+    fs::write(&config, NATS_CONFIG)
+        .with_context(|| format!("cannot write {}", config.display()))?;
     relays::prepare_relays(stack)?;
     cluster::prepare_cluster(stack)
 }
@@ -44,6 +51,8 @@ pub(crate) fn build_redis_command(stack: &DevStack) -> Result<Command> {
 pub(crate) fn build_nats_command(stack: &DevStack) -> Result<Command> {
     let mut command = Command::new(install::find_program("nats-server")?);
     command
+        .arg("--config")
+        .arg(nats_config(stack))
         .args(["--addr", "127.0.0.1", "--jetstream"])
         .args(["--port", &stack.main_port(StackUnit::Nats).to_string()])
         .arg("--store_dir")
@@ -79,6 +88,10 @@ pub(crate) fn build_page_command(stack: &DevStack, settings: &StackSettings) -> 
         .env("GATEWAY_URLS", env::gateway_urls(stack, settings).join(","))
         .env("REDIS_URL", env::redis_url(stack));
     command
+}
+
+fn nats_config(stack: &DevStack) -> PathBuf {
+    stack.data_dir().join("nats.conf")
 }
 
 fn data_dir(stack: &DevStack, unit: StackUnit) -> PathBuf {

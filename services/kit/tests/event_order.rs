@@ -44,9 +44,15 @@ impl NatsServer {
         let port = free.local_addr().expect("bound").port();
         drop(free);
         let directory = std::env::temp_dir().join(unique_name("nats"));
+        std::fs::create_dir_all(&directory).expect("created");
+        let config = directory.join("nats.conf");
+        // Without a size, the stream is refused on a disk with little space.
+        std::fs::write(&config, "jetstream { max_file_store: 9GiB }").expect("written");
         let process = Command::new("nats-server")
             .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
             .arg(&directory)
+            .arg("-c")
+            .arg(&config)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
