@@ -25,7 +25,8 @@ const MINUTE_SECS: u32 = 5;
 /// The name that stands for all measurements.
 const ALL: &str = "all";
 /// The measurements of a run of all, each on a new stack. `growth` takes hours and is run by itself.
-const MEASUREMENTS: [&str; 8] = [
+const MEASUREMENTS: [&str; 9] = [
+    "idle",
     "auth",
     "wallet",
     "calls",

@@ -1,7 +1,6 @@
 //! Delivery of status changes from the commit in presence to thousands of sockets of one gateway, and the memory of
 //! an idle socket.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,11 +17,11 @@ use tonic::transport::Channel;
 
 use crate::LoadSettings;
 use crate::figures::{self, BenchFigure};
-use crate::people;
 use crate::report::quantile;
 use crate::socket::LoadSocket;
 use crate::stack::{self, BenchStack};
 use crate::statuses::{self, FIRST, WAITS};
+use crate::{people, process_usage};
 
 /// Channel with one message for each change, because the ledger counts changes.
 const PRESENCE: &str = "/ws/presence?changes=status_change";
@@ -135,11 +134,7 @@ async fn open_sockets(
 
 /// Reads the resident memory of the gateway.
 fn read_memory_kib() -> anyhow::Result<u64> {
-    let pid = stack::read_variable("GATEWAY_PID")?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    kib.context("no VmRSS")?.parse().context("VmRSS")
+    process_usage::read_memory_kib(stack::read_variable("GATEWAY_PID")?.parse()?)
 }
 
 /// Sockets that are read, with the time at which each change arrived.

@@ -6,8 +6,8 @@
 //!
 //! - `driver`: runs many workers and measures the duration of their requests
 //! - `rounds`, `report`, `figures`: medians, the table at the end, and that of a run of all measurements
-//! - `pgbench`, `http`, `socket`, `people`, `statuses`, `ops_metrics`, `stack`: the reference, clients, users that are
-//!   inserted by SQL, metrics of processes, and the addresses of the stack
+//! - `pgbench`, `http`, `socket`, `people`, `statuses`, `ops_metrics`, `process_usage`, `stack`: the reference, clients,
+//!   users that are inserted by SQL, metrics, time and memory of processes, and the addresses of the stack
 //! - `call_worker`, `rings`: parts of the measurement of calls
 //! - `relay_reports`: a part of the measurement of media
 //! - `growth_data`, `growth_load`, `growth_report`: parts of the measurement of growth
@@ -32,10 +32,12 @@ mod growth_load;
 mod growth_report;
 mod heartbeat;
 mod http;
+mod idle;
 mod media;
 mod ops_metrics;
 mod people;
 mod pgbench;
+mod process_usage;
 mod relay_reports;
 mod report;
 mod rings;
@@ -104,6 +106,8 @@ enum BenchMeasurement {
     Growth(growth::GrowthOptions),
     /// Reads through the gateway, compared with a bare handler and with gRPC
     Gateway,
+    /// Processor time and memory of the stack while nobody uses it
+    Idle(idle::IdleOptions),
     /// Write the table of a run of all measurements; the runner does it at the end
     #[command(hide = true)]
     Summary,
@@ -133,6 +137,7 @@ async fn main() -> anyhow::Result<()> {
             growth::run_bench(&stack, options.settings, &growth).await
         }
         BenchMeasurement::Gateway => gateway::run_bench(&stack, options.settings).await,
+        BenchMeasurement::Idle(idle) => idle::run_bench(&idle).await,
         BenchMeasurement::BareHandler => gateway::serve_bare_handler().await,
         BenchMeasurement::Summary => unreachable!("needs no stack"),
     }

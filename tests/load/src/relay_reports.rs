@@ -1,6 +1,5 @@
 //! The agent of a relay: how much of a core it takes for the sessions of many calls.
 
-use std::fs;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,9 @@ use sqlx::PgPool;
 
 use crate::LoadSettings;
 use crate::figures::{self, BenchFigure};
+use crate::process_usage;
 use crate::stack::{self, BenchStack};
 
-/// Ticks of the scheduler a second, in which Linux counts the time of a process.
-const TICKS_A_SECOND: f64 = 100.0;
 /// Sessions begin and end at any time, and not all at once at the beginning of a second.
 const SLICES_A_SECOND: u64 = 20;
 /// Time in which the last reports must be stored.
@@ -113,18 +111,6 @@ async fn wait_until_stored(database: &PgPool, total: u64) -> anyhow::Result<()> 
 
 /// Reads the processor time that the agent has taken so far.
 fn read_cpu_secs() -> anyhow::Result<f64> {
-    let pid = stack::read_variable("RELAY_AGENT_PID")?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name of the program may contain spaces; it ends with the last parenthesis.
-    let (_, fields) = stat.rsplit_once(')').context("a name")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |index: usize| {
-        fields
-            .get(index)
-            .context("a field")?
-            .parse::<f64>()
-            .context("ticks")
-    };
-    let (user, system) = (ticks(11)?, ticks(12)?);
-    Ok((user + system) / TICKS_A_SECOND)
+    let pid = stack::read_variable("RELAY_AGENT_PID")?.parse()?;
+    Ok(process_usage::read_stat(pid)?.own_secs)
 }

@@ -1,0 +1,68 @@
+//! Processor time and memory of processes, read from /proc of Linux; see proc(5).
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Ticks of the scheduler a second, in which Linux counts the time of a process.
+const TICKS_A_SECOND: f64 = 100.0;
+/// Number of the field after the name of the program, the third, with which a list of the rest begins.
+const FIRST_FIELD: usize = 3;
+const PARENT: usize = 4;
+/// The times in user and kernel mode of the process, and those of the children that it has outlived.
+const OWN_TIMES: [usize; 2] = [14, 15];
+const CHILD_TIMES: [usize; 2] = [16, 17];
+
+/// What Linux counts of a process.
+pub(crate) struct ProcessStat {
+    pub(crate) parent: u32,
+    /// Seconds of a processor, without its children.
+    pub(crate) own_secs: f64,
+    /// Seconds of a processor that children took which have ended.
+    pub(crate) child_secs: f64,
+}
+
+/// Reads what Linux counts of a process.
+pub(crate) fn read_stat(pid: u32) -> anyhow::Result<ProcessStat> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name of the program may contain spaces; it ends with the last parenthesis.
+    let (_, rest) = stat.rsplit_once(')').context("a name")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - FIRST_FIELD).context("a field");
+    let secs = |numbers: [usize; 2]| {
+        numbers.iter().try_fold(0.0, |sum, &number| {
+            anyhow::Ok(sum + field(number)?.parse::<f64>()? / TICKS_A_SECOND)
+        })
+    };
+    Ok(ProcessStat {
+        parent: field(PARENT)?.parse()?,
+        own_secs: secs(OWN_TIMES)?,
+        child_secs: secs(CHILD_TIMES)?,
+    })
+}
+
+/// Reads the resident memory of a process.
+pub(crate) fn read_memory_kib(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    kib.context("no VmRSS")?.parse().context("VmRSS")
+}
+
+/// Reads the name of the program that a process runs.
+pub(crate) fn read_program(pid: u32) -> anyhow::Result<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline"))?;
+    let program = line.split(|&byte| byte == 0).next().unwrap_or_default();
+    let program = String::from_utf8_lossy(program).into_owned();
+    let name = Path::new(&program).file_name().context("a program")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// Lists the pids of all processes.
+pub(crate) fn list_pids() -> anyhow::Result<Vec<u32>> {
+    let entries = fs::read_dir("/proc")?;
+    Ok(entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
+}
