@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::Context;
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -76,6 +76,13 @@ pub fn parse_month(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
     Ok(first_day.and_time(NaiveTime::MIN).and_utc())
 }
 
+/// Returns the first instant of the month of a moment, in UTC like the partitions.
+pub fn find_month_begin(moment: DateTime<Utc>) -> DateTime<Utc> {
+    let day = moment.date_naive();
+    let first_day = day.with_day(1).unwrap_or(day);
+    first_day.and_time(NaiveTime::MIN).and_utc()
+}
+
 /// Detaches the partitions of a table that end at `until` or before, the oldest first, and returns their names. The
 /// present month stays in any case. Each is a table of its own afterwards, to which the service has no rights.
 /// Readers and writers of the table do not wait. A run that was interrupted is completed by the next one.
@@ -140,5 +147,13 @@ mod tests {
         for text in ["2025", "2025-13", "2025-01-01", "January"] {
             assert!(parse_month(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_month_lasts_until_its_last_instant() {
+        let moment = |text: &str| text.parse::<DateTime<Utc>>().expect("a moment");
+        let january = moment("2025-01-01T00:00:00Z");
+        assert_eq!(find_month_begin(january), january);
+        assert_eq!(find_month_begin(moment("2025-01-31T23:59:59Z")), january);
     }
 }

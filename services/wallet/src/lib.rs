@@ -37,6 +37,7 @@ use crate::config::WalletConfig;
 use crate::consumers::{PROFILE_EVENTS, WalletEventHandler};
 use crate::grpc::WalletGrpcApi;
 use crate::jobs::reconcile_orders::start_reconciliation;
+use crate::jobs::sum_histories::start_summing;
 use crate::jobs::verify_books::start_verification;
 use crate::ledger::{LedgerParts, WalletLedger};
 use crate::sealing::BankDetailsSealer;
@@ -63,6 +64,7 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
         &config,
     )?;
     start_reconciliation(&service.lifecycle, ledger.clone());
+    start_summing(&service.lifecycle, ledger.clone());
     start_verification(&service.lifecycle, db, config.verify_every());
     service.consume(PROFILE_EVENTS, WalletEventHandler::new(clock));
     let export = export_service(service.db.clone(), store::export::SECTIONS);

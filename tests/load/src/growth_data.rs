@@ -1,11 +1,13 @@
 //! The data of the measurement of growth: months of minutes, which `growth/growth.sql` fills backwards from the present
 //! one. Each million of minutes adds a month with people of its own and with some who come every month.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 use tokio::process::Command;
+
+use crate::stack;
 
 /// First id of these people, far above those of registered users.
 const FIRST: i64 = 4_000_000_000;
@@ -22,6 +24,9 @@ const FIRST_CALL: i64 = 1_000_000_000;
 const BYTES_OF_MINUTE: i64 = 1_100;
 const BYTES_OF_LOG: i64 = 2_000_000_000;
 const BYTES_OF_GB: i64 = 1_000_000_000;
+/// Time in which the wallet sums the months that are over.
+const SUMMED_WITHIN: Duration = Duration::from_mins(30);
+const POLL: Duration = Duration::from_millis(500);
 /// The tables that grow with each minute.
 const TABLES: [&str; 5] = [
     "wallet.transfers",
@@ -179,6 +184,7 @@ impl GrowthData {
                 .context("filling a month")?;
             self.months += 1;
         }
+        self.sum_histories().await?;
         for table in TABLES {
             let vacuum = format!("VACUUM (ANALYZE) {table}");
             sqlx::raw_sql(AssertSqlSafe(vacuum))
@@ -192,6 +198,31 @@ impl GrowthData {
             started_at.elapsed().as_secs_f64()
         );
         Ok(())
+    }
+
+    /// Has the wallet sum all months that are over, and waits for it. Months are filled behind what it has summed before,
+    /// which does not happen elsewhere.
+    async fn sum_histories(&self) -> anyhow::Result<()> {
+        self.database
+            .execute("TRUNCATE wallet.history_marks, wallet.history_sums")
+            .await?;
+        stack::restart("wallet").await?;
+        let begun = Instant::now();
+        while self.are_sums_missing().await? {
+            ensure!(begun.elapsed() < SUMMED_WITHIN, "months are not summed");
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn are_sums_missing(&self) -> sqlx::Result<bool> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM wallet.user_wallets
+                            LEFT JOIN wallet.history_marks USING (wallet_id)
+                            WHERE summed_until IS NULL OR summed_until = '-infinity')",
+        )
+        .fetch_one(&self.database)
+        .await
     }
 
     async fn fill_month(&self, month: i32) -> sqlx::Result<()> {

@@ -1,9 +1,10 @@
 //! Histories, earnings and purchases as people see them.
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use futures::FutureExt;
-use talktime_kit::india;
 use talktime_kit::paging::{ListPage, ListPageRequest};
+use talktime_kit::partitions::find_month_begin;
+use talktime_kit::{db, india};
 
 use super::WalletLedger;
 use crate::domain::WalletError;
@@ -16,7 +17,10 @@ use crate::store::payments::CoinPurchaseTotals;
 pub use crate::store::transactions::TransactionHistoryLine;
 use crate::store::transactions::TransactionHistoryTotals;
 use crate::store::wallets::WalletBalance;
-use crate::store::{earnings, payments, transactions};
+use crate::store::{earnings, history_sums, payments, transactions};
+
+/// Time after which every transaction of a month has ended, even if its clock was a little slow.
+const SETTLED_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// A page of a history with the totals of the whole history.
 #[derive(Clone, Debug)]
@@ -52,6 +56,17 @@ impl WalletLedger {
             // Unlike the history, the balance is never that of a standby.
             balance: self.load_balance(user_id).await?,
         })
+    }
+
+    /// Adds lines of months that are over to the sums of some histories; returns whether more may be left.
+    pub async fn sum_histories(&self) -> Result<bool, WalletError> {
+        let until = find_month_begin(self.clock.now() - SETTLED_AFTER);
+        let mut tx = self.db.begin().await?;
+        db::allow_full_scans(&mut tx).await?;
+        let is_left = history_sums::add_marks(&mut tx).await?
+            | history_sums::sum_lines(&mut tx, until).await?;
+        tx.commit().await?;
+        Ok(is_left)
     }
 
     /// Lists a page of a listener's earnings.

@@ -3,7 +3,7 @@
 use talktime_kit::db::{PgConnection, allow_full_scans};
 
 use super::journal_totals::journal_totals;
-use super::{audits, chains};
+use super::{audits, chains, history_sums};
 
 /// Sums the coins that a deleted account left behind and that nothing has claimed since.
 pub async fn sum_forfeited_coins(
@@ -174,6 +174,10 @@ async fn balance_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<St
     add_sentences(describe_all(
         &find_mismatched_histories(snapshot).await?,
         |user_id| format!("the history of user {user_id} does not add up to the wallet"),
+    ));
+    add_sentences(describe_all(
+        &history_sums::find_mismatched_sums(snapshot).await?,
+        |user_id| format!("the sums of user {user_id} are not those of the lines of past months"),
     ));
     add_sentences(describe_all(
         &find_mismatched_lines(snapshot).await?,

@@ -7,6 +7,7 @@ pub mod bonus_days;
 pub mod chains;
 pub mod earnings;
 pub mod export;
+pub mod history_sums;
 mod journal_totals;
 pub mod order_payments;
 pub mod payments;

@@ -53,14 +53,19 @@ macro_rules! lines {
     };
 }
 
-/// `SELECT` of the number of these lines.
+/// `SELECT` of the number of these lines. Those of months that are over have been counted (`history_sums`).
 macro_rules! count {
     ($condition:literal) => {
         concat!(
-            "SELECT count(*) FROM wallet.user_transactions AS t
-             JOIN wallet.user_wallets AS w USING (wallet_id)
-             WHERE w.user_id = $1 ",
-            $condition
+            "SELECT (SELECT count(*) FROM wallet.user_transactions AS t
+                     WHERE t.wallet_id = w.wallet_id
+                       AND t.created_at >= COALESCE(mark.summed_until, '-infinity') ",
+            $condition,
+            ") + (SELECT COALESCE(sum(t.lines), 0)::bigint FROM wallet.history_sums AS t
+                  WHERE t.wallet_id = w.wallet_id ",
+            $condition,
+            ") FROM wallet.user_wallets AS w LEFT JOIN wallet.history_marks AS mark USING (wallet_id)
+             WHERE w.user_id = $1"
         )
     };
 }
@@ -101,8 +106,9 @@ pub async fn list(
     let total = sqlx::query_scalar(count)
         .bind(user_id)
         .bind(lines.types())
-        .fetch_one(connection)
-        .await?;
+        .fetch_optional(connection)
+        .await?
+        .unwrap_or_default();
     Ok(ListPage { entries, total })
 }
 
@@ -112,17 +118,28 @@ pub async fn load_totals(
     user_id: i64,
 ) -> sqlx::Result<TransactionHistoryTotals> {
     sqlx::query_as(
-        "SELECT COALESCE(-sum(t.coins_change) FILTER
-                    (WHERE t.tx_type IN ('spend', 'refund') AND t.call_id IS NOT NULL), 0)::bigint
+        "WITH owner AS (
+             SELECT w.wallet_id, COALESCE(mark.summed_until, '-infinity') AS summed_until
+             FROM wallet.user_wallets AS w LEFT JOIN wallet.history_marks AS mark USING (wallet_id)
+             WHERE w.user_id = $1
+         ), total AS (
+             SELECT s.tx_type, s.coins_of_calls, s.money
+             FROM wallet.history_sums AS s JOIN owner USING (wallet_id)
+             UNION ALL
+             SELECT t.tx_type, CASE WHEN t.call_id IS NULL THEN 0 ELSE t.coins_change END,
+                    t.money_change
+             FROM owner JOIN wallet.user_transactions AS t
+               ON t.wallet_id = owner.wallet_id AND t.created_at >= owner.summed_until
+         )
+         SELECT COALESCE(-sum(coins_of_calls) FILTER (WHERE tx_type IN ('spend', 'refund')), 0)::bigint
                     AS coins_spent,
-                COALESCE(sum(t.money_change) FILTER
-                    (WHERE t.tx_type IN ('purchase', 'refund')) * 100, 0)::bigint AS paise_spent,
+                COALESCE(sum(money) FILTER
+                    (WHERE tx_type IN ('purchase', 'refund')) * 100, 0)::bigint AS paise_spent,
                 (SELECT COALESCE(sum(coins), 0)::bigint FROM wallet.call_earnings
                  WHERE listener_id = $1) AS coins_earned,
-                COALESCE(sum(t.money_change) FILTER (WHERE t.tx_type = 'earn') * 100, 0)::bigint
+                COALESCE(sum(money) FILTER (WHERE tx_type = 'earn') * 100, 0)::bigint
                     AS paise_earned
-         FROM wallet.user_transactions AS t JOIN wallet.user_wallets AS w USING (wallet_id)
-         WHERE w.user_id = $1",
+         FROM total",
     )
     .bind(user_id)
     .fetch_one(connection)

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::paging::ListPageRequest;
-use talktime_wallet::domain::history::TransactionHistoryFilter;
+use talktime_wallet::domain::history::{TransactionHistoryFilter, TransactionType};
+use talktime_wallet::store::transactions::TransactionHistoryTotals;
 
 use crate::books::{CALLER, TestBooks, minute, settlement};
 
@@ -87,4 +88,75 @@ async fn a_service_reaches_months_through_their_table_only() {
         let refused = sqlx::query(statement).execute(&books.database.app_pool);
         assert!(refused.await.is_err(), "{statement}");
     }
+}
+
+/// The number of lines of each filter, and the totals.
+async fn read_totals(books: &TestBooks) -> (Vec<i64>, TransactionHistoryTotals) {
+    let filters = [
+        TransactionHistoryFilter::All,
+        TransactionHistoryFilter::OneType(TransactionType::Spend),
+        TransactionHistoryFilter::OneType(TransactionType::Purchase),
+    ];
+    let mut counts = vec![];
+    let mut totals = TransactionHistoryTotals::default();
+    for filter in filters {
+        let page = ListPageRequest::new(1, 2).expect("in range");
+        let statement = books.ledger.load_statement(CALLER, filter, page);
+        let statement = statement.await.expect("readable");
+        counts.push(statement.found.total);
+        totals = statement.totals;
+    }
+    (counts, totals)
+}
+
+async fn sum_all(books: &TestBooks) {
+    while books.ledger.sum_histories().await.expect("summed") {}
+}
+
+/// The number of lines that have been summed.
+async fn count_summed(books: &TestBooks) -> i64 {
+    sqlx::query_scalar("SELECT COALESCE(sum(lines), 0)::bigint FROM wallet.history_sums")
+        .fetch_one(&books.database.app_pool)
+        .await
+        .expect("readable")
+}
+
+#[tokio::test]
+async fn totals_are_the_same_once_past_months_are_summed() {
+    let books = TestBooks::new().await;
+    go_beyond_first_month(&books, -1).await;
+    books.recharge("a").await;
+    books.charge(&[minute(1)]).await.expect("paid");
+    sum_all(&books).await;
+    assert_eq!(count_summed(&books).await, 0, "the month is not over");
+
+    go_beyond_first_month(&books, 1).await;
+    books.charge(&[minute(2)]).await.expect("paid");
+    let before = read_totals(&books).await;
+    assert_eq!(before.0, [3, 2, 1]);
+    for _ in 0..2 {
+        sum_all(&books).await;
+        assert_eq!(count_summed(&books).await, 2, "each line is summed once");
+        assert_eq!(read_totals(&books).await, before);
+    }
+
+    go_beyond_first_month(&books, 32).await;
+    books.charge(&[minute(3)]).await.expect("paid");
+    sum_all(&books).await;
+    assert_eq!(count_summed(&books).await, 3);
+    assert_eq!(read_totals(&books).await.0, [4, 3, 1]);
+    books.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn changed_sums_are_a_difference() {
+    let books = TestBooks::new().await;
+    go_beyond_first_month(&books, -1).await;
+    books.recharge("a").await;
+    go_beyond_first_month(&books, 1).await;
+    sum_all(&books).await;
+    books.assert_consistent().await;
+    let changed = books.tamper("UPDATE wallet.history_sums SET lines = lines + 1");
+    let found = changed.await;
+    assert_eq!(found.len(), 1, "{found:?}");
 }
