@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use async_nats::Client;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
-use async_nats::jetstream::stream::{Info, Stream};
+use async_nats::jetstream::stream::{Info, State, Stream};
 use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
 use prost::Message as _;
@@ -27,8 +28,8 @@ use super::stream_state::EventStreamState;
 /// replica may have missed them.
 const EVENTS_READ_BACK: u64 = 10_000;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How often the follower checks whether the stream was replaced.
-const STREAM_CHECK_EVERY: Duration = Duration::from_secs(5);
+/// How often the follower checks whether the stream was replaced, or has events that it is not sent.
+const STREAM_CHECK_EVERY: Duration = Duration::from_secs(2);
 /// The follower turns with each event and each check, and every wait for NATS ends by a deadline.
 const TURN_MAX: Duration = Duration::from_mins(1);
 
@@ -88,16 +89,22 @@ impl EventStreamFollower {
         };
         let mut messages = messages_after(&stream, current.stream_seq).await?;
         let mut check = interval_at(Instant::now() + STREAM_CHECK_EVERY, STREAM_CHECK_EVERY);
+        let mut delivery = DeliveryCheck::default();
         loop {
             progress.record_turn();
             self.switch_when_caught_up(current);
             let message = tokio::select! {
                 message = messages.next() => message,
                 _ = check.tick() => {
-                    if current.is_of(stream.info().await?) {
-                        continue;
+                    let info = stream.info().await?;
+                    if !current.is_of(info) {
+                        return Ok(());
                     }
-                    return Ok(());
+                    ensure!(
+                        !delivery.is_stalled(current.stream_seq, &info.state),
+                        "the stream has events that are not delivered"
+                    );
+                    continue;
                 }
             };
             match message {
@@ -190,6 +197,24 @@ impl StreamReadPosition {
     }
 }
 
+/// Notices a consumer that delivers nothing although the stream has more. A server that was cut off and is back may have
+/// lost it, which the client would notice by missing heartbeats only after a multiple of the time.
+#[derive(Default)]
+struct DeliveryCheck {
+    /// The position at the last check, if the stream had more.
+    behind_at: Option<u64>,
+}
+
+impl DeliveryCheck {
+    /// Returns whether nothing has been delivered since the last check although the stream had more then.
+    fn is_stalled(&mut self, position: u64, stream: &State) -> bool {
+        let is_behind = stream.messages > 0 && stream.last_sequence > position;
+        let is_stalled = is_behind && self.behind_at == Some(position);
+        self.behind_at = is_behind.then_some(position);
+        is_stalled
+    }
+}
+
 /// Returns the time of the stream's creation, which is the same for every replica.
 fn stream_id(info: &Info) -> String {
     info.created.unix_timestamp_nanos().to_string()
@@ -221,5 +246,42 @@ fn record_delay(event: &Event) {
     let delay = happened_at.and_then(|at| (Clock::System.now() - at).to_std().ok());
     if let Some(delay) = delay {
         metrics::histogram!("ws_event_delay_seconds").record(delay);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(messages: u64, last_sequence: u64) -> State {
+        let state = serde_json::json!({
+            "messages": messages, "bytes": 0, "first_seq": 1, "last_seq": last_sequence,
+            "first_ts": "2027-01-01T00:00:00Z", "last_ts": "2027-01-01T00:00:00Z",
+            "consumer_count": 1,
+        });
+        serde_json::from_value(state).expect("a state")
+    }
+
+    #[test]
+    fn a_follower_that_is_behind_at_two_checks_is_stalled() {
+        let mut check = DeliveryCheck::default();
+        assert!(!check.is_stalled(5, &stream(9, 9)));
+        assert!(check.is_stalled(5, &stream(9, 9)));
+    }
+
+    #[test]
+    fn a_follower_that_gets_on_or_has_read_everything_is_not_stalled() {
+        let mut check = DeliveryCheck::default();
+        assert!(!check.is_stalled(5, &stream(9, 9)));
+        assert!(!check.is_stalled(6, &stream(9, 9)));
+        assert!(!check.is_stalled(9, &stream(9, 9)));
+        assert!(!check.is_stalled(9, &stream(9, 9)));
+    }
+
+    #[test]
+    fn a_stream_that_was_emptied_has_nothing_to_deliver() {
+        let mut check = DeliveryCheck::default();
+        assert!(!check.is_stalled(5, &stream(0, 9)));
+        assert!(!check.is_stalled(5, &stream(0, 9)));
     }
 }
