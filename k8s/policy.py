@@ -28,7 +28,8 @@ STORES = {
 OUTSIDE = {
     "OTP_DELIVERY": "sms",
     "PAYMENTS__PROVIDER": "razorpay",
-    "S3__ENDPOINT": "https://.*",
+    # The name of a Service has no dot.
+    "S3__ENDPOINT": r"https://[^/:]*\..*",
     "UPLOADS__ALLOWED_HOSTS": r"\[.+\]",
 }
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
@@ -99,6 +100,7 @@ class Overlay:
         for cluster in self.of("Cluster"):
             # The operator makes one for the owner of the database.
             secrets[f"{cluster['metadata']['name']}-app"] = {"username", "password"}
+            secrets[f"{cluster['metadata']['name']}-ca"] = {"ca.crt", "ca.key"}
         for secret in self.of("Secret"):
             secrets[secret["metadata"]["name"]] = set(secret.get("data", {}))
         return secrets

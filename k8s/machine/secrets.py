@@ -22,6 +22,10 @@ def make_secrets(overlay, documents, folder):
         names = [f"DNS:{n}" for n in spec.get("dnsNames", [])] + [f"URI:{u}" for u in spec.get("uris", [])]
         if names:
             secrets[spec["secretName"]] = authority.issue(spec["secretName"], names)
+    for cluster in (d["metadata"]["name"] for d in documents if d["kind"] == "Cluster"):
+        names = [f"DNS:{cluster}-{role}" for role in ("rw", "ro", "r")]
+        secrets[f"{cluster}-server"] = authority.issue(f"{cluster}-server", names)
+        secrets[f"{cluster}-ca"] = {"ca.crt": secrets[f"{cluster}-server"]["ca.crt"]}
     return secrets
 
 

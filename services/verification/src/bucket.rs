@@ -1,9 +1,10 @@
 //! The private bucket that holds audio samples and photos.
 
 use std::error::Error as StdError;
-use std::fs::File;
+use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
+use anyhow::Context;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -15,6 +16,8 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::Object;
 use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
@@ -45,12 +48,19 @@ pub struct ObjectBucket {
 
 impl ObjectBucket {
     /// Returns the configured bucket. The first request opens the connection.
-    pub fn new(config: &S3Config) -> Self {
+    ///
+    /// # Errors
+    /// The file with the authorities cannot be read.
+    pub fn new(config: &S3Config) -> anyhow::Result<Self> {
         let secret = config.secret_key.expose_secret();
         let credentials = Credentials::new(&config.access_key, secret, None, None, "configuration");
+        let http_client = HttpClientBuilder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(build_tls_context(config)?)
+            .build_https();
         let s3 = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(HttpClientBuilder::new().build_http())
+            .http_client(http_client)
             .endpoint_url(&config.endpoint)
             .region(Region::new(config.region.clone()))
             .credentials_provider(credentials)
@@ -61,11 +71,11 @@ impl ObjectBucket {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
-        Self {
+        Ok(Self {
             client: Client::from_conf(s3),
             name: config.bucket.clone(),
             get_validity: Duration::from_secs(config.presigned_secs.into()),
-        }
+        })
     }
 
     /// Signs an address from which anyone can fetch the object `key` until it expires. This makes no request.
@@ -221,6 +231,19 @@ impl ListedBucketObject {
     }
 }
 
+/// Trusts the configured authorities alone, or those of the system if none are configured.
+fn build_tls_context(config: &S3Config) -> anyhow::Result<TlsContext> {
+    let trusted = match &config.ca_file {
+        None => TrustStore::default(),
+        Some(file) => {
+            let authorities = fs::read(file)
+                .with_context(|| format!("s3.ca_file: cannot read {}", file.display()))?;
+            TrustStore::empty().with_pem_certificate(authorities)
+        }
+    };
+    Ok(TlsContext::builder().with_trust_store(trusted).build()?)
+}
+
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -248,12 +271,14 @@ mod tests {
     async fn a_presigned_address_names_one_object_and_expires() {
         let bucket = ObjectBucket::new(&S3Config {
             endpoint: "http://127.0.0.1:1".to_owned(),
+            ca_file: None,
             bucket: "samples".to_owned(),
             region: "us-east-1".to_owned(),
             access_key: "id".to_owned(),
             secret_key: "secret".into(),
             presigned_secs: 900,
         });
+        let bucket = bucket.expect("no file to read");
         let address = bucket.presign_get("verification-audio/7/a b.mp3").await;
         let address = address.expect("needs no network");
         assert!(

@@ -14,7 +14,7 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgQueryResult};
+use sqlx::postgres::{PgConnectOptions, PgQueryResult, PgSslMode};
 
 use crate::config::DatabaseConfig;
 use crate::deadlines::{self, PeerKind, await_answer};
@@ -142,6 +142,14 @@ fn app_options(schema: DatabaseSchema, url: &SecretString) -> sqlx::Result<PgCon
             IDLE_IN_TRANSACTION_TIMEOUT_MS,
         )])
         .options(schema.plan_cache_mode.settings().iter().copied()))
+}
+
+/// Returns whether connections to this address are encrypted, to a server whose certificate and name are verified. A
+/// text that is no address leads nowhere.
+pub(crate) fn verifies_server(url: &str) -> bool {
+    let options = url.parse::<PgConnectOptions>();
+    options.is_ok_and(|options| matches!(options.get_ssl_mode(), PgSslMode::VerifyFull))
+        || !url.contains("://")
 }
 
 /// Migrates a schema as its owner. Replicas that start at the same time wait for each other.
