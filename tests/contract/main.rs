@@ -13,6 +13,7 @@ mod calls_parties;
 mod calls_races;
 mod compatibility;
 mod data_export;
+mod database_rights;
 mod deletion;
 mod edges;
 mod favorites;
