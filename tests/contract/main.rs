@@ -32,6 +32,7 @@ mod photos;
 mod presence;
 mod ratings;
 mod recent_login;
+mod reflection;
 mod refunds;
 mod ringing;
 mod roles;
