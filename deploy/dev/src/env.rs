@@ -109,6 +109,20 @@ fn own_variables(
         StackUnit::Wallet => vec![
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),
             ("PAYMENTS__PROVIDER", "sandbox".to_owned()),
+            (
+                "ANCHORS__KEY_FILE",
+                secrets::ledger_anchor_key_file(stack)?
+                    .display()
+                    .to_string(),
+            ),
+            (
+                "ANCHORS__FOLDER",
+                stack
+                    .data_dir()
+                    .join("ledger-anchors")
+                    .display()
+                    .to_string(),
+            ),
         ],
         StackUnit::Calls => {
             let minute = ("MINUTE_SECS", settings.minute_secs.to_string());

@@ -1,39 +1,23 @@
 //! The private bucket that holds audio samples and photos.
 
 use std::error::Error as StdError;
-use std::fs::{self, File};
+use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-};
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::Object;
-use aws_smithy_http_client::Builder as HttpClientBuilder;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
 use talktime_kit::deadlines::{PeerKind, await_answer};
+use talktime_kit::object_store::{S3Config, build_client};
 use talktime_kit::{Error, ErrorKind};
 
-use crate::config::S3Config;
-
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// One attempt of an operation, which moves at most 10 MB.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The next bytes of an object.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
-const ATTEMPTS_MAX: u32 = 2;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Objects in one page of a listing.
 const OBJECTS_LISTED_MAX: i32 = 500;
@@ -52,27 +36,8 @@ impl ObjectBucket {
     /// # Errors
     /// The file with the authorities cannot be read.
     pub fn new(config: &S3Config) -> anyhow::Result<Self> {
-        let secret = config.secret_key.expose_secret();
-        let credentials = Credentials::new(&config.access_key, secret, None, None, "configuration");
-        let http_client = HttpClientBuilder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(build_tls_context(config)?)
-            .build_https();
-        let s3 = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(http_client)
-            .endpoint_url(&config.endpoint)
-            .region(Region::new(config.region.clone()))
-            .credentials_provider(credentials)
-            .force_path_style(true)
-            .timeout_config(timeouts())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-            // The checksum of a streamed body is unknown when its headers are sent.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .build();
         Ok(Self {
-            client: Client::from_conf(s3),
+            client: build_client(config)?,
             name: config.bucket.clone(),
             get_validity: Duration::from_secs(config.presigned_secs.into()),
         })
@@ -229,27 +194,6 @@ impl ListedBucketObject {
             modified_at: modified_at.into(),
         })
     }
-}
-
-/// Trusts the configured authorities alone, or those of the system if none are configured.
-fn build_tls_context(config: &S3Config) -> anyhow::Result<TlsContext> {
-    let trusted = match &config.ca_file {
-        None => TrustStore::default(),
-        Some(file) => {
-            let authorities = fs::read(file)
-                .with_context(|| format!("s3.ca_file: cannot read {}", file.display()))?;
-            TrustStore::empty().with_pem_certificate(authorities)
-        }
-    };
-    Ok(TlsContext::builder().with_trust_store(trusted).build()?)
-}
-
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
-        .build()
 }
 
 /// Converts an error of the store. Whether the store is unreachable or refuses the request, the caller can only

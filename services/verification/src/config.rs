@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
-use secrecy::SecretString;
 use serde::Deserialize;
-use talktime_kit::config::DeploymentEnvironment;
+use talktime_kit::object_store::S3Config;
 
 /// Settings that only verification has.
 #[derive(Clone, Debug, Deserialize)]
@@ -84,39 +82,6 @@ impl Default for BucketReconcilerConfig {
     }
 }
 
-/// A private bucket of an S3 API.
-#[derive(Clone, Debug, Deserialize)]
-pub struct S3Config {
-    /// `https://host:port` of the API; the name of the bucket is part of the path.
-    pub endpoint: String,
-    /// The authorities that issue the certificate of the API, as PEM; those of the system by default.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    pub bucket: String,
-    /// The region that requests are signed for.
-    pub region: String,
-    pub access_key: String,
-    pub secret_key: SecretString,
-    /// Seconds for which a presigned download address is valid.
-    #[serde(default = "default_presigned_secs")]
-    pub presigned_secs: u32,
-}
-
-impl S3Config {
-    /// Refuses an address over which files could be read on their way.
-    pub fn check(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
-        ensure!(
-            self.endpoint.starts_with("https://") || !environment.requires_encryption(),
-            "TALKTIME_VERIFICATION__S3__ENDPOINT needs https:// outside of development"
-        );
-        Ok(())
-    }
-}
-
-const fn default_presigned_secs() -> u32 {
-    15 * 60
-}
-
 /// Addresses of the services that verification calls.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeerAddressConfig {
@@ -127,31 +92,4 @@ pub struct PeerAddressConfig {
     pub presence: String,
     pub wallet: String,
     pub calls: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_development_reaches_a_bucket_without_encryption() {
-        let s3 = |endpoint: &str| S3Config {
-            endpoint: endpoint.to_owned(),
-            ca_file: None,
-            bucket: "samples".to_owned(),
-            region: "us-east-1".to_owned(),
-            access_key: "id".to_owned(),
-            secret_key: "secret".into(),
-            presigned_secs: 900,
-        };
-        let plain = s3("http://s3:8333");
-        assert!(plain.check(DeploymentEnvironment::Development).is_ok());
-        let refused = plain.check(DeploymentEnvironment::Production);
-        assert_eq!(
-            refused.expect_err("in clear").to_string(),
-            "TALKTIME_VERIFICATION__S3__ENDPOINT needs https:// outside of development"
-        );
-        let encrypted = s3("https://s3:8333");
-        assert!(encrypted.check(DeploymentEnvironment::Production).is_ok());
-    }
 }

@@ -73,7 +73,7 @@ const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
 
 /// Runs verification until SIGTERM or SIGINT.
 pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow::Result<()> {
-    config.s3.check(service.process.environment)?;
+    check_bucket(&service, &config)?;
     let service = RunningService::start(service, SCHEMA).await?;
     let bucket = ObjectBucket::new(&config.s3)?;
     start_jobs(&service, &bucket, &config);
@@ -90,6 +90,12 @@ pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow
         data_export_service_server::SERVICE_NAME,
     ];
     service.serve(routes, &names).await
+}
+
+/// Refuses an address of the bucket that is not encrypted.
+fn check_bucket(service: &ServiceConfig, config: &VerificationConfig) -> anyhow::Result<()> {
+    const ENDPOINT: &str = "TALKTIME_VERIFICATION__S3__ENDPOINT";
+    config.s3.check(service.process.environment, ENDPOINT)
 }
 
 fn build_routes(
@@ -139,7 +145,7 @@ fn build_parts(
 
 /// Compares the rows with the objects of the bucket; fails if one exists without the other.
 pub async fn verify(service: &ServiceConfig, config: &VerificationConfig) -> anyhow::Result<()> {
-    config.s3.check(service.process.environment)?;
+    check_bucket(service, config)?;
     let db = db::pool(SCHEMA, &service.database)?;
     let bucket = ObjectBucket::new(&config.s3)?;
     let reconciler = BucketReconciler::new(db, bucket, Clock::System, &config.reconciler);

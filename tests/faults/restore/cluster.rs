@@ -2,14 +2,14 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use futures::future::join_all;
 use sqlx::{AssertSqlSafe, PgPool};
 use talktime_kit::testing::{PrivatePostgres, as_postgres};
 use talktime_tests::{SERVICES, read_variable, run_dev, wait_for};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::process::Command;
 
 /// As many as the server of the stack permits.
@@ -20,6 +20,8 @@ pub(super) struct BackupBucket {
     url: String,
     /// The authority of the store's certificate, where the user of the server can read it.
     authority: NamedTempFile,
+    /// Where the wallet anchors its chains, which a restored database does not take back.
+    anchors: TempDir,
 }
 
 impl BackupBucket {
@@ -31,7 +33,12 @@ impl BackupBucket {
         std::fs::write(&authority, issued).expect("written");
         let readable = Permissions::from_mode(0o644);
         std::fs::set_permissions(&authority, readable).expect("our own file");
-        let bucket = Self { url, authority };
+        let anchors = tempfile::tempdir().expect("a folder");
+        let bucket = Self {
+            url,
+            authority,
+            anchors,
+        };
         bucket.run_curl(&["-X", "PUT", &bucket.url]).await;
         bucket
     }
@@ -112,6 +119,7 @@ pub(super) struct DrillCluster {
     pub(super) postgres: PrivatePostgres,
     /// A pool of the superuser in the database of the platform.
     pub(super) pool: PgPool,
+    anchors: PathBuf,
 }
 
 impl DrillCluster {
@@ -119,7 +127,7 @@ impl DrillCluster {
     pub(super) async fn create(bucket: &BackupBucket) -> Self {
         let mut postgres = PrivatePostgres::create("password").await;
         postgres.start(&bucket.archive_settings());
-        let cluster = Self::connect(postgres).await;
+        let cluster = Self::connect(postgres, bucket).await;
         cluster.bootstrap().await;
         cluster.back_up(bucket).await;
         cluster
@@ -137,7 +145,7 @@ impl DrillCluster {
         run(&mut shell).await;
         std::fs::remove_file(&backup).expect("removed");
         postgres.start(&bucket.recovery_settings(instant));
-        let cluster = Self::connect(postgres).await;
+        let cluster = Self::connect(postgres, bucket).await;
         wait_for("the end of the recovery", || async {
             let is_recovering = sqlx::query_scalar("SELECT pg_is_in_recovery()");
             let is_recovering: bool = is_recovering.fetch_one(&cluster.pool).await.ok()?;
@@ -147,7 +155,7 @@ impl DrillCluster {
         cluster
     }
 
-    async fn connect(postgres: PrivatePostgres) -> Self {
+    async fn connect(postgres: PrivatePostgres, bucket: &BackupBucket) -> Self {
         let postgres_pool = PgPool::connect_lazy_with(postgres.connect_options());
         wait_for("the server", || async {
             let answered = sqlx::query("SELECT 1").execute(&postgres_pool).await;
@@ -159,6 +167,7 @@ impl DrillCluster {
         Self {
             postgres,
             pool: PgPool::connect_lazy_with(options),
+            anchors: bucket.anchors.path().to_owned(),
         }
     }
 
@@ -206,7 +215,8 @@ impl DrillCluster {
 
     /// The variables that point every service to this server, each `NAME=value`.
     pub(super) fn variables(&self) -> Vec<String> {
-        let mut variables = Vec::new();
+        let anchors = self.anchors.display();
+        let mut variables = vec![format!("TALKTIME_WALLET__ANCHORS__FOLDER={anchors}")];
         for service in SERVICES {
             let upper = service.to_uppercase();
             for role in ["APP", "OWNER"] {

@@ -1,4 +1,5 @@
 //! Periodic work.
 
+pub(crate) mod anchor_chains;
 pub(crate) mod reconcile_orders;
 pub(crate) mod verify_books;
