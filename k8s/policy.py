@@ -28,7 +28,9 @@ STORES = {
 OUTSIDE = {
     "OTP_DELIVERY": "sms",
     "PAYMENTS__PROVIDER": "razorpay",
-    "S3__ENDPOINT": "https://.*",
+    # The name of a Service has no dot.
+    "S3__ENDPOINT": r"https://[^/:]*\..*",
+    "ANCHORS__S3__ENDPOINT": r"https://[^/:]*\..*",
     "UPLOADS__ALLOWED_HOSTS": r"\[.+\]",
 }
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
@@ -99,6 +101,7 @@ class Overlay:
         for cluster in self.of("Cluster"):
             # The operator makes one for the owner of the database.
             secrets[f"{cluster['metadata']['name']}-app"] = {"username", "password"}
+            secrets[f"{cluster['metadata']['name']}-ca"] = {"ca.crt", "ca.key"}
         for secret in self.of("Secret"):
             secrets[secret["metadata"]["name"]] = set(secret.get("data", {}))
         return secrets
@@ -318,7 +321,7 @@ class Overlay:
         for name, setting in settings.items():
             path = configured.get(name)
             is_file = name.endswith("_FILE")
-            if setting.kind != "PathBuf" or (is_file and path is None):
+            if setting.kind != "PathBuf" or (path is None and (is_file or setting.is_optional)):
                 continue
             if (path.rpartition("/")[0] if is_file else path) not in mounted:
                 yield f"{name} is {path}, where no volume is"

@@ -24,6 +24,8 @@ class Setting:
     required: bool
     # The Rust type, without its `Option`.
     kind: str
+    # Whether the type is an `Option`.
+    is_optional: bool
 
 
 def structs_in(files):
@@ -63,11 +65,12 @@ def leaves(structs, name, prefix="", required=True):
     for field, kind, has_default in fields:
         path = prefix + field.upper()
         optional = kind.startswith("Option<") or has_default or has_defaults
+        is_optional = kind.startswith("Option<")
         kind = kind.removeprefix("Option<").removesuffix(">")
         if kind in structs:
             yield from leaves(structs, kind, path + "__", required and not optional)
         else:
-            yield Setting(path, required and not optional, kind)
+            yield Setting(path, required and not optional, kind, is_optional)
 
 
 class Source:
@@ -75,8 +78,8 @@ class Source:
 
     def __init__(self, repository):
         self.repository = repository
-        config_of_kit = repository / "services/kit/src/config.rs"
-        self.kit = structs_in([config_of_kit])
+        kit = repository / "services/kit/src"
+        self.kit = structs_in([kit / "config.rs", kit / "object_store.rs"])
 
     def _structs(self, process):
         folder = "gateway" if process == "gateway" else f"services/{process}"

@@ -167,7 +167,7 @@ class Policy(unittest.TestCase):
         ),
         (lambda d: without(d, "Issuer", "talktime-identities"), "wallet: no Issuer issues its certificate"),
         (
-            lambda d: pod(d)["volumes"][0]["secret"].update(secretName="talktime-calls-identity"),
+            lambda d: next(v for v in pod(d)["volumes"] if v["name"] == "identity")["secret"].update(secretName="talktime-calls-identity"),
             "wallet: its certificate is not mounted at /etc/talktime/identity",
         ),
         (
@@ -280,6 +280,16 @@ class Values(unittest.TestCase):
                 DATABASE__READ_URL="postgres://wallet_app:x@postgres-rw:5432/talktime"
             ),
             "talktime-wallet: DATABASE__READ_URL leads to postgres-rw, and not to standbys",
+        ),
+        (
+            lambda d: secret_values(d, "talktime-wallet").update(
+                DATABASE__APP_URL="postgres://wallet_app:x@postgres-rw:5432/talktime?sslmode=require"
+            ),
+            "talktime-wallet: DATABASE__APP_URL does not verify the certificate of Postgres",
+        ),
+        (
+            lambda d: named(d, "Cluster", "postgres")["spec"]["postgresql"].pop("pg_hba"),
+            "postgres: takes passwords in clear",
         ),
         (
             lambda d: secret_values(d, "talktime-wallet").update(

@@ -81,7 +81,7 @@ def standbys(overlay):
 
 
 def databases(overlay):
-    """Reads that may lag lead to standbys, and everything else to a primary."""
+    """Reads that may lag lead to standbys, and everything else to a primary, whose certificate is verified."""
     clusters = {c["metadata"]["name"]: c["spec"]["instances"] for c in overlay.of("Cluster")}
     addresses = {
         "DATABASE__READ_URL": ({f"{name}-ro" for name, instances in clusters.items() if instances > 1}, "standbys"),
@@ -91,9 +91,15 @@ def databases(overlay):
     for secret in overlay.of("ExternalSecret"):
         template = secret["spec"].get("target", {}).get("template", {}).get("data", {})
         for setting, (hosts, wanted) in addresses.items():
-            host = template.get(setting, "").rpartition("@")[2].partition(":")[0]
+            url = template.get(setting, "")
+            host = url.rpartition("@")[2].partition(":")[0]
             if host and host not in hosts:
                 yield f"{secret['metadata']['name']}: {setting} leads to {host}, and not to {wanted}"
+            if url and "?sslmode=verify-full&sslrootcert=/etc/talktime/postgres/ca.crt" not in url:
+                yield f"{secret['metadata']['name']}: {setting} does not verify the certificate of Postgres"
+    for cluster in overlay.of("Cluster"):
+        if "hostnossl all all all reject" not in cluster["spec"]["postgresql"].get("pg_hba", []):
+            yield f"{cluster['metadata']['name']}: takes passwords in clear"
 
 
 def redis_memory(overlay):

@@ -1,13 +1,14 @@
 """Postgres as its operator runs it: a primary, its standbys, and what the operator does when the primary is lost.
 
-The operator itself is not here. What it would read from the manifest is: parameters, the database and its owner, the
-statements after its creation, and how many standbys confirm a commit.
+The operator itself is not here. What it would read from the manifest is: parameters, the clients that are admitted, the
+database and its owner, the statements after its creation, and how many standbys confirm a commit.
 """
 
 import subprocess
 
 SUPERUSER = "postgres"
 PASSWORD = "postgres-x"
+CERTIFICATES = "/certificates"
 USER = 65532
 
 
@@ -32,7 +33,11 @@ class PostgresInstances:
             "args": [word for setting in self._settings(name) for word in ("-c", setting)],
             "env": [{"name": key, "value": value} for key, value in self._variables(name).items()],
             "ports": [{"name": "postgres", "containerPort": 5432}],
-            "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}],
+            "volumeMounts": [
+                {"name": "data", "mountPath": "/data"},
+                {"name": "tmp", "mountPath": "/tmp"},
+                {"name": "certificates", "mountPath": CERTIFICATES, "readOnly": True},
+            ],
         }
         for probe in ("startupProbe", "readinessProbe"):
             container[probe] = {"tcpSocket": {"port": "postgres"}}
@@ -41,7 +46,11 @@ class PostgresInstances:
             "spec": {
                 "securityContext": {"runAsUser": USER, "runAsGroup": USER},
                 "containers": [container],
-                "volumes": [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+                "volumes": [
+                    {"name": "data", "emptyDir": {}},
+                    {"name": "tmp", "emptyDir": {}},
+                    {"name": "certificates", "secret": {"secretName": f"{self.name}-server", "defaultMode": 0o640}},
+                ],
             },
         }
 
@@ -54,6 +63,7 @@ class PostgresInstances:
             "POSTGRES_DB": initdb["database"],
             "POSTGRES_OWNER": initdb["owner"],
             "POSTGRES_STATEMENTS": ";\n".join(initdb.get("postInitApplicationSQL", [])),
+            "POSTGRES_HBA": "\n".join(self.spec["postgresql"].get("pg_hba", [])),
             "POD_NAME": name,
         }
         if name != self.primary:
@@ -63,6 +73,7 @@ class PostgresInstances:
     def _settings(self, name):
         postgresql = self.spec["postgresql"]
         yield from (f"{key}={value}" for key, value in postgresql["parameters"].items())
+        yield from ("ssl=on", f"ssl_cert_file={CERTIFICATES}/tls.crt", f"ssl_key_file={CERTIFICATES}/tls.key")
         standbys = [f'"{other}"' for other in self.names if other != name]
         if standbys and "synchronous" in postgresql:
             synchronous = postgresql["synchronous"]

@@ -22,6 +22,10 @@ def make_secrets(overlay, documents, folder):
         names = [f"DNS:{n}" for n in spec.get("dnsNames", [])] + [f"URI:{u}" for u in spec.get("uris", [])]
         if names:
             secrets[spec["secretName"]] = authority.issue(spec["secretName"], names)
+    for cluster in (d["metadata"]["name"] for d in documents if d["kind"] == "Cluster"):
+        names = [f"DNS:{cluster}-{role}" for role in ("rw", "ro", "r")]
+        secrets[f"{cluster}-server"] = authority.issue(f"{cluster}-server", names)
+        secrets[f"{cluster}-ca"] = {"ca.crt": secrets[f"{cluster}-server"]["ca.crt"]}
     return secrets
 
 
@@ -32,6 +36,7 @@ class SecretStore(dict):
         self["postgres-roles"] = {f"{s}_{role}": f"{s}-{role}-x" for s in SERVICES for role in ("owner", "app")}
         self["tokens"] = {"sealing_key": "5a" * 32}
         self["bank-details"] = {"key": "a5" * 32, "key_id": "1", "retired_keys": ""}
+        self["ledger-anchors"] = {"access_key": "anchors-x", "secret_key": "anchors-secret-x", "signing_key": "c3" * 32}
         self["turn"] = {"secret": "t" * 32, "previous-secret": "", "console-password": "console-x"}
         self["turn-tls"] = authority.issue("turn-tls", ["DNS:*.relay.example.com"])
 

@@ -4,7 +4,7 @@ use std::io::{Cursor, Read};
 
 use serde_json::Value;
 use talktime_client::{AppUser, UserRole};
-use talktime_tests::{CallPair, ExpectAnswer, TestApp, WAIT_MAX, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, WAIT_MAX, object_store_client, wait_for};
 use zip::ZipArchive;
 
 use crate::assert_problem;
@@ -13,7 +13,8 @@ type Archive = ZipArchive<Cursor<Vec<u8>>>;
 
 async fn fetch_archive(url: &Value) -> Archive {
     let url = url.as_str().expect("an address");
-    let response = reqwest::get(url).await.expect("the store answers");
+    let response = object_store_client().get(url).send().await;
+    let response = response.expect("the store answers");
     assert_eq!(response.status().as_u16(), 200);
     let bytes = response.bytes().await.expect("a body").to_vec();
     ZipArchive::new(Cursor::new(bytes)).expect("an archive")
@@ -110,7 +111,8 @@ async fn a_user_gets_one_export_a_day_and_nobody_else_gets_it() {
     assert_problem(&missing, 404, "export_not_found");
     let url = ready["download_url"].as_str().expect("an address");
     let (unsigned, _) = url.split_once('?').expect("a signature");
-    let refused = reqwest::get(unsigned).await.expect("answered");
+    let refused = object_store_client().get(unsigned).send().await;
+    let refused = refused.expect("answered");
     assert_eq!(refused.status().as_u16(), 403, "the bucket is private");
 }
 

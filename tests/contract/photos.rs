@@ -4,7 +4,7 @@ use image::{ImageFormat, RgbImage};
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::photo::{encode, jpeg_with_exif};
-use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, wait_for};
+use talktime_tests::{ExpectAnswer, TestApp, WAIT_MAX, object_store_client, wait_for};
 
 use crate::assert_problem;
 
@@ -16,7 +16,7 @@ async fn upload(app: &TestApp, person: &AppUser, content_type: &str, file: Vec<u
     assert_eq!(ticket.status, 200, "{ticket:?}");
     assert_eq!(ticket.body["method"], "PUT");
     let url = ticket.body["upload_url"].as_str().expect("an address");
-    let put = reqwest::Client::new().put(url);
+    let put = object_store_client().put(url);
     let put = put.header("content-type", content_type).body(file).send();
     assert_eq!(put.await.expect("the store answers").status(), 200);
     ticket.body["upload_id"].clone()

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser};
 use talktime_tests::audio::{FORM_TYPE, form};
-use talktime_tests::{ExpectAnswer, TestApp};
+use talktime_tests::{ExpectAnswer, TestApp, object_store_client};
 
 pub(crate) async fn upload_file(app: &TestApp, person: &AppUser, file: &[u8]) -> ApiAnswer {
     upload_form(app, person, form("sample.mp3", file, Some("my voice"))).await
@@ -26,7 +26,8 @@ pub(crate) async fn read_status(app: &TestApp, person: &AppUser) -> Value {
 
 pub(crate) async fn fetch_address(address: &Value) -> (u16, Vec<u8>) {
     let address = address.as_str().expect("an address");
-    let response = reqwest::get(address).await.expect("the store answers");
+    let response = object_store_client().get(address).send().await;
+    let response = response.expect("the store answers");
     let status = response.status().as_u16();
     (status, response.bytes().await.expect("a body").to_vec())
 }

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::audio::{self, FORM_TYPE, form};
-use talktime_tests::{ExpectAnswer, TestApp};
+use talktime_tests::{ExpectAnswer, TestApp, object_store_client};
 
 use crate::samples::{fetch_address, read_status, review_sample, upload_file, upload_form};
 use crate::{assert_fields, assert_problem};
@@ -327,7 +327,7 @@ async fn a_ticket_accepts_only_the_announced_length_and_type() {
 
     let put_file = |content_type: &'static str, body: Vec<u8>| {
         let url = ticket.body["upload_url"].as_str().expect("an address");
-        let request = reqwest::Client::new().put(url);
+        let request = object_store_client().put(url);
         request
             .header("content-type", content_type)
             .body(body)

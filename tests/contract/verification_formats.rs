@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use talktime_client::UserRole;
-use talktime_tests::{ExpectAnswer, audio};
+use talktime_tests::{ExpectAnswer, audio, object_store_client};
 
 use crate::assert_problem;
 use crate::samples::upload_file;
@@ -22,7 +22,7 @@ async fn a_ticket_accepts_the_media_types_that_phones_send() {
         assert_eq!(ticket.status, 200, "{content_type}: {ticket:?}");
         assert_eq!(ticket.body["content_type"], content_type);
         let url = ticket.body["upload_url"].as_str().expect("an address");
-        let put = reqwest::Client::new().put(url);
+        let put = object_store_client().put(url);
         let put = put.header("content-type", content_type).body(file).send();
         assert_eq!(put.await.expect("answered").status(), 200, "{content_type}");
         let confirm = app.post("/verification/confirm").as_user(&listener);

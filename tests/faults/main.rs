@@ -21,7 +21,6 @@ mod replicas;
 mod restore;
 mod revocations;
 mod ringing;
-mod roles;
 mod silent;
 mod traces;
 mod uploads;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser, UserRole};
 use talktime_tests::audio::{self, FORM_TYPE, form};
 use talktime_tests::photo;
-use talktime_tests::{CallPair, ExpectAnswer, TestApp, run_dev, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, object_store_client, run_dev, wait_for};
 
 use crate::lock_stack;
 
@@ -104,7 +104,7 @@ async fn a_photo_can_be_submitted_again_after_verification_died() {
     let body = json!({"length_bytes": file.len(), "content_type": "image/png"});
     let ticket = request.json(&body).answer().await;
     let url = ticket.body["upload_url"].as_str().expect("an address");
-    let put = reqwest::Client::new().put(url);
+    let put = object_store_client().put(url);
     let put = put.header("content-type", "image/png").body(file).send();
     assert_eq!(put.await.expect("answered").status(), 200);
 
@@ -170,7 +170,8 @@ async fn samples_of_deleted_listeners_are_removed() {
     let deleted = app.delete("/users/me").as_user(&listener).answer().await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
     wait_for("the object to be gone", || async {
-        let fetched = reqwest::get(address).await.expect("the store answers");
+        let fetched = object_store_client().get(address).send().await;
+        let fetched = fetched.expect("the store answers");
         (fetched.status() == 404).then_some(())
     })
     .await;

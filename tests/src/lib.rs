@@ -46,6 +46,14 @@ pub fn read_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
 }
 
+/// Returns an HTTP client that trusts the certificate of the stack's object store.
+pub fn object_store_client() -> reqwest::Client {
+    let authority = std::fs::read(read_variable("S3_CA_FILE")).expect("the stack has issued it");
+    let authority = reqwest::Certificate::from_pem(&authority).expect("a certificate");
+    let client = reqwest::Client::builder().tls_certs_only([authority]);
+    client.build().expect("valid settings")
+}
+
 /// Returns a channel to a service of the test stack, as another of its processes would open it. It connects when it is
 /// first used.
 pub fn connect_as(caller: Workload, peer: Workload) -> Channel {

@@ -14,12 +14,14 @@ use crate::progress::{self, ProgressStep};
 use crate::secrets::POSTGRES_PASSWORD;
 use crate::stack::{self, DevStack};
 use crate::unit::StackUnit;
-use crate::{install, procfs};
+use crate::{identities, install, procfs};
 
 /// The user that Debian's package creates. The server refuses to run as root.
 const SYSTEM_USER: &str = "postgres";
 /// Enough for seven processes with a pool each, and for concurrent tests with pools of their own.
 const MAX_CONNECTIONS: u32 = 300;
+/// Clients log in over TLS only.
+const CLIENTS_ADMITTED: &str = "hostssl all all 127.0.0.1/32 password\n";
 /// For a workspace below a folder that only root may enter (see `cluster_dir`).
 const OPEN_DATA_DIR: &str = "/var/lib/talktime-dev";
 
@@ -55,6 +57,7 @@ pub(crate) fn build_server_command(stack: &DevStack) -> Result<Command> {
     set("port", &stack.main_port(StackUnit::Postgres).to_string());
     set("listen_addresses", "127.0.0.1");
     set("unix_socket_directories", "");
+    set("ssl", "on");
     set("max_connections", &MAX_CONNECTIONS.to_string());
     // Without this, details of errors contain values, such as the phone number that is taken.
     set("log_error_verbosity", "terse");
@@ -64,6 +67,22 @@ pub(crate) fn build_server_command(stack: &DevStack) -> Result<Command> {
         }
     }
     Ok(command)
+}
+
+/// Copies the certificate of the server into its cluster. The server refuses a private key that is not its own user's.
+pub(crate) fn install_certificate(stack: &DevStack) -> Result<()> {
+    let identity = identities::identity_dir(stack, StackUnit::Postgres);
+    let cluster = cluster_dir(stack);
+    for (source, name) in [("tls.crt", "server.crt"), ("tls.key", "server.key")] {
+        let installed = cluster.join(name);
+        fs::copy(identity.join(source), &installed)
+            .with_context(|| format!("cannot write {}", installed.display()))?;
+        stack::set_mode(&installed, 0o600)?;
+        if let Some(user) = find_system_user()? {
+            hand_to_user(&installed, &user)?;
+        }
+    }
+    fs::write(cluster.join("pg_hba.conf"), CLIENTS_ADMITTED).context("cannot write pg_hba.conf")
 }
 
 /// Removes the cluster from either folder.
@@ -137,14 +156,18 @@ fn create_cluster(stack: &DevStack, cluster: &Path) -> Result<()> {
     fs::write(&password_file, POSTGRES_PASSWORD).context("cannot write initdb's password file")?;
     if let Some(user) = find_system_user()? {
         for path in [&unfinished, &password_file] {
-            chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
-                .with_context(|| format!("cannot hand {} to {SYSTEM_USER}", path.display()))?;
+            hand_to_user(path, &user)?;
         }
     }
     let outcome = run_initdb(stack, &unfinished, &password_file);
     let _ = fs::remove_file(&password_file);
     outcome?;
     fs::rename(&unfinished, cluster).with_context(|| format!("cannot make {}", cluster.display()))
+}
+
+fn hand_to_user(path: &Path, user: &User) -> Result<()> {
+    chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
+        .with_context(|| format!("cannot hand {} to {SYSTEM_USER}", path.display()))
 }
 
 /// Returns the path with a suffix added to its name.
@@ -162,7 +185,7 @@ fn run_initdb(stack: &DevStack, cluster: &Path, password_file: &Path) -> Result<
         .arg("--pwfile")
         .arg(password_file)
         .current_dir("/");
-    // Clients send their password as it is, over the loopback interface. With SCRAM they would hash it
+    // Clients send their password as it is, over TLS on the loopback interface. With SCRAM they would hash it
     // thousands of times for each connection, which takes a tenth of a second in a debug build.
     command.args(["--username=postgres", "--auth=password", "--encoding=UTF8"]);
     // The order of names in a list must not depend on the machine.

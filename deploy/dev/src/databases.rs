@@ -5,11 +5,11 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::install;
 use crate::progress::ProgressStep;
 use crate::secrets::{self, POSTGRES_PASSWORD};
 use crate::stack::{DevStack, workspace_root};
 use crate::unit::{GRPC_SERVICES, StackUnit};
+use crate::{identities, install};
 
 /// The database of the services.
 pub(crate) const DATABASE: &str = "talktime";
@@ -83,6 +83,11 @@ fn build_psql_command(stack: &DevStack, database: &str) -> Result<Command> {
         .arg(format!("--port={}", stack.main_port(StackUnit::Postgres)))
         .arg(format!("--dbname={database}"))
         .env("PGPASSWORD", POSTGRES_PASSWORD)
+        .env("PGSSLMODE", "verify-full")
+        .env(
+            "PGSSLROOTCERT",
+            identities::authority_file(stack, StackUnit::Postgres),
+        )
         .env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECS);
     Ok(command)
 }

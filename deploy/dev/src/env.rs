@@ -5,9 +5,10 @@ use std::env;
 
 use anyhow::Result;
 
-use crate::databases::{DATABASE, TEMPLATE_DATABASE};
+use crate::database_urls::{app_url, owner_url, superuser_url};
+use crate::databases::TEMPLATE_DATABASE;
 use crate::instance::{self, REPLICAS_MAX, UnitInstance};
-use crate::secrets::{self, POSTGRES_PASSWORD, S3_ACCESS_KEY, S3_SECRET_KEY};
+use crate::secrets::{self, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
@@ -108,6 +109,20 @@ fn own_variables(
         StackUnit::Wallet => vec![
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),
             ("PAYMENTS__PROVIDER", "sandbox".to_owned()),
+            (
+                "ANCHORS__KEY_FILE",
+                secrets::ledger_anchor_key_file(stack)?
+                    .display()
+                    .to_string(),
+            ),
+            (
+                "ANCHORS__FOLDER",
+                stack
+                    .data_dir()
+                    .join("ledger-anchors")
+                    .display()
+                    .to_string(),
+            ),
         ],
         StackUnit::Calls => {
             let minute = ("MINUTE_SECS", settings.minute_secs.to_string());
@@ -119,6 +134,7 @@ fn own_variables(
         }
         StackUnit::Verification => vec![
             ("S3__ENDPOINT", s3_url(stack)),
+            ("S3__CA_FILE", s3_authority(stack)),
             ("S3__BUCKET", BUCKET.to_owned()),
             ("S3__REGION", REGION.to_owned()),
             ("S3__ACCESS_KEY", S3_ACCESS_KEY.to_owned()),
@@ -236,6 +252,7 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
         ("REDIS_URL", redis_url(stack)),
         ("NATS_URL", nats_url(stack)),
         ("S3_ENDPOINT", s3_url(stack)),
+        ("S3_CA_FILE", s3_authority(stack)),
         ("S3_BUCKET", BUCKET.to_owned()),
         ("S3_REGION", REGION.to_owned()),
         ("S3_ACCESS_KEY", S3_ACCESS_KEY.to_owned()),
@@ -283,10 +300,6 @@ fn page_origins(stack: &DevStack) -> [String; 2] {
     ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"))
 }
 
-pub(crate) fn superuser_url(stack: &DevStack) -> String {
-    database_url(stack, "postgres", POSTGRES_PASSWORD)
-}
-
 pub(crate) fn redis_url(stack: &DevStack) -> String {
     format!("redis://127.0.0.1:{}", stack.main_port(StackUnit::Redis))
 }
@@ -296,7 +309,12 @@ pub(crate) fn nats_url(stack: &DevStack) -> String {
 }
 
 pub(crate) fn s3_url(stack: &DevStack) -> String {
-    format!("http://127.0.0.1:{}", stack.main_port(StackUnit::S3))
+    format!("https://127.0.0.1:{}", stack.main_port(StackUnit::S3))
+}
+
+fn s3_authority(stack: &DevStack) -> String {
+    let file = identities::authority_file(stack, StackUnit::S3);
+    file.display().to_string()
 }
 
 /// Returns the address at which apps reach the first relay.
@@ -319,21 +337,6 @@ fn peer_urls(stack: &DevStack, peer: StackUnit) -> String {
         .map(|instance| grpc_url(stack, instance))
         .collect();
     urls.join(",")
-}
-
-fn owner_url(stack: &DevStack, service: StackUnit) -> String {
-    let role = format!("{}_owner", service.name());
-    database_url(stack, &role, &secrets::owner_password(service))
-}
-
-fn app_url(stack: &DevStack, service: StackUnit) -> String {
-    let role = format!("{}_app", service.name());
-    database_url(stack, &role, &secrets::app_password(service))
-}
-
-fn database_url(stack: &DevStack, role: &str, password: &str) -> String {
-    let port = stack.main_port(StackUnit::Postgres);
-    format!("postgres://{role}:{password}@127.0.0.1:{port}/{DATABASE}")
 }
 
 fn upper_name(unit: StackUnit) -> String {
@@ -372,8 +375,8 @@ mod tests {
         );
         assert_eq!(get("PEERS__CALLS"), None, "no service calls itself");
         assert_eq!(
-            get("DATABASE__APP_URL"),
-            Some("postgres://calls_app:dev-calls-app@127.0.0.1:7432/talktime")
+            get("DATABASE__APP_URL").and_then(|url| Some(url.split_once("&sslrootcert=/")?.0)),
+            Some("postgres://calls_app:dev-calls-app@127.0.0.1:7432/talktime?sslmode=verify-full")
         );
     }
 
@@ -404,10 +407,7 @@ mod tests {
         let get = |key: &str| value(&lines, key);
         assert_eq!(get("GATEWAY_URL"), Some("http://127.0.0.1:18080"));
         assert_eq!(get("GATEWAY_2_URL"), Some("http://127.0.0.1:18130"));
-        assert_eq!(
-            get("DATABASE_URL"),
-            Some("postgres://postgres:dev-postgres@127.0.0.1:17432/talktime")
-        );
+        assert_eq!(get("DATABASE_URL"), Some(superuser_url(&stack).as_str()));
         assert_eq!(get("MINUTE_SECS"), Some("2"));
         assert_eq!(get("WALLET_GRPC_URL"), Some("https://127.0.0.1:17104"));
         assert_eq!(get("WALLET_OPS_URL"), Some("http://127.0.0.1:17204"));

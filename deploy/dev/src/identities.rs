@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::stack::{self, DevStack};
+use crate::unit::StackUnit;
 
 /// The script that issues them, relative to the root of the workspace.
 const SCRIPT: &str = "deploy/identities/issue";
@@ -14,6 +15,16 @@ const SCRIPT: &str = "deploy/identities/issue";
 /// Returns the folder with a folder for each process.
 pub(crate) fn identities_dir(stack: &DevStack) -> PathBuf {
     stack.secrets_dir().join("identities")
+}
+
+/// Returns the folder with the certificate of a process or a store, its key and the trusted authority.
+pub(crate) fn identity_dir(stack: &DevStack, unit: StackUnit) -> PathBuf {
+    identities_dir(stack).join(unit.name())
+}
+
+/// Returns the file with the authority that has issued the certificate of a store.
+pub(crate) fn authority_file(stack: &DevStack, store: StackUnit) -> PathBuf {
+    identity_dir(stack, store).join("ca.crt")
 }
 
 /// Returns the files that hold private keys.

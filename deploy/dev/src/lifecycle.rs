@@ -87,7 +87,10 @@ fn build_command(
     instance: UnitInstance,
 ) -> Result<Command> {
     match instance.unit {
-        StackUnit::Postgres => cluster::build_server_command(stack),
+        StackUnit::Postgres => {
+            cluster::install_certificate(stack)?;
+            cluster::build_server_command(stack)
+        }
         StackUnit::Redis => parts::build_redis_command(stack),
         StackUnit::Nats => parts::build_nats_command(stack),
         StackUnit::S3 => Ok(parts::build_s3_command(stack)),

@@ -21,6 +21,7 @@ mod audit;
 mod bench;
 mod cargo;
 mod cluster;
+mod database_urls;
 mod databases;
 mod docs;
 mod env;

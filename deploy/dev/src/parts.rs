@@ -11,7 +11,7 @@ use crate::secrets::{S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::{self, DevStack, workspace_root};
 use crate::unit::StackUnit;
-use crate::{cluster, env, install, redis, relays};
+use crate::{cluster, env, identities, install, redis, relays};
 
 /// Settings of NATS that have no option on its command line. Without a size, it offers three quarters of what the disk
 /// has free, and on a disk that is nearly full it refuses the stream of events, which may grow to 8 GiB.
@@ -65,8 +65,13 @@ pub(crate) fn build_nats_command(stack: &DevStack) -> Result<Command> {
 
 /// Returns the command that runs the S3 server of the package talktime-dev-s3.
 pub(crate) fn build_s3_command(stack: &DevStack) -> Command {
+    let identity = identities::identity_dir(stack, StackUnit::S3);
     let mut command = Command::new(stack.binary("talktime-dev-s3"));
     command
+        .arg("--certificate")
+        .arg(identity.join("tls.crt"))
+        .arg("--key")
+        .arg(identity.join("tls.key"))
         .args([
             "--listen",
             &format!("127.0.0.1:{}", stack.main_port(StackUnit::S3)),

@@ -39,8 +39,7 @@ pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
                 .and_then(|port| fetch_status(port, "/healthz"))
                 == Some(200)
         }
-        // A healthy store refuses a request without a signature.
-        StackUnit::S3 => fetch_status(main, "/") == Some(403),
+        StackUnit::S3 => is_tls_answering(main).unwrap_or(false),
         StackUnit::Page => fetch_status(main, "/") == Some(200),
         StackUnit::Coturn => is_turn_answering(main).unwrap_or(false),
         _ => {
@@ -68,6 +67,18 @@ fn is_redis_answering(port: u16) -> std::io::Result<bool> {
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;
     Ok(&answer == b"+PONG")
+}
+
+/// Whether a server of TLS refuses what is no handshake, as it does once it serves.
+fn is_tls_answering(port: u16) -> std::io::Result<bool> {
+    const ALERT: u8 = 21;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_DEADLINE)?;
+    stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
+    stream.write_all(b"HEAD / HTTP/1.0\r\n\r\n")?;
+    let mut answer = [0; 1];
+    stream.read_exact(&mut answer)?;
+    Ok(answer == [ALERT])
 }
 
 /// Whether a relay answers a binding request of STUN (RFC 8489) over UDP.

@@ -16,6 +16,7 @@ use crate::{identities, install};
 /// Shorter lines of a key file, such as `-----END`, do not reveal the key.
 const KEY_LINE_CHARS_MIN: usize = 24;
 
+const LEDGER_ANCHOR_KEY: &str = "ledger-anchor.key";
 const TURN_SECRET: &str = "turn.key";
 const TURN_CONSOLE_PASSWORD: &str = "turn-console.key";
 
@@ -41,6 +42,12 @@ pub(crate) fn token_sealing_key(stack: &DevStack) -> Result<String> {
 /// Returns the key that seals bank details.
 pub(crate) fn bank_details_key(stack: &DevStack) -> Result<String> {
     load_random_key(stack, "bank-details.key")
+}
+
+/// Returns the file with the key that signs anchors of the ledger.
+pub(crate) fn ledger_anchor_key_file(stack: &DevStack) -> Result<PathBuf> {
+    load_random_key(stack, LEDGER_ANCHOR_KEY)?;
+    Ok(stack.secrets_dir().join(LEDGER_ANCHOR_KEY))
 }
 
 /// Returns the file with the secret that signs the credentials of the media relays.

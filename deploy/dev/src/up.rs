@@ -14,7 +14,10 @@ use crate::session::{self, StackSession};
 use crate::settings::{BuildProfile, DEFAULT_MINUTE_SECS, StackSettings};
 use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
-use crate::{cargo, databases, env, install, interrupt, lifecycle, lock, log, parts, ports, wait};
+use crate::{
+    cargo, database_urls, databases, env, install, interrupt, lifecycle, lock, log, parts, ports,
+    wait,
+};
 
 /// Time for the demo, which waits for a few minutes of a call, whose length `--minute-secs` sets.
 const DEMO_DEADLINE: Duration = Duration::from_mins(15);
@@ -214,7 +217,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
 
 fn print_addresses(stack: &DevStack, settings: &StackSettings) {
     let mut addresses = vec![
-        ("Postgres", env::superuser_url(stack)),
+        ("Postgres", database_urls::superuser_url(stack)),
         ("Redis", env::redis_url(stack)),
         ("NATS", env::nats_url(stack)),
         ("S3", env::s3_url(stack)),

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use figment::Figment;
 use figment::error::Kind as FigmentKind;
 use figment::providers::{Env, Format, Toml};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::db::verifies_server;
 
 /// The environment of a process. Development may use adapters that production refuses.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -22,6 +24,13 @@ pub enum DeploymentEnvironment {
     Staging,
     /// Real people, real money.
     Production,
+}
+
+impl DeploymentEnvironment {
+    /// Returns whether every connection to a store must be encrypted, to a server whose certificate is verified.
+    pub fn requires_encryption(self) -> bool {
+        self != Self::Development
+    }
 }
 
 /// Settings of every process with an operations port.
@@ -115,6 +124,22 @@ pub struct DatabaseConfig {
     pub read_max_connections: u32,
 }
 
+impl DatabaseConfig {
+    /// The addresses that are set, with the ends of their variables.
+    fn urls(&self) -> impl Iterator<Item = (&'static str, &SecretString)> {
+        let optional = [
+            ("SESSION_URL", self.session_url.as_ref()),
+            ("READ_URL", self.read_url.as_ref()),
+        ];
+        let optional = optional
+            .into_iter()
+            .filter_map(|(name, url)| Some((name, url?)));
+        [("OWNER_URL", &self.owner_url), ("APP_URL", &self.app_url)]
+            .into_iter()
+            .chain(optional)
+    }
+}
+
 const fn default_max_connections() -> u32 {
     16
 }
@@ -195,6 +220,7 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
         database,
         nats,
     } = extract(service, &figment(service))?;
+    check_encryption(service, process.environment, &database)?;
     Ok((
         ServiceConfig {
             process,
@@ -213,6 +239,30 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
 pub fn load_process<T: DeserializeOwned>(service: &str) -> Result<(ProcessConfig, T), ConfigError> {
     let figment = figment(service);
     Ok((extract(service, &figment)?, extract(service, &figment)?))
+}
+
+/// Refuses addresses of Postgres over which passwords and rows could be read, or another server could answer.
+fn check_encryption(
+    service: &str,
+    environment: DeploymentEnvironment,
+    database: &DatabaseConfig,
+) -> Result<(), ConfigError> {
+    let unverified = database
+        .urls()
+        .filter(|(_, url)| !verifies_server(url.expose_secret()));
+    let problems: Vec<String> = unverified
+        .map(|(name, _)| {
+            let variable = prefix(service) + "DATABASE__" + name;
+            format!("{variable} needs sslmode=verify-full and sslrootcert outside of development")
+        })
+        .collect();
+    if problems.is_empty() || !environment.requires_encryption() {
+        return Ok(());
+    }
+    Err(ConfigError {
+        service: service.to_owned(),
+        problems,
+    })
 }
 
 fn figment(service: &str) -> Figment {
@@ -278,6 +328,37 @@ mod tests {
         assert_eq!(own.minute_secs, 0);
         assert_eq!(own.database.max_connections, default_max_connections());
         assert!(own.database.read_url.is_none());
+    }
+
+    #[test]
+    fn only_development_reaches_a_database_without_verifying_it() {
+        let verified = "postgres://a@db/t?sslmode=verify-full&sslrootcert=/etc/ca.crt";
+        let database = |read_url: &str| DatabaseConfig {
+            // The processes that do not migrate have no URL here.
+            owner_url: "only-for-migrations".into(),
+            app_url: verified.into(),
+            max_connections: 1,
+            session_url: Some(verified.into()),
+            read_url: Some(read_url.into()),
+            read_max_connections: 1,
+        };
+        let check = |environment, url: &str| check_encryption("calls", environment, &database(url));
+        for unverified in ["", "?sslmode=require", "?sslmode=verify-ca"] {
+            let url = format!("postgres://a:b@db/t{unverified}");
+            assert!(check(DeploymentEnvironment::Development, &url).is_ok());
+            for environment in [
+                DeploymentEnvironment::Staging,
+                DeploymentEnvironment::Production,
+            ] {
+                let refused = check(environment, &url).expect_err(unverified);
+                assert_eq!(
+                    refused.to_string(),
+                    "configuration of calls: TALKTIME_CALLS__DATABASE__READ_URL needs \
+                     sslmode=verify-full and sslrootcert outside of development"
+                );
+            }
+        }
+        assert!(check(DeploymentEnvironment::Production, verified).is_ok());
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod kind;
 pub mod lease;
 pub mod lifecycle;
 pub mod messaging;
+#[cfg(feature = "object-store")]
+pub mod object_store;
 pub mod ops;
 pub mod paging;
 pub mod partitions;

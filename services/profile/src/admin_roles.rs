@@ -1,4 +1,5 @@
-//! The role admin, which only operators grant and revoke, at a terminal: no request does.
+//! The role admin, which only operators grant and revoke, at a terminal: no request does. The role of the service in
+//! Postgres has no right to; these functions take connections of the owner of the schema.
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::{DatabasePool, PgConnection};

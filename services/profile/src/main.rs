@@ -27,7 +27,7 @@ struct ProfileCommandLine {
 enum ProfileCommand {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Grants the role admin to the user with this phone.
+    /// Grants the role admin to the user with this phone, with the rights of the schema's owner.
     GrantAdmin(AdminRoleArguments),
     /// Revokes the role admin of the user with this phone; their next request is refused.
     RevokeAdmin(AdminRoleArguments),
@@ -53,13 +53,13 @@ async fn main() -> anyhow::Result<()> {
     match cli.command {
         ProfileCommand::Serve => talktime_profile::serve(service, config).await,
         ProfileCommand::GrantAdmin(AdminRoleArguments { phone, operator }) => {
-            let pool = db::pool(SCHEMA, &service.database)?;
+            let pool = db::owner_pool(SCHEMA, &service.database)?;
             let user = grant_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is an admin", user.username, user.user_id);
             Ok(())
         }
         ProfileCommand::RevokeAdmin(AdminRoleArguments { phone, operator }) => {
-            let pool = db::pool(SCHEMA, &service.database)?;
+            let pool = db::owner_pool(SCHEMA, &service.database)?;
             let user = revoke_admin(&pool, &phone, &operator, Clock::System.now()).await?;
             println!("{} (user {}) is no admin", user.username, user.user_id);
             Ok(())

@@ -5,32 +5,19 @@ use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-};
 use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::Object;
-use aws_smithy_http_client::Builder as HttpClientBuilder;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
 use talktime_kit::deadlines::{PeerKind, await_answer};
+use talktime_kit::object_store::{S3Config, build_client};
 use talktime_kit::{Error, ErrorKind};
 
-use crate::config::S3Config;
-
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// One attempt of an operation, which moves at most 10 MB.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The next bytes of an object.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
-const ATTEMPTS_MAX: u32 = 2;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Objects in one page of a listing.
 const OBJECTS_LISTED_MAX: i32 = 500;
@@ -45,27 +32,15 @@ pub struct ObjectBucket {
 
 impl ObjectBucket {
     /// Returns the configured bucket. The first request opens the connection.
-    pub fn new(config: &S3Config) -> Self {
-        let secret = config.secret_key.expose_secret();
-        let credentials = Credentials::new(&config.access_key, secret, None, None, "configuration");
-        let s3 = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(HttpClientBuilder::new().build_http())
-            .endpoint_url(&config.endpoint)
-            .region(Region::new(config.region.clone()))
-            .credentials_provider(credentials)
-            .force_path_style(true)
-            .timeout_config(timeouts())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-            // The checksum of a streamed body is unknown when its headers are sent.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .build();
-        Self {
-            client: Client::from_conf(s3),
+    ///
+    /// # Errors
+    /// The file with the authorities cannot be read.
+    pub fn new(config: &S3Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            client: build_client(config)?,
             name: config.bucket.clone(),
             get_validity: Duration::from_secs(config.presigned_secs.into()),
-        }
+        })
     }
 
     /// Signs an address from which anyone can fetch the object `key` until it expires. This makes no request.
@@ -221,14 +196,6 @@ impl ListedBucketObject {
     }
 }
 
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
-        .build()
-}
-
 /// Converts an error of the store. Whether the store is unreachable or refuses the request, the caller can only
 /// try again later.
 fn as_unavailable(error: impl StdError + Send + Sync + 'static) -> Error {
@@ -248,12 +215,14 @@ mod tests {
     async fn a_presigned_address_names_one_object_and_expires() {
         let bucket = ObjectBucket::new(&S3Config {
             endpoint: "http://127.0.0.1:1".to_owned(),
+            ca_file: None,
             bucket: "samples".to_owned(),
             region: "us-east-1".to_owned(),
             access_key: "id".to_owned(),
             secret_key: "secret".into(),
             presigned_secs: 900,
         });
+        let bucket = bucket.expect("no file to read");
         let address = bucket.presign_get("verification-audio/7/a b.mp3").await;
         let address = address.expect("needs no network");
         assert!(

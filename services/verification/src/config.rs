@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
 use serde::Deserialize;
+use talktime_kit::object_store::S3Config;
 
 /// Settings that only verification has.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,25 +80,6 @@ impl Default for BucketReconcilerConfig {
             grace_secs: 60 * 60,
         }
     }
-}
-
-/// A private bucket of an S3 API.
-#[derive(Clone, Debug, Deserialize)]
-pub struct S3Config {
-    /// `http://host:port` of the API; the name of the bucket is part of the path.
-    pub endpoint: String,
-    pub bucket: String,
-    /// The region that requests are signed for.
-    pub region: String,
-    pub access_key: String,
-    pub secret_key: SecretString,
-    /// Seconds for which a presigned download address is valid.
-    #[serde(default = "default_presigned_secs")]
-    pub presigned_secs: u32,
-}
-
-const fn default_presigned_secs() -> u32 {
-    15 * 60
 }
 
 /// Addresses of the services that verification calls.

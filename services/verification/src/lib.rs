@@ -73,8 +73,9 @@ const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
 
 /// Runs verification until SIGTERM or SIGINT.
 pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow::Result<()> {
+    check_bucket(&service, &config)?;
     let service = RunningService::start(service, SCHEMA).await?;
-    let bucket = ObjectBucket::new(&config.s3);
+    let bucket = ObjectBucket::new(&config.s3)?;
     start_jobs(&service, &bucket, &config);
     service.consume(PROFILE_EVENTS, UserDeletionHandler);
     let parts = build_parts(&service, bucket, &config)?;
@@ -89,6 +90,12 @@ pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow
         data_export_service_server::SERVICE_NAME,
     ];
     service.serve(routes, &names).await
+}
+
+/// Refuses an address of the bucket that is not encrypted.
+fn check_bucket(service: &ServiceConfig, config: &VerificationConfig) -> anyhow::Result<()> {
+    const ENDPOINT: &str = "TALKTIME_VERIFICATION__S3__ENDPOINT";
+    config.s3.check(service.process.environment, ENDPOINT)
 }
 
 fn build_routes(
@@ -138,8 +145,9 @@ fn build_parts(
 
 /// Compares the rows with the objects of the bucket; fails if one exists without the other.
 pub async fn verify(service: &ServiceConfig, config: &VerificationConfig) -> anyhow::Result<()> {
+    check_bucket(service, config)?;
     let db = db::pool(SCHEMA, &service.database)?;
-    let bucket = ObjectBucket::new(&config.s3);
+    let bucket = ObjectBucket::new(&config.s3)?;
     let reconciler = BucketReconciler::new(db, bucket, Clock::System, &config.reconciler);
     let differences = reconciler.find_differences().await?;
     anyhow::ensure!(

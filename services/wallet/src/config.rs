@@ -1,13 +1,17 @@
 //! The wallet's own settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use chrono::TimeDelta;
 use serde::Deserialize;
 use talktime_kit::config::DeploymentEnvironment;
+use talktime_kit::object_store::S3Config;
 
+use crate::anchors::{AnchorBucket, AnchorStorage};
+use crate::domain::anchor::AnchorSigner;
 use crate::domain::payment::RateCard;
 use crate::domain::withdrawal::WithdrawalLimits;
 use crate::ledger::WalletTerms;
@@ -36,6 +40,41 @@ pub struct WalletConfig {
     /// The interval between verifications of the books.
     #[serde(default)]
     pub verify: BooksVerificationConfig,
+    /// Where the ends of chains are anchored. By default they are not.
+    #[serde(default)]
+    pub anchors: Option<LedgerAnchorsConfig>,
+}
+
+/// Where the ends of chains are anchored: in a bucket with Object Lock, or in a folder for development.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LedgerAnchorsConfig {
+    /// A file with 64 hexadecimal digits, the private key of anchors. Whoever only verifies needs none.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// The public key of anchors, as 64 hexadecimal digits; that of the private key by default.
+    #[serde(default)]
+    pub public_key: Option<String>,
+    /// The folder of anchors.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
+    /// The bucket of anchors.
+    #[serde(default)]
+    pub s3: Option<S3Config>,
+    /// Days for which nobody can delete or replace an anchor in the bucket.
+    #[serde(default = "default_locked_days")]
+    pub locked_days: u32,
+    /// Seconds between two anchors.
+    #[serde(default = "default_anchor_every_secs")]
+    pub every_secs: u32,
+}
+
+/// Eight years, for which companies in India keep their books, and some reserve.
+const fn default_locked_days() -> u32 {
+    3_000
+}
+
+const fn default_anchor_every_secs() -> u32 {
+    3_600
 }
 
 /// The payment provider and its account.
@@ -100,14 +139,55 @@ impl Default for BooksVerificationConfig {
     }
 }
 
+impl LedgerAnchorsConfig {
+    /// Reads the private key, where one is configured.
+    pub fn read_signer(&self) -> anyhow::Result<Option<AnchorSigner>> {
+        let Some(file) = &self.key_file else {
+            return Ok(None);
+        };
+        let digits = std::fs::read_to_string(file)
+            .with_context(|| format!("anchors.key_file: cannot read {}", file.display()))?;
+        let signer = AnchorSigner::from_hex(&digits).context("anchors.key_file")?;
+        Ok(Some(signer))
+    }
+
+    /// Opens the bucket or the folder.
+    pub fn open_storage(&self) -> anyhow::Result<AnchorStorage> {
+        match (&self.s3, &self.folder) {
+            (Some(s3), None) => {
+                let bucket = AnchorBucket::new(s3, self.locked_days)?;
+                Ok(AnchorStorage::Bucket(bucket))
+            }
+            (None, Some(folder)) => Ok(AnchorStorage::Folder(folder.clone())),
+            _ => bail!("either anchors.s3 or anchors.folder must be set"),
+        }
+    }
+
+    /// The interval between two anchors.
+    pub fn every(&self) -> Duration {
+        Duration::from_secs(self.every_secs.max(1).into())
+    }
+}
+
 impl WalletConfig {
-    /// Refuses to start the sandbox where real money is used.
+    /// Refuses to start the sandbox where real money is used, and to keep no anchors or to keep them in a folder.
     pub fn check(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
         let is_sandbox = self.payments.provider == PaymentProviderName::Sandbox;
         ensure!(
             !(is_sandbox && environment == DeploymentEnvironment::Production),
             "TALKTIME_WALLET__PAYMENTS__PROVIDER: the sandbox gives coins for nothing and does not \
              start in production"
+        );
+        let bucket = self
+            .anchors
+            .as_ref()
+            .and_then(|anchors| anchors.s3.as_ref());
+        if let Some(bucket) = bucket {
+            bucket.check(environment, "TALKTIME_WALLET__ANCHORS__S3__ENDPOINT")?;
+        }
+        ensure!(
+            bucket.is_some() || environment != DeploymentEnvironment::Production,
+            "TALKTIME_WALLET__ANCHORS__S3__ENDPOINT: production anchors its chains in a bucket"
         );
         Ok(())
     }
@@ -171,6 +251,7 @@ mod tests {
             withdrawals: WithdrawalLimitsConfig::default(),
             daily_bonus_coins: None,
             verify: BooksVerificationConfig::default(),
+            anchors: None,
         }
     }
 
@@ -180,9 +261,50 @@ mod tests {
         assert!(sandbox.check(DeploymentEnvironment::Production).is_err());
         assert!(sandbox.check(DeploymentEnvironment::Development).is_ok());
         assert!(
-            config(PaymentProviderName::Razorpay)
+            with_anchors(Some("https://s3"))
                 .check(DeploymentEnvironment::Production)
                 .is_ok()
+        );
+    }
+
+    /// A wallet with a provider, and with anchors in a bucket or in a folder.
+    fn with_anchors(endpoint: Option<&str>) -> WalletConfig {
+        let s3 = endpoint.map(|endpoint| S3Config {
+            endpoint: endpoint.to_owned(),
+            ca_file: None,
+            bucket: "anchors".to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key: "id".to_owned(),
+            secret_key: "secret".into(),
+            presigned_secs: 900,
+        });
+        let folder = s3.is_none().then(|| PathBuf::from("/anchors"));
+        WalletConfig {
+            anchors: Some(LedgerAnchorsConfig {
+                key_file: None,
+                public_key: None,
+                folder,
+                s3,
+                locked_days: default_locked_days(),
+                every_secs: default_anchor_every_secs(),
+            }),
+            ..config(PaymentProviderName::Razorpay)
+        }
+    }
+
+    #[test]
+    fn production_anchors_chains_in_a_bucket_that_it_reaches_encrypted() {
+        for without_bucket in [config(PaymentProviderName::Razorpay), with_anchors(None)] {
+            let refused = without_bucket.check(DeploymentEnvironment::Production);
+            assert!(refused.is_err());
+            assert!(without_bucket.check(DeploymentEnvironment::Staging).is_ok());
+        }
+        let in_clear = with_anchors(Some("http://s3"));
+        let refused = in_clear.check(DeploymentEnvironment::Production);
+        let refused = refused.expect_err("in clear").to_string();
+        assert!(
+            refused.contains("ANCHORS__S3__ENDPOINT needs https://"),
+            "{refused}"
         );
     }
 

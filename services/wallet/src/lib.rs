@@ -2,7 +2,7 @@
 //!
 //! [`domain`] holds the rules, [`store`] the SQL statements and [`ledger`] the operations, each of which is
 //! one transaction. [`grpc`] serves the other services, [`provider`] talks to payment providers, [`sealing`]
-//! encrypts bank details, [`payouts`] writes the list that an operator takes to the bank, and [`jobs`] holds
+//! encrypts bank details, [`anchors`] keeps signed ends of chains outside the database, [`payouts`] writes the list that an operator takes to the bank, and [`jobs`] holds
 //! the periodic work.
 
 #![allow(
@@ -10,6 +10,7 @@
     reason = "this crate is not published, and a comment that repeats a name explains nothing"
 )]
 
+pub mod anchors;
 pub mod config;
 mod consumers;
 pub mod domain;
@@ -26,16 +27,20 @@ pub mod store;
 
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::db::{self, DatabasePool, DatabaseSchema, PlanCacheMode, StandbyReads};
+use talktime_kit::db::{
+    self, DatabasePool, DatabaseSchema, PgConnection, PlanCacheMode, StandbyReads,
+};
 use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, RunningService};
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
 use tonic::service::Routes;
 
+use crate::anchors::AnchorLog;
 use crate::config::WalletConfig;
 use crate::consumers::{PROFILE_EVENTS, WalletEventHandler};
 use crate::grpc::WalletGrpcApi;
+use crate::jobs::anchor_chains::start_anchoring;
 use crate::jobs::reconcile_orders::start_reconciliation;
 use crate::jobs::sum_histories::start_summing;
 use crate::jobs::verify_books::start_verification;
@@ -65,7 +70,11 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
     )?;
     start_reconciliation(&service.lifecycle, ledger.clone());
     start_summing(&service.lifecycle, ledger.clone());
-    start_verification(&service.lifecycle, db, config.verify_every());
+    start_verification(&service.lifecycle, db.clone(), config.verify_every());
+    if let Some(anchors) = &config.anchors {
+        let log = AnchorLog::open(anchors)?;
+        start_anchoring(&service.lifecycle, db, log, clock.clone(), anchors.every());
+    }
     service.consume(PROFILE_EVENTS, WalletEventHandler::new(clock));
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes =
@@ -91,9 +100,9 @@ fn build_ledger(
     }))
 }
 
-/// Compares journal, transfers, wallets, histories and the provider's reports, and walks the chains; an error names
-/// the differences.
-pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
+/// Compares journal, transfers, wallets, histories and the provider's reports, walks the chains, and compares them with
+/// their anchors; an error names the differences.
+pub async fn verify(service: &ServiceConfig, config: &WalletConfig) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let mut connection = pool.open_session().await?;
     let differences = store::accounts::find_differences(&mut connection).await?;
@@ -102,6 +111,24 @@ pub async fn verify(service: &ServiceConfig) -> anyhow::Result<()> {
     println!("payments are as reported, and payouts and forfeits have their causes");
     let debt_coins = store::audits::sum_closed_debt_coins(&mut connection).await?;
     println!("deleted accounts owe {debt_coins} coins");
+    match &config.anchors {
+        None => println!("chains are not anchored"),
+        Some(anchors) => verify_anchors(&mut connection, &AnchorLog::open(anchors)?).await?,
+    }
+    Ok(())
+}
+
+async fn verify_anchors(connection: &mut PgConnection, log: &AnchorLog) -> anyhow::Result<()> {
+    let report = log.verify(connection).await?;
+    let differences = report.differences;
+    anyhow::ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    let (anchors, earlier) = (report.anchors, report.anchors_before_restoration);
+    if let Some(newest_at) = report.newest_at {
+        println!("{anchors} anchors are signed and in order, the newest one of {newest_at}");
+        println!("chains are as anchored; {earlier} anchors are from before a restoration");
+    } else {
+        println!("there is no anchor yet");
+    }
     Ok(())
 }
 

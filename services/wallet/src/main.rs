@@ -20,8 +20,8 @@ struct WalletCommandLine {
 enum WalletCommand {
     /// Serves gRPC until SIGTERM or SIGINT.
     Serve,
-    /// Compares journal, transfers, wallets, histories and the provider's reports, and walks the chains; fails and
-    /// names the differences.
+    /// Compares journal, transfers, wallets, histories and the provider's reports, walks the chains and compares them with
+    /// their anchors; fails and names the differences.
     Verify,
     /// Seals bank details again that a retired key sealed; safe beside a live service.
     RotateBankDetails,
@@ -49,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
     let (service, config) = talktime_kit::config::load::<WalletConfig>(SCHEMA.name)?;
     match cli.command {
         WalletCommand::Serve => talktime_wallet::serve(service, config).await,
-        WalletCommand::Verify => talktime_wallet::verify(&service).await,
+        WalletCommand::Verify => talktime_wallet::verify(&service, &config).await,
         WalletCommand::RotateBankDetails => {
             talktime_wallet::rotate_bank_details(&service, &config).await
         }

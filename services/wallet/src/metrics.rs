@@ -10,6 +10,8 @@ const PAYMENTS_NOT_CREDITED: &str = "wallet_payments_not_credited_total";
 const PAYMENT_MISMATCHES: &str = "wallet_payment_mismatches_total";
 const NOTICES_IGNORED: &str = "wallet_payment_notices_ignored_total";
 const CLOSED_DEBT: &str = "wallet_closed_debt_coins";
+const ANCHORS: &str = "wallet_anchors_total";
+const ANCHOR_DIFFERENCES: &str = "wallet_anchor_differences";
 const ORDERS_GIVEN_UP: &str = "wallet_orders_given_up_total";
 
 /// A payment that an operator has to look at in the provider's dashboard.
@@ -131,6 +133,22 @@ pub(crate) fn record_verification(differences: usize, closed_debt_coins: i64) {
     let debt = u32::try_from(closed_debt_coins).unwrap_or(u32::MAX);
     metrics::gauge!(CLOSED_DEBT).set(debt);
     metrics::counter!(VERIFICATIONS).increment(1);
+}
+
+/// Exports the metrics of anchors as zero, where chains are anchored.
+pub(crate) fn register_anchors() {
+    metrics::counter!(ANCHORS).increment(0);
+    record_anchor_differences(0);
+}
+
+/// Records that the chains were anchored.
+pub(crate) fn record_anchor() {
+    metrics::counter!(ANCHORS).increment(1);
+}
+
+/// Records the chains that no longer have the link that the newest anchor names.
+pub(crate) fn record_anchor_differences(differences: usize) {
+    metrics::gauge!(ANCHOR_DIFFERENCES).set(u32::try_from(differences).unwrap_or(u32::MAX));
 }
 
 /// Records a signed notification that was not booked.

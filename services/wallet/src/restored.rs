@@ -4,9 +4,10 @@
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::StandbyReads;
 use talktime_kit::messaging::Relay;
-use talktime_kit::{db, failpoint, restored};
+use talktime_kit::{Clock, db, failpoint, restored};
 
 use crate::SCHEMA;
+use crate::anchors::AnchorLog;
 use crate::config::WalletConfig;
 use crate::ledger::LostOrders;
 
@@ -27,7 +28,22 @@ pub async fn make_safe(service: &ServiceConfig, config: &WalletConfig) -> anyhow
         recovered.looked_up, recovered.credited
     );
     failpoint::reach("wallet.restored.recovered");
-    crate::verify(service).await
+    begin_anchors_anew(service, config).await?;
+    crate::verify(service, config).await
+}
+
+/// Anchors what the restored database has, since it may lack links that earlier anchors name.
+async fn begin_anchors_anew(service: &ServiceConfig, config: &WalletConfig) -> anyhow::Result<()> {
+    let Some(anchors) = &config.anchors else {
+        return Ok(());
+    };
+    let mut connection = db::pool(SCHEMA, &service.database)?.open_session().await?;
+    let now = Clock::System.now();
+    AnchorLog::open(anchors)?
+        .begin_anew(&mut connection, now)
+        .await?;
+    println!("wallet: anchors begin anew; those from before are not compared any more");
+    Ok(())
 }
 
 /// Prints the lost orders. It runs before anything is stored, because afterwards they are not lost any more.

@@ -1,12 +1,15 @@
 //! A Postgres server whose backup and log go to the S3 of the stack, and its restored copy.
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use futures::future::join_all;
 use sqlx::{AssertSqlSafe, PgPool};
 use talktime_kit::testing::{PrivatePostgres, as_postgres};
 use talktime_tests::{SERVICES, read_variable, run_dev, wait_for};
+use tempfile::{NamedTempFile, TempDir};
 use tokio::process::Command;
 
 /// As many as the server of the stack permits.
@@ -15,20 +18,35 @@ const MAX_CONNECTIONS: &str = "max_connections=300";
 /// A bucket for one cluster's backup and log.
 pub(super) struct BackupBucket {
     url: String,
+    /// The authority of the store's certificate, where the user of the server can read it.
+    authority: NamedTempFile,
+    /// Where the wallet anchors its chains, which a restored database does not take back.
+    anchors: TempDir,
 }
 
 impl BackupBucket {
     pub(super) async fn create() -> Self {
         let name = format!("backups-{}", std::process::id());
         let url = format!("{}/{name}", read_variable("S3_ENDPOINT"));
-        run_curl(&["-X", "PUT", &url]).await;
-        Self { url }
+        let authority = NamedTempFile::new().expect("a file");
+        let issued = std::fs::read(read_variable("S3_CA_FILE")).expect("readable");
+        std::fs::write(&authority, issued).expect("written");
+        let readable = Permissions::from_mode(0o644);
+        std::fs::set_permissions(&authority, readable).expect("our own file");
+        let anchors = tempfile::tempdir().expect("a folder");
+        let bucket = Self {
+            url,
+            authority,
+            anchors,
+        };
+        bucket.run_curl(&["-X", "PUT", &bucket.url]).await;
+        bucket
     }
 
     /// The settings of the server that writes its log here.
     fn archive_settings(&self) -> Vec<String> {
         let url = &self.url;
-        let archive = format!("{} -T \"%p\" {url}/wal/%f", curl_line());
+        let archive = format!("{} -T \"%p\" {url}/wal/%f", self.curl_line());
         vec![
             MAX_CONNECTIONS.to_owned(),
             "archive_mode=on".to_owned(),
@@ -41,7 +59,10 @@ impl BackupBucket {
         let url = &self.url;
         vec![
             MAX_CONNECTIONS.to_owned(),
-            format!("restore_command={} -o \"%p\" {url}/wal/%f", curl_line()),
+            format!(
+                "restore_command={} -o \"%p\" {url}/wal/%f",
+                self.curl_line()
+            ),
             format!("recovery_target_time={instant}"),
             "recovery_target_action=promote".to_owned(),
         ]
@@ -49,41 +70,42 @@ impl BackupBucket {
 
     async fn store_backup(&self, file: &Path) {
         let url = format!("{}/base.tar", self.url);
-        run_curl(&["-T", file.to_str().expect("a plain path"), &url]).await;
+        self.run_curl(&["-T", file.to_str().expect("a plain path"), &url])
+            .await;
     }
 
     async fn fetch_backup(&self, file: &Path) {
         let url = format!("{}/base.tar", self.url);
-        run_curl(&["-o", file.to_str().expect("a plain path"), &url]).await;
+        self.run_curl(&["-o", file.to_str().expect("a plain path"), &url])
+            .await;
     }
-}
 
-/// The arguments with which curl signs a request to the S3 of the stack.
-fn curl_arguments() -> Vec<String> {
-    let signature = format!("aws:amz:{}:s3", read_variable("S3_REGION"));
-    let keys = format!(
-        "{}:{}",
-        read_variable("S3_ACCESS_KEY"),
-        read_variable("S3_SECRET_KEY")
-    );
-    let content = "x-amz-content-sha256: UNSIGNED-PAYLOAD";
-    let fixed = ["--silent", "--fail", "--aws-sigv4", &signature];
-    let arguments = fixed.into_iter().chain(["--user", &keys, "-H", content]);
-    arguments.map(str::to_owned).collect()
-}
+    /// The arguments with which curl signs a request to the S3 of the stack.
+    fn curl_arguments(&self) -> Vec<String> {
+        let signature = format!("aws:amz:{}:s3", read_variable("S3_REGION"));
+        let keys = format!(
+            "{}:{}",
+            read_variable("S3_ACCESS_KEY"),
+            read_variable("S3_SECRET_KEY")
+        );
+        let content = "x-amz-content-sha256: UNSIGNED-PAYLOAD";
+        let authority = self.authority.path().to_str().expect("a plain path");
+        let fixed = ["--silent", "--fail", "--aws-sigv4", &signature];
+        let given = ["--user", &keys, "-H", content, "--cacert", authority];
+        fixed.into_iter().chain(given).map(str::to_owned).collect()
+    }
 
-fn curl_line() -> String {
-    let quoted = curl_arguments()
-        .into_iter()
-        .map(|argument| format!("'{argument}'"));
-    let quoted: Vec<String> = quoted.collect();
-    format!("curl {}", quoted.join(" "))
-}
+    fn curl_line(&self) -> String {
+        let quoted = self.curl_arguments().into_iter();
+        let quoted: Vec<String> = quoted.map(|argument| format!("'{argument}'")).collect();
+        format!("curl {}", quoted.join(" "))
+    }
 
-async fn run_curl(arguments: &[&str]) {
-    let mut command = Command::new("curl");
-    command.args(curl_arguments()).args(arguments);
-    run(&mut command).await;
+    async fn run_curl(&self, arguments: &[&str]) {
+        let mut command = Command::new("curl");
+        command.args(self.curl_arguments()).args(arguments);
+        run(&mut command).await;
+    }
 }
 
 async fn run(command: &mut Command) {
@@ -97,6 +119,7 @@ pub(super) struct DrillCluster {
     pub(super) postgres: PrivatePostgres,
     /// A pool of the superuser in the database of the platform.
     pub(super) pool: PgPool,
+    anchors: PathBuf,
 }
 
 impl DrillCluster {
@@ -104,7 +127,7 @@ impl DrillCluster {
     pub(super) async fn create(bucket: &BackupBucket) -> Self {
         let mut postgres = PrivatePostgres::create("password").await;
         postgres.start(&bucket.archive_settings());
-        let cluster = Self::connect(postgres).await;
+        let cluster = Self::connect(postgres, bucket).await;
         cluster.bootstrap().await;
         cluster.back_up(bucket).await;
         cluster
@@ -122,7 +145,7 @@ impl DrillCluster {
         run(&mut shell).await;
         std::fs::remove_file(&backup).expect("removed");
         postgres.start(&bucket.recovery_settings(instant));
-        let cluster = Self::connect(postgres).await;
+        let cluster = Self::connect(postgres, bucket).await;
         wait_for("the end of the recovery", || async {
             let is_recovering = sqlx::query_scalar("SELECT pg_is_in_recovery()");
             let is_recovering: bool = is_recovering.fetch_one(&cluster.pool).await.ok()?;
@@ -132,7 +155,7 @@ impl DrillCluster {
         cluster
     }
 
-    async fn connect(postgres: PrivatePostgres) -> Self {
+    async fn connect(postgres: PrivatePostgres, bucket: &BackupBucket) -> Self {
         let postgres_pool = PgPool::connect_lazy_with(postgres.connect_options());
         wait_for("the server", || async {
             let answered = sqlx::query("SELECT 1").execute(&postgres_pool).await;
@@ -144,6 +167,7 @@ impl DrillCluster {
         Self {
             postgres,
             pool: PgPool::connect_lazy_with(options),
+            anchors: bucket.anchors.path().to_owned(),
         }
     }
 
@@ -191,7 +215,8 @@ impl DrillCluster {
 
     /// The variables that point every service to this server, each `NAME=value`.
     pub(super) fn variables(&self) -> Vec<String> {
-        let mut variables = Vec::new();
+        let anchors = self.anchors.display();
+        let mut variables = vec![format!("TALKTIME_WALLET__ANCHORS__FOLDER={anchors}")];
         for service in SERVICES {
             let upper = service.to_uppercase();
             for role in ["APP", "OWNER"] {
@@ -202,11 +227,12 @@ impl DrillCluster {
         variables
     }
 
-    /// Returns the URL with the port of this server in place of its own.
+    /// Returns the URL with the port of this server, which has no certificate, in place of its own.
     fn move_url(&self, url: &str) -> String {
-        let (before, database) = url.rsplit_once('/').expect("a database");
-        let (before, _) = before.rsplit_once(':').expect("a port");
-        format!("{before}:{}/{database}", self.postgres.port())
+        let mut url: reqwest::Url = url.parse().expect("a URL");
+        url.set_port(Some(self.postgres.port())).expect("a host");
+        url.set_query(None);
+        url.into()
     }
 
     /// The clock of the server.

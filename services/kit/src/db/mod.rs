@@ -14,7 +14,7 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgQueryResult};
+use sqlx::postgres::{PgConnectOptions, PgQueryResult, PgSslMode};
 
 use crate::config::DatabaseConfig;
 use crate::deadlines::{self, PeerKind, await_answer};
@@ -100,13 +100,22 @@ pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
 /// # Errors
 /// `database.app_url` or `database.session_url` is invalid.
 pub fn pool(schema: DatabaseSchema, config: &DatabaseConfig) -> anyhow::Result<DatabasePool> {
-    let options = app_options(schema, &config.app_url).context("database.app_url")?;
+    let options = session_options(schema, &config.app_url).context("database.app_url")?;
     let pool = DatabasePool::connect_lazily(options, config.max_connections);
     let Some(url) = &config.session_url else {
         return Ok(pool);
     };
-    let options = app_options(schema, url).context("database.session_url")?;
+    let options = session_options(schema, url).context("database.session_url")?;
     Ok(pool.with_sessions(options))
+}
+
+/// Returns a connection of the role that owns the schema, for commands of operators that the service has no rights for.
+///
+/// # Errors
+/// `database.owner_url` is invalid.
+pub fn owner_pool(schema: DatabaseSchema, config: &DatabaseConfig) -> anyhow::Result<DatabasePool> {
+    let options = session_options(schema, &config.owner_url).context("database.owner_url")?;
+    Ok(DatabasePool::connect_lazily(options, 1))
 }
 
 /// Returns the reads that may lag, which standbys answer if `database.read_url` is set. `primary` is the pool of the
@@ -122,14 +131,14 @@ pub fn standby_reads(
     let Some(url) = &config.read_url else {
         return Ok(StandbyReads::of_primary(primary));
     };
-    let options = app_options(schema, url).context("database.read_url")?;
+    let options = session_options(schema, url).context("database.read_url")?;
     let peer = PeerKind::PostgresStandby;
     let standby = DatabasePool::connect_lazily_to(peer, options, config.read_max_connections);
     Ok(StandbyReads::new(primary, standby, standby::LAG_MAX))
 }
 
-/// How the app role connects to a server.
-fn app_options(schema: DatabaseSchema, url: &SecretString) -> sqlx::Result<PgConnectOptions> {
+/// How a role connects to a server.
+fn session_options(schema: DatabaseSchema, url: &SecretString) -> sqlx::Result<PgConnectOptions> {
     let options = url.expose_secret().parse::<PgConnectOptions>()?;
     Ok(options
         .application_name(schema.name)
@@ -142,6 +151,14 @@ fn app_options(schema: DatabaseSchema, url: &SecretString) -> sqlx::Result<PgCon
             IDLE_IN_TRANSACTION_TIMEOUT_MS,
         )])
         .options(schema.plan_cache_mode.settings().iter().copied()))
+}
+
+/// Returns whether connections to this address are encrypted, to a server whose certificate and name are verified. A
+/// text that is no address leads nowhere.
+pub(crate) fn verifies_server(url: &str) -> bool {
+    let options = url.parse::<PgConnectOptions>();
+    options.is_ok_and(|options| matches!(options.get_ssl_mode(), PgSslMode::VerifyFull))
+        || !url.contains("://")
 }
 
 /// Migrates a schema as its owner. Replicas that start at the same time wait for each other.

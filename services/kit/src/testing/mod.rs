@@ -30,6 +30,8 @@ pub struct TestDatabase {
     pub superuser: PgPool,
     /// URL of the role that owns the schema.
     pub owner_url: SecretString,
+    /// The connections of the role that owns the schema, as commands of operators use them.
+    pub owner: DatabasePool,
     app_options: PgConnectOptions,
 }
 
@@ -61,7 +63,13 @@ impl TestDatabase {
             app_options: app.clone().database(&name),
             app_pool: pool(app),
             superuser: pool(admin),
-            owner_url: owner.database(&name).to_url_lossy().to_string().into(),
+            owner_url: owner
+                .clone()
+                .database(&name)
+                .to_url_lossy()
+                .to_string()
+                .into(),
+            owner: DatabasePool::connect_lazily(owner.database(&name), CONNECTIONS_MAX),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::TestProfile;
 async fn an_operator_grants_and_revokes_the_role_admin_with_one_event_each() {
     let profile = TestProfile::start().await;
     let user = profile.register("asha", "user").await;
-    let (db, now) = (&profile.database.app, profile.clock.now());
+    let (db, now) = (&profile.database.owner, profile.clock.now());
     for _ in 0..2 {
         let granted = grant_admin(db, &user.phone, "ravi", now).await;
         granted.expect("granted");
@@ -40,7 +40,7 @@ async fn an_operator_grants_and_revokes_the_role_admin_with_one_event_each() {
 #[tokio::test]
 async fn the_role_admin_of_an_unknown_phone_is_refused() {
     let profile = TestProfile::start().await;
-    let (db, now) = (&profile.database.app, profile.clock.now());
+    let (db, now) = (&profile.database.owner, profile.clock.now());
     let unknown = "+910000000000";
     assert!(grant_admin(db, unknown, "ravi", now).await.is_err());
     assert!(revoke_admin(db, unknown, "ravi", now).await.is_err());

@@ -107,7 +107,7 @@ async fn only_an_admin_can_change_the_own_rating() {
         rate(500).await.expect_err("not an admin"),
         refusal(Code::PermissionDenied, "rating_not_allowed")
     );
-    let (db, now) = (&profile.database.app, profile.clock.now());
+    let (db, now) = (&profile.database.owner, profile.clock.now());
     let granted = grant_admin(db, &user.phone, "ravi", now).await;
     granted.expect("granted");
     let rated = rate(435).await.expect("an admin");

@@ -13,6 +13,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
+use super::confinement::confine_to_open_files;
+
 /// Address space of a process, bytes: the program, a decoder with its buffers, and a reserve.
 const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const CPU_SECS_MAX: u64 = 5;
@@ -96,12 +98,14 @@ async fn read_output(
     Ok(Ok(output))
 }
 
-/// Limits the present process and returns the file on its standard input.
+/// Limits the present process to its memory, its time and its open files, and returns the file on its standard input.
 pub(super) fn enter_limits() -> anyhow::Result<File> {
     setrlimit(Resource::RLIMIT_AS, MEMORY_BYTES_MAX, MEMORY_BYTES_MAX)?;
     setrlimit(Resource::RLIMIT_CPU, CPU_SECS_MAX, CPU_SECS_MAX)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     // A pipe, such as the standard output, is not a file of this limit.
     setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
-    Ok(File::from(std::io::stdin().as_fd().try_clone_to_owned()?))
+    let file = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    confine_to_open_files()?;
+    Ok(file)
 }

@@ -1,5 +1,6 @@
 //! The probing process judges files of real encoders.
 
+mod confined;
 mod encoder;
 
 use std::fs::{self, File};

@@ -1,5 +1,6 @@
 //! The rules of the wallet, without input or output.
 
+pub mod anchor;
 pub mod bank;
 pub mod chain;
 pub mod charging;

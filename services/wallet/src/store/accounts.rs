@@ -146,7 +146,7 @@ async fn find_unbalanced_ledgers(connection: &mut PgConnection) -> sqlx::Result<
 }
 
 /// Makes a session of its own read one state of the database, whole tables included.
-async fn begin_snapshot(connection: &mut PgConnection) -> sqlx::Result<()> {
+pub(crate) async fn begin_snapshot(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(&mut *connection)
         .await?;

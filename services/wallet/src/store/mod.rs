@@ -1,6 +1,7 @@
 //! The wallet's tables. All code takes locks in one order: wallets by user id, then everything else.
 
 pub mod accounts;
+pub mod anchored_heads;
 pub mod audits;
 pub mod bank;
 pub mod bonus_days;

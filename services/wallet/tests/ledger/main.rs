@@ -1,5 +1,6 @@
 //! The ledger on a real Postgres.
 
+mod anchoring;
 mod bank;
 mod bonus_limit;
 mod books;
