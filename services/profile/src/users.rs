@@ -8,7 +8,7 @@ use talktime_kit::{Clock, india};
 use crate::domain::{
     CallPermissionFacts, ListenerPreferences, ListenerPreferencesUpdate, PlannedParties,
     ProfileError, PublicProfile, PublicTextPolicy, RegistrationRequest, RequiredTermsVersion, User,
-    UserProfileUpdate, UsernameAvailability, fields, username_candidates,
+    UserProfileUpdate, UserVisibility, UsernameAvailability, fields, username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
 use crate::store::{deletion_reasons, spent_registrations, user_blocks, user_roles, users};
@@ -86,6 +86,17 @@ impl UserService {
         check_lookups(user_ids.len())?;
         let mut connection = self.db.acquire().await?;
         Ok(users::list_usernames(&mut connection, user_ids).await?)
+    }
+
+    /// Returns the users among several whom nothing hides from a viewer, each with the reach of their status.
+    pub async fn filter_visible(
+        &self,
+        viewer_id: i64,
+        user_ids: &[i64],
+    ) -> Result<Vec<UserVisibility>, ProfileError> {
+        check_lookups(user_ids.len())?;
+        let mut connection = self.db.acquire().await?;
+        Ok(users::filter_visible(&mut connection, viewer_id, user_ids).await?)
     }
 
     /// Lists the public profiles of users; ids without a user are left out.

@@ -6,7 +6,7 @@ use talktime_kit::db::{PgConnection, expect_rows, is_unique_violation};
 
 use crate::domain::{
     ListenerPreferences, ProfileError, PublicProfile, RegistrationConflicts, RegistrationRequest,
-    User,
+    User, UserVisibility,
 };
 
 const TABLE: &str = "profile.users";
@@ -135,6 +135,32 @@ pub async fn list_public_profiles(
         "SELECT user_id, username, profile_image_url, (rating * 100)::integer AS rating_hundredths
          FROM profile.users WHERE user_id = ANY($1)",
     )
+    .bind(user_ids)
+    .fetch_all(connection)
+    .await
+}
+
+/// Returns the users among several whom no block hides from a viewer; ids without a user are left out.
+pub async fn filter_visible(
+    connection: &mut PgConnection,
+    viewer_id: i64,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<UserVisibility>> {
+    sqlx::query_as(
+        "SELECT u.user_id,
+                u.user_id = $1
+                OR EXISTS (SELECT FROM profile.user_roles AS r
+                           WHERE r.user_id = u.user_id AND r.role = 'listener' AND r.active)
+                OR EXISTS (SELECT FROM profile.user_favorites
+                           WHERE favoriter_id = $1 AND favoritee_id = u.user_id) AS is_visible
+         FROM profile.users AS u
+         WHERE u.user_id = ANY($2)
+           AND NOT EXISTS (SELECT FROM profile.user_blocks
+                           WHERE blocker_id = $1 AND blocked_id = u.user_id)
+           AND NOT EXISTS (SELECT FROM profile.user_blocks
+                           WHERE blocker_id = u.user_id AND blocked_id = $1)",
+    )
+    .bind(viewer_id)
     .bind(user_ids)
     .fetch_all(connection)
     .await

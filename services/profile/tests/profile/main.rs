@@ -117,6 +117,15 @@ impl TestProfile {
         into_result(self.api.delete_user(request).await).map(|_| ())
     }
 
+    async fn revoke_listener_roles(&self, user_ids: &[i64]) {
+        let revoked =
+            sqlx::query("UPDATE profile.user_roles SET active = false WHERE user_id = ANY($1)")
+                .bind(user_ids)
+                .execute(&self.database.app_pool)
+                .await;
+        revoked.expect("revoked");
+    }
+
     async fn block(&self, blocker_id: i64, blocked_id: i64) {
         sqlx::query(
             "INSERT INTO profile.user_blocks (blocker_id, blocked_id, action_type)
