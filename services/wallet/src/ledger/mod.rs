@@ -139,7 +139,8 @@ impl WalletLedger {
     /// Loads a person's balance; all zero for a person without a wallet.
     pub async fn load_balance(&self, user_id: i64) -> Result<WalletBalance, WalletError> {
         let mut connection = self.db.acquire().await?;
-        Ok(wallets::load_balance(&mut connection, user_id).await?)
+        let earned_until = self.terms.withdrawals.earned_until(self.clock.now());
+        Ok(wallets::load_balance(&mut connection, user_id, earned_until).await?)
     }
 
     /// Lists the coins of users; those without a wallet are left out.

@@ -117,6 +117,23 @@ pub async fn load_totals(
     .await
 }
 
+/// Sums the earnings of a listener that cannot be withdrawn yet, in paise: those of calls that were settled after
+/// `earned_until`.
+pub async fn sum_held(
+    connection: &mut PgConnection,
+    listener_id: i64,
+    earned_until: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT (COALESCE(sum(money), 0) * 100)::bigint FROM wallet.call_earnings
+         WHERE listener_id = $1 AND created_at > $2",
+    )
+    .bind(listener_id)
+    .bind(earned_until)
+    .fetch_one(connection)
+    .await
+}
+
 #[derive(FromRow)]
 struct EarningDayRow {
     date: NaiveDate,

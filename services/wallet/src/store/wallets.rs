@@ -7,6 +7,7 @@ use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 
+use super::earnings;
 use crate::domain::chain::{ChainHead, ChainLinkHash};
 
 /// A wallet under lock.
@@ -68,8 +69,10 @@ impl From<WalletRow> for LockedWallet {
 pub struct WalletBalance {
     /// Coins that can be spent.
     pub balance_coins: i64,
-    /// Money that may be withdrawn, in paise.
+    /// Money that belongs to the owner, in paise.
     pub withdrawable_paise: i64,
+    /// The part of it that cannot be withdrawn yet, in paise.
+    pub held_paise: i64,
     /// Money earned since the wallet was opened, in paise.
     pub total_earned_paise: i64,
     /// Money paid out since the wallet was opened, in paise.
@@ -146,20 +149,25 @@ fn index_by_user(rows: Vec<WalletRow>) -> HashMap<i64, LockedWallet> {
         .collect()
 }
 
-/// Loads a person's balance; all zero for a person without a wallet.
+/// Loads a person's balance; all zero for a person without a wallet. Earnings of calls that were settled after
+/// `earned_until` are held.
 pub async fn load_balance(
     connection: &mut PgConnection,
     user_id: i64,
+    earned_until: DateTime<Utc>,
 ) -> sqlx::Result<WalletBalance> {
+    let held_paise = earnings::sum_held(connection, user_id, earned_until).await?;
     let balance = sqlx::query_as(
         "SELECT balance_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
+                LEAST((withdrawable_money * 100)::bigint, $2) AS held_paise,
                 (total_earned * 100)::bigint AS total_earned_paise,
                 (total_withdrawn * 100)::bigint AS total_withdrawn_paise,
                 (pending_withdrawals * 100)::bigint AS pending_withdrawals_paise
          FROM wallet.user_wallets WHERE user_id = $1",
     )
     .bind(user_id)
+    .bind(held_paise)
     .fetch_optional(connection)
     .await?;
     Ok(balance.unwrap_or_default())
