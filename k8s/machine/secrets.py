@@ -31,6 +31,7 @@ class SecretStore(dict):
     def __init__(self, authority):
         self["postgres-roles"] = {f"{s}_{role}": f"{s}-{role}-x" for s in SERVICES for role in ("owner", "app")}
         self["tokens"] = {"sealing_key": "5a" * 32}
+        self["phones"] = {"hash_key": "5a" * 32}
         self["bank-details"] = {"key": "a5" * 32, "key_id": "1", "retired_keys": ""}
         self["turn"] = {"secret": "t" * 32, "previous-secret": "", "console-password": "console-x"}
         self["turn-tls"] = authority.issue("turn-tls", ["DNS:*.relay.example.com"])

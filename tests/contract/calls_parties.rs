@@ -98,7 +98,11 @@ async fn a_live_call_of_a_deleted_user_ends_at_once() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let user_id = pair.listener.user_id;
-    publish(Kind::UserDeleted(UserDeleted { user_id })).await;
+    publish(Kind::UserDeleted(UserDeleted {
+        user_id,
+        ..UserDeleted::default()
+    }))
+    .await;
     assert_ends_by_itself(&pair, call_id).await;
 }
 

@@ -43,6 +43,11 @@ pub(crate) fn bank_details_key(stack: &DevStack) -> Result<String> {
     load_random_key(stack, "bank-details.key")
 }
 
+/// Returns the key that phones are hashed with.
+pub(crate) fn phone_hash_key(stack: &DevStack) -> Result<String> {
+    load_random_key(stack, "phone-hash.key")
+}
+
 /// Returns the file with the secret that signs the credentials of the media relays.
 pub(crate) fn turn_secret_file(stack: &DevStack) -> PathBuf {
     stack.secrets_dir().join(TURN_SECRET)

@@ -290,13 +290,15 @@ pub struct DeletedUserRow {
     pub version: i64,
     /// The registration that created the user; `None` if the user was created in another way.
     pub registration_id: Option<String>,
+    /// In E.164.
+    pub phone: String,
 }
 
 /// Deletes a user and all rows that refer to the user in other tables of this schema; `None` if there is no such
 /// user.
 pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<DeletedUserRow>> {
     sqlx::query_as(
-        "DELETE FROM profile.users WHERE user_id = $1 RETURNING version, registration_id",
+        "DELETE FROM profile.users WHERE user_id = $1 RETURNING version, registration_id, phone",
     )
     .bind(user_id)
     .fetch_optional(tx)

@@ -73,6 +73,7 @@ impl TestProfile {
             required_terms: RequiredTermsVersion::default(),
             refuse_external_images: false,
             text_policy: PublicTextPolicy::default(),
+            phone_hasher: None,
         }));
         Self {
             api,
