@@ -35,6 +35,7 @@ pub mod revocations;
 pub mod routes;
 pub mod server;
 pub mod signaling;
+pub mod status_viewers;
 pub mod token;
 pub mod ws;
 

@@ -35,6 +35,7 @@ class SecretStore(dict):
     def __init__(self, authority):
         self["postgres-roles"] = {f"{s}_{role}": f"{s}-{role}-x" for s in SERVICES for role in ("owner", "app")}
         self["tokens"] = {"sealing_key": "5a" * 32}
+        self["phones"] = {"hash_key": "5a" * 32}
         self["bank-details"] = {"key": "a5" * 32, "key_id": "1", "retired_keys": ""}
         self["ledger-anchors"] = {"access_key": "anchors-x", "secret_key": "anchors-secret-x", "signing_key": "c3" * 32}
         self["turn"] = {"secret": "t" * 32, "previous-secret": "", "console-password": "console-x"}

@@ -353,7 +353,7 @@ async fn an_access_token_cannot_refresh() {
 #[tokio::test]
 async fn logout_ends_this_token_and_every_refresh_token() {
     let app = connect_app().await;
-    let person = app.sign_up(UserRole::User).await;
+    let person = app.sign_up(UserRole::Listener).await;
     let left = app.post("/auth/logout").as_user(&person).answer().await;
     assert_eq!(
         (left.status, &left.body),

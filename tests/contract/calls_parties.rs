@@ -98,26 +98,57 @@ async fn a_live_call_of_a_deleted_user_ends_at_once() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
     let user_id = pair.listener.user_id;
-    publish(Kind::UserDeleted(UserDeleted { user_id })).await;
+    publish(Kind::UserDeleted(UserDeleted {
+        user_id,
+        ..UserDeleted::default()
+    }))
+    .await;
     assert_ends_by_itself(&pair, call_id).await;
 }
 
+async fn block(pair: &CallPair, blocked_id: i64) {
+    let request = pair.app.post("/block").as_user(&pair.listener);
+    let request = request.json(&json!({"blocked_id": blocked_id}));
+    let blocked = request.answer().await;
+    assert_eq!(blocked.status, 200, "{blocked:?}");
+}
+
 #[tokio::test]
-async fn a_block_ends_the_call_of_the_two_and_of_nobody_else() {
+async fn a_block_ends_the_call_of_the_two_with_its_paid_minute_and_that_of_nobody_else() {
     let pair = CallPair::sign_up().await;
     let other = CallPair::sign_up().await;
     let (call_id, other_call_id) = (pair.start_call().await, other.start_call().await);
     for blocked_id in [other.listener.user_id, pair.caller.user_id] {
-        let block = pair.app.post("/block").as_user(&pair.listener);
-        let blocked = block
-            .json(&json!({"blocked_id": blocked_id}))
-            .answer()
-            .await;
-        assert_eq!(blocked.status, 200, "{blocked:?}");
+        block(&pair, blocked_id).await;
     }
     assert_ends_by_itself(&pair, call_id).await;
+    let receipt = pair.app.get(&format!("/calls/{call_id}"));
+    let receipt = receipt.as_user(&pair.caller).answer().await.body;
+    assert_eq!(
+        (&receipt["end_reason"], &receipt["ended_by"]),
+        (&json!("blocked"), &json!("listener")),
+        "{receipt}"
+    );
+    let minute_secs: i64 = read_variable("MINUTE_SECS").parse().expect("a number");
+    let paid_secs = receipt["duration_minutes"].as_i64().expect("minutes") * minute_secs;
+    assert_eq!(receipt["duration_seconds"], paid_secs, "{receipt}");
     let ended = other.end_call(&other.listener, other_call_id).await;
     assert_eq!(ended.status, 200, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_block_that_is_lifted_at_once_ends_nothing() {
+    let pair = CallPair::sign_up().await;
+    let call_id = pair.start_call().await;
+    block(&pair, pair.caller.user_id).await;
+    let lifting = pair.app.delete("/block").as_user(&pair.listener);
+    let lifting = lifting.json(&json!({"blocked_id": pair.caller.user_id}));
+    assert_eq!(lifting.answer().await.status, 200);
+    wait_for("two more minutes", || async {
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 30).then_some(())
+    })
+    .await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
 }
 
 #[tokio::test]

@@ -13,8 +13,9 @@ use crate::assert_problem;
 
 /// Columns that keep bare ids on purpose: answers to idempotency keys; users whom auth, presence and verification must
 /// not create again because of a late message; actions in the audit log; and users whose access tokens are revoked,
-/// until the last of them has expired; and listeners who have left the feed, for an hour.
-const TOMBSTONES: [&str; 9] = [
+/// until the last of them has expired; listeners who have left the feed, for an hour; and orders that were paid, whose
+/// payment may go back.
+const TOMBSTONES: [&str; 10] = [
     "idempotency_keys",
     "revocations",
     "deleted_users",
@@ -24,6 +25,7 @@ const TOMBSTONES: [&str; 9] = [
     "decisions",
     "feed_removals",
     "photo_decisions",
+    "payment_orders",
 ];
 
 /// Finds `table.column` of every row of a service that contains the id of the user.
@@ -160,4 +162,35 @@ async fn a_code_that_raced_a_deletion_registers_the_phone_again() {
         verified.body["status"], "needs_registration",
         "{verified:?}"
     );
+}
+
+/// Finds the account that has taken the place of a deleted one.
+async fn find_successor(user_id: i64) -> Option<i64> {
+    let mut connection = PgConnection::connect(&read_database_url("wallet")).await;
+    let connection = connection.as_mut().expect("connected");
+    let found: Option<Option<i64>> =
+        sqlx::query_scalar("SELECT successor_id FROM wallet.closed_wallets WHERE owner_id = $1")
+            .bind(user_id)
+            .fetch_optional(connection)
+            .await
+            .expect("readable");
+    found.flatten()
+}
+
+#[tokio::test]
+async fn debts_of_a_deleted_account_find_the_next_one_of_the_same_phone() {
+    let app = connect_app().await;
+    let person = app.sign_up(UserRole::User).await;
+    let recharged = app.recharge(&person, 150).await.expect("answered");
+    assert_eq!(recharged.status, 200, "{recharged:?}");
+    delete(&app, &person).await;
+    let other = app.sign_up(UserRole::User).await;
+    let again = app.sign_up_with_phone(&person.phone).await;
+    let successor = wait_for("the wallet to know the phone", || {
+        find_successor(person.user_id)
+    })
+    .await;
+    assert_eq!(successor, again.user_id);
+    assert_ne!(successor, other.user_id);
+    assert_books_are_right().await;
 }

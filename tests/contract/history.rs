@@ -201,10 +201,20 @@ async fn only_the_parties_see_a_receipt_with_every_minute() {
 }
 
 #[tokio::test]
-async fn the_platforms_activity_counts_this_call() {
+async fn the_platforms_activity_counts_this_call_and_is_exact_for_admins_alone() {
     let pair = CallPair::sign_up().await;
     let call_id = pair.start_call().await;
-    let status = get(&pair, &pair.caller, "/calls/status").await;
+    let coarse = get(&pair, &pair.caller, "/calls/status").await;
+    for (field, step, max) in [
+        ("active_calls", 10, 100),
+        ("total_calls_today", 10, 100),
+        ("total_coins_processed", 100, 1_000),
+    ] {
+        let number = coarse[field].as_i64().expect("a number");
+        assert_eq!((number % step, number.min(max)), (0, number), "{coarse}");
+    }
+    let admin = pair.app.sign_up_admin().await;
+    let status = get(&pair, &admin, "/calls/status").await;
     assert_fields(
         &status,
         &[

@@ -1,8 +1,8 @@
 //! Section 4: online and busy statuses.
 
 use serde_json::{Value, json};
-use talktime_client::UserRole;
-use talktime_tests::{CallPair, ExpectAnswer, connect_app, run_dev};
+use talktime_client::{ApiAnswer, AppUser, UserRole};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, run_dev};
 
 use crate::{assert_fields, assert_problem};
 
@@ -82,7 +82,7 @@ async fn a_heartbeat_is_a_sign_of_life() {
 }
 
 #[tokio::test]
-async fn the_presence_of_others_is_public_to_members() {
+async fn the_presence_of_listeners_is_public_to_members() {
     let pair = CallPair::sign_up_without_coins().await;
     let listener_id = pair.listener.user_id;
     let one = pair
@@ -194,4 +194,69 @@ async fn an_admin_can_run_the_cleanup_of_presence() {
     assert!(!is_busy(&admin).await);
     assert!(is_busy(&pair.listener).await, "the call is live");
     assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
+}
+
+async fn read_status(app: &TestApp, viewer: &AppUser, user_id: i64) -> ApiAnswer {
+    let path = format!("/users/{user_id}/presence");
+    app.get(&path).as_user(viewer).answer().await
+}
+
+/// Asserts that a viewer finds the status of a user, or does not, alone and among others.
+async fn assert_sees_status(app: &TestApp, viewer: &AppUser, user_id: i64, is_seen: bool) {
+    let alone = read_status(app, viewer, user_id).await;
+    if is_seen {
+        assert_eq!(alone.status, 200, "{alone:?}");
+    } else {
+        assert_problem(&alone, 404, "user_not_found");
+    }
+    let path = format!("/users/presence?user_ids={},{user_id}", viewer.user_id);
+    let both = app.get(&path).as_user(viewer).answer().await;
+    let both = both.body.as_array().expect("statuses").clone();
+    let expected = 1 + usize::from(is_seen);
+    assert_eq!(both.len(), expected, "{both:?}");
+}
+
+#[tokio::test]
+async fn the_status_of_a_caller_is_for_those_whom_they_have_called() {
+    let pair = CallPair::sign_up().await;
+    let stranger = pair.app.sign_up(UserRole::Listener).await;
+    let caller_id = pair.caller.user_id;
+    for viewer in [&pair.listener, &stranger] {
+        assert_sees_status(&pair.app, viewer, caller_id, false).await;
+    }
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
+    assert_sees_status(&pair.app, &pair.listener, caller_id, true).await;
+    assert_sees_status(&pair.app, &stranger, caller_id, false).await;
+}
+
+#[tokio::test]
+async fn a_block_hides_statuses_and_favourites_in_both_directions() {
+    let pair = CallPair::sign_up().await;
+    let (app, caller, listener) = (&pair.app, &pair.caller, &pair.listener);
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(caller, call_id).await.status, 200);
+    let favorite = json!({"listener_id": listener.user_id});
+    let add = || {
+        let add = app.post("/favorites/add").as_user(caller);
+        add.json(&favorite).answer()
+    };
+    assert_eq!(add().await.status, 200);
+    let check = format!("/favorites/check/{}", listener.user_id);
+    for (blocker, blocked_id) in [(listener, caller.user_id), (caller, listener.user_id)] {
+        let blocked = json!({"blocked_id": blocked_id});
+        let block = app.post("/block").as_user(blocker).json(&blocked);
+        assert_eq!(block.answer().await.status, 200);
+        assert_sees_status(app, caller, listener.user_id, false).await;
+        assert_sees_status(app, listener, caller.user_id, false).await;
+        let checked = app.get(&check).as_user(caller).answer().await;
+        assert_problem(&checked, 404, "listener_not_found");
+        assert_problem(&add().await, 404, "listener_not_found");
+        let unblock = app.delete("/block").as_user(blocker).json(&blocked);
+        assert_eq!(unblock.answer().await.status, 200);
+        assert_sees_status(app, caller, listener.user_id, true).await;
+        assert_sees_status(app, listener, caller.user_id, true).await;
+        let checked = app.get(&check).as_user(caller).answer().await;
+        assert_eq!(checked.body["is_favorited"], true, "{checked:?}");
+    }
 }

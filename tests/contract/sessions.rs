@@ -114,9 +114,9 @@ async fn a_session_can_be_ended_from_another_device() {
 }
 
 #[tokio::test]
-async fn a_user_who_ends_their_last_session_is_offline() {
+async fn a_listener_who_ends_their_last_session_is_offline() {
     let app = connect_app().await;
-    let here = app.sign_up(UserRole::User).await;
+    let here = app.sign_up(UserRole::Listener).await;
     let there = log_in(&app, &here, "there").await;
     let stranger = app.sign_up(UserRole::User).await;
     let is_online = || async {

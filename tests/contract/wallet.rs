@@ -40,6 +40,8 @@ async fn every_amount_of_the_rate_card_buys_its_coins() {
         "user_id",
         "balance_coins",
         "withdrawable_money",
+        "available_money",
+        "held_money",
         "total_earned",
         "total_withdrawn",
         "pending_withdrawals",

@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use talktime_client::{ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, OtpInbox, UserRole};
+use talktime_client::{
+    ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, NewAppUser, OtpInbox, UserRole,
+};
 use talktime_kit::testing::stack_identity;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::v1::charge_response::Outcome;
@@ -91,6 +93,18 @@ impl TestApp {
     pub async fn sign_up(&self, role: UserRole) -> AppUser {
         wait_for("somebody to sign up", || async {
             Box::pin(self.app.sign_up(&self.inbox, role)).await.ok()
+        })
+        .await
+    }
+
+    /// Signs up a user with the phone of an account that was deleted.
+    pub async fn sign_up_with_phone(&self, phone: &str) -> AppUser {
+        wait_for("somebody to sign up again", || async {
+            let new = NewAppUser {
+                phone: phone.to_owned(),
+                ..NewAppUser::with_name("again", UserRole::User)
+            };
+            Box::pin(self.app.sign_up_as(&self.inbox, new)).await.ok()
         })
         .await
     }

@@ -106,6 +106,7 @@ fn own_variables(
             let limits = stack_limits::login_variables(stack);
             [redis, key].into_iter().chain(limits).collect()
         }
+        StackUnit::Profile => vec![("PHONE_HASH_KEY", secrets::phone_hash_key(stack)?)],
         StackUnit::Wallet => vec![
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),
             ("PAYMENTS__PROVIDER", "sandbox".to_owned()),

@@ -50,6 +50,11 @@ pub(crate) fn ledger_anchor_key_file(stack: &DevStack) -> Result<PathBuf> {
     Ok(stack.secrets_dir().join(LEDGER_ANCHOR_KEY))
 }
 
+/// Returns the key that phones are hashed with.
+pub(crate) fn phone_hash_key(stack: &DevStack) -> Result<String> {
+    load_random_key(stack, "phone-hash.key")
+}
+
 /// Returns the file with the secret that signs the credentials of the media relays.
 pub(crate) fn turn_secret_file(stack: &DevStack) -> PathBuf {
     stack.secrets_dir().join(TURN_SECRET)

@@ -4,7 +4,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::{Clock, Error};
+use talktime_kit::{Clock, Error, ErrorKind};
 use talktime_proto::presence::v1::{
     CleanUpRequest, GetStatusRequest, GetStatusesRequest, Status, UpdateStatusRequest,
 };
@@ -12,10 +12,11 @@ use talktime_proto::timestamp;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Message, time};
-use crate::clients::PresenceClient;
+use crate::clients::{CallsClient, PresenceClient, ProfileClient};
 use crate::extract::{AdminUser, Json, PathId, Query};
 use crate::heartbeats::HeartbeatForwarder;
 use crate::problem::Result;
+use crate::status_viewers::filter_visible;
 use crate::token::CurrentUser;
 
 const ASKED_TOGETHER_MAX: usize = 50;
@@ -188,6 +189,9 @@ pub(super) async fn forward_heartbeat(
 }
 
 /// Read a user's status.
+///
+/// It is found of listeners, of favourites, and of users with whom the current user has had a call, unless one of the two
+/// has blocked the other.
 #[utoipa::path(
     get,
     path = "/users/{user_id}/presence",
@@ -199,12 +203,23 @@ pub(super) async fn forward_heartbeat(
     )
 )]
 pub(super) async fn read_status(
+    State(profile): State<ProfileClient>,
+    State(calls): State<CallsClient>,
     State(presence): State<PresenceClient>,
-    _caller: CurrentUser,
+    current_user: CurrentUser,
     PathId(user_id): PathId,
 ) -> Result<Json<OthersStatus>> {
-    let status = status_of(&presence, user_id).await?;
-    Ok(Json(status.into()))
+    let visible = filter_visible(&profile, &calls, current_user.user_id, vec![user_id]);
+    let (visible, status) = tokio::join!(visible, status_of(&presence, user_id));
+    if visible?.is_empty() {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            "user_not_found",
+            "There is no such user.",
+        )
+        .into());
+    }
+    Ok(Json(status?.into()))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -218,7 +233,7 @@ pub(super) struct UserStatusesQuery {
 
 /// Read the statuses of up to 50 users.
 ///
-/// The answer has no entry for an unknown id.
+/// The answer has no entry for an unknown id, or for a user whose status is not found alone.
 #[utoipa::path(
     get,
     path = "/users/presence",
@@ -231,20 +246,24 @@ pub(super) struct UserStatusesQuery {
     )
 )]
 pub(super) async fn read_statuses(
+    State(profile): State<ProfileClient>,
+    State(calls): State<CallsClient>,
     State(presence): State<PresenceClient>,
-    _caller: CurrentUser,
+    current_user: CurrentUser,
     Query(query): Query<UserStatusesQuery>,
 ) -> Result<Json<Vec<OthersStatus>>> {
     let user_ids = parse_ids(&query.user_ids)?;
-    let answer = retry_idempotent(
+    let visible = filter_visible(&profile, &calls, current_user.user_id, user_ids.clone());
+    let statuses = retry_idempotent(
         &presence,
         PresenceClient::get_statuses,
-        GetStatusesRequest {
-            user_ids: user_ids.clone(),
-        },
-    )
-    .await?;
-    Ok(Json(answer.statuses.into_iter().map(Into::into).collect()))
+        GetStatusesRequest { user_ids },
+    );
+    let (visible, answer) = tokio::join!(visible, statuses);
+    let (visible, answer) = (visible?, answer?);
+    let statuses = answer.statuses.into_iter();
+    let shown = statuses.filter(|status| visible.contains(&status.user_id));
+    Ok(Json(shown.map(Into::into).collect()))
 }
 
 #[derive(Serialize, ToSchema)]

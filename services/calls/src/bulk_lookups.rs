@@ -1,5 +1,5 @@
-//! Lookups in bulk with which other services reconcile their own tables: presence its busy flags, profile
-//! its feed.
+//! Lookups in bulk: presence reconciles its busy flags with them, profile its feed, and the gateway decides whose status
+//! a user may see.
 
 use crate::domain::CallError;
 use crate::service::CallService;
@@ -15,6 +15,17 @@ impl CallService {
         validate_ids(call_ids)?;
         let mut connection = self.db.acquire().await?;
         Ok(bulk_lookups::list_live(&mut connection, call_ids).await?)
+    }
+
+    /// Returns the users among these who have called a user or have been called by them.
+    pub(crate) async fn list_counterparts_among(
+        &self,
+        user_id: i64,
+        other_user_ids: &[i64],
+    ) -> Result<Vec<i64>, CallError> {
+        validate_ids(other_user_ids)?;
+        let mut connection = self.db.acquire().await?;
+        Ok(bulk_lookups::list_counterparts(&mut connection, user_id, other_user_ids).await?)
     }
 
     /// Returns the talk time of these listeners.

@@ -42,14 +42,16 @@ impl EventHandler for CallsEventHandler {
                 }
                 badges::upsert_listener(tx, change.user_id, version, change.active).await?;
             }
-            // The call ends in transactions of its own before this transaction locks its row; both may run
+            // Calls change in transactions of their own before this transaction locks their rows; both may run
             // twice.
             Some(Kind::UserBlocked(block)) => {
                 let parties = [block.user_id, block.blocked_id];
                 self.calls.forbid_call_between(parties).await?;
             }
             Some(Kind::UserUnblocked(block)) => {
-                barred_pairs::unbar_pair(tx, [block.user_id, block.blocked_id]).await?;
+                let parties = [block.user_id, block.blocked_id];
+                self.calls.permit_call_between(parties).await?;
+                barred_pairs::unbar_pair(tx, parties).await?;
             }
             Some(Kind::UserDeleted(user)) => {
                 self.calls.forbid_calls_of(user.user_id).await?;

@@ -6,10 +6,11 @@ use talktime_kit::paging::ListPageRequest;
 use talktime_proto::wallet::charge_id;
 
 use crate::domain::CallError;
+use crate::domain::activity::PlatformActivity;
 use crate::domain::call::CallType;
 use crate::domain::evidence::{MediaQuality, MinuteVerdict};
 use crate::service::CallService;
-use crate::store::history::{self, PlatformActivity, UserCallTotals};
+use crate::store::history::{self, UserCallTotals};
 pub use crate::store::history::{CallHistoryEntry, CallHistoryFilter, MonthlyCallTotals};
 use crate::store::minute_verdicts;
 
@@ -126,13 +127,18 @@ impl CallService {
         }
     }
 
-    /// Counts the calls of the platform now and today.
-    pub async fn load_activity(&self) -> Result<PlatformActivity, CallError> {
+    /// Counts the calls of the platform now and today, exactly for admins alone.
+    pub async fn load_activity(&self, as_admin: bool) -> Result<PlatformActivity, CallError> {
         let now = self.clock.now();
         let activity = self
             .reads
-            .read(move |connection| history::load_activity(connection, now).boxed());
-        Ok(activity.await?)
+            .read(move |connection| history::load_activity(connection, now).boxed())
+            .await?;
+        Ok(if as_admin {
+            activity
+        } else {
+            activity.coarsen()
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Configuration of the profile service.
 
+use secrecy::SecretString;
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +24,10 @@ pub struct ProfileConfig {
     /// Whether names and biographies must not contain phone numbers, mail addresses and payment addresses.
     #[serde(default)]
     pub refuse_contact_details: bool,
+    /// The key under which phones are hashed for the wallet, so that a debt finds a later account of the same phone: 32
+    /// bytes in hexadecimal. Without it, debts end with the account. Another key makes every earlier hash useless.
+    #[serde(default)]
+    pub phone_hash_key: Option<SecretString>,
     #[serde(default)]
     pub feed: FeedConfig,
 }

@@ -24,12 +24,14 @@ pub(crate) async fn append_user_registered(
     tx: &mut PgConnection,
     user_id: i64,
     registration: &RegistrationRequest,
+    phone_hash: Vec<u8>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let event = Kind::UserRegistered(UserRegistered {
         user_id,
         username: registration.username.clone(),
         role: registration.role.name().to_owned(),
+        phone_hash,
     });
     outbox::append(tx, user_id, FIRST_VERSION, now, event).await
 }
@@ -51,9 +53,13 @@ pub(crate) async fn append_user_deleted(
     tx: &mut PgConnection,
     user_id: i64,
     last_version: i64,
+    phone_hash: Vec<u8>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let event = Kind::UserDeleted(UserDeleted { user_id });
+    let event = Kind::UserDeleted(UserDeleted {
+        user_id,
+        phone_hash,
+    });
     outbox::append(tx, user_id, last_version + 1, now, event).await
 }
 

@@ -1,14 +1,14 @@
 //! Operations on favourites, each in one transaction.
 
 use talktime_kit::Clock;
-use talktime_kit::db::{DatabasePool, is_foreign_key_violation};
+use talktime_kit::db::{DatabasePool, PgConnection, is_foreign_key_violation};
 use talktime_kit::messaging::Relay;
 use talktime_kit::paging::ListPageRequest;
 
 use crate::domain::feed::FeedListenerCounts;
 use crate::domain::{FavoriteListener, FavoriteListenerFilter, ProfileError};
 use crate::events::{append_favorite_added, append_favorite_removed};
-use crate::store::{user_favorites, user_roles, users};
+use crate::store::{user_blocks, user_favorites, user_roles, users};
 
 /// Operations on favourites; cheap to clone.
 #[derive(Clone)]
@@ -33,7 +33,8 @@ impl FavoriteService {
         Self { db, relay, clock }
     }
 
-    /// Makes a listener a favourite; adding twice is no error.
+    /// Makes a listener a favourite; adding twice is no error. While one of the two has blocked the other, the listener
+    /// is not found.
     pub async fn add_favorite(&self, user_id: i64, listener_id: i64) -> Result<(), ProfileError> {
         if user_id == listener_id {
             return Err(ProfileError::FavoriteOfOneself);
@@ -41,6 +42,7 @@ impl FavoriteService {
         let mut tx = self.db.begin().await?;
         users::lock_for_events(&mut tx, user_id).await?;
         let now = self.clock.now();
+        require_visible(&mut tx, user_id, listener_id).await?;
         user_roles::require_listener(&mut tx, listener_id).await?;
         let is_added = user_favorites::insert(&mut tx, user_id, listener_id, now).await;
         if is_added.map_err(listener_not_found)? {
@@ -72,9 +74,11 @@ impl FavoriteService {
         Ok(())
     }
 
-    /// Returns whether a listener is a favourite of the user.
+    /// Returns whether a listener is a favourite of the user. While one of the two has blocked the other, the listener is
+    /// not found.
     pub async fn is_favorite(&self, user_id: i64, listener_id: i64) -> Result<bool, ProfileError> {
         let mut connection = self.db.acquire().await?;
+        require_visible(&mut connection, user_id, listener_id).await?;
         if user_favorites::exists(&mut connection, user_id, listener_id).await? {
             return Ok(true);
         }
@@ -94,6 +98,18 @@ impl FavoriteService {
         let favorites = user_favorites::list_page(&mut connection, user_id, filter, page).await?;
         Ok(FavoriteListenerPage { favorites, counts })
     }
+}
+
+/// Refuses a listener who has blocked the user, or whom the user has blocked.
+async fn require_visible(
+    connection: &mut PgConnection,
+    user_id: i64,
+    listener_id: i64,
+) -> Result<(), ProfileError> {
+    if user_blocks::is_blocked_between(connection, [user_id, listener_id]).await? {
+        return Err(ProfileError::ListenerNotFound);
+    }
+    Ok(())
 }
 
 /// Maps a missing row of either user, which may have been deleted at this moment.

@@ -24,6 +24,7 @@ mod interest_keys;
 pub mod jobs;
 mod metrics;
 pub mod peers;
+pub mod phone_hash;
 pub mod service;
 pub mod store;
 mod ttl_cache;
@@ -47,6 +48,7 @@ use crate::feed_replica::FeedIndexReplica;
 use crate::grpc::ProfileGrpcApi;
 use crate::jobs::feed_check::FeedConsistencyCheck;
 use crate::peers::{AuthClient, CallsClient, FeedSourceClients};
+use crate::phone_hash::PhoneHasher;
 use crate::service::{ProfileOperations, ProfileServiceParts};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -86,6 +88,8 @@ const PHOTO_CONSUMER: DurableConsumer = DurableConsumer {
 
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Result<()> {
+    let phone_hasher = config.phone_hash_key.as_ref().map(PhoneHasher::new);
+    let phone_hasher = phone_hasher.transpose()?;
     let service = RunningService::start(service, SCHEMA).await?;
     let (feed_index, refreshes) = FeedIndexReplica::new(service.db.clone());
     service.lifecycle.spawn(refreshes);
@@ -104,6 +108,7 @@ pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Res
             ReservedNames::with_names(config.reserved_names.split(',')),
             config.refuse_contact_details,
         ),
+        phone_hasher,
     });
     let sources = FeedSourceClients::connect(&service.peers, &config.peers)?;
     let feed_check = FeedConsistencyCheck::new(service.db.clone(), sources, config.feed);

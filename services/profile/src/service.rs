@@ -13,6 +13,7 @@ use crate::favorites::FavoriteService;
 use crate::feed::FeedService;
 use crate::feed_replica::FeedIndexReplica;
 use crate::peers::{AuthClient, CallsClient};
+use crate::phone_hash::PhoneHasher;
 use crate::users::UserService;
 
 /// Dependencies of [`ProfileOperations`].
@@ -34,6 +35,8 @@ pub struct ProfileServiceParts {
     /// Whether images by address are refused.
     pub refuse_external_images: bool,
     pub text_policy: PublicTextPolicy,
+    /// Hashes phones for the wallet; none if no key is set.
+    pub phone_hasher: Option<PhoneHasher>,
 }
 
 /// The operations of profile.
@@ -52,7 +55,8 @@ impl ProfileOperations {
             .require_verified(parts.require_verified)
             .require_terms(parts.required_terms)
             .refuse_external_images(parts.refuse_external_images)
-            .apply_text_policy(parts.text_policy);
+            .apply_text_policy(parts.text_policy)
+            .hash_phones(parts.phone_hasher);
         Self {
             deletions: AccountDeletionService::new(
                 db.clone(),

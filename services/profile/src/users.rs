@@ -8,9 +8,10 @@ use talktime_kit::{Clock, india};
 use crate::domain::{
     CallPermissionFacts, ListenerPreferences, ListenerPreferencesUpdate, PlannedParties,
     ProfileError, PublicProfile, PublicTextPolicy, RegistrationRequest, RequiredTermsVersion, User,
-    UserProfileUpdate, UsernameAvailability, fields, username_candidates,
+    UserProfileUpdate, UserVisibility, UsernameAvailability, fields, username_candidates,
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
+use crate::phone_hash::PhoneHasher;
 use crate::store::{deletion_reasons, spent_registrations, user_blocks, user_roles, users};
 
 /// The most users, or planned calls, that one request may name.
@@ -26,6 +27,7 @@ pub struct UserService {
     required_terms: RequiredTermsVersion,
     refuse_external_images: bool,
     text_policy: PublicTextPolicy,
+    phone_hasher: Option<PhoneHasher>,
 }
 
 impl UserService {
@@ -39,6 +41,7 @@ impl UserService {
             required_terms: RequiredTermsVersion::default(),
             refuse_external_images: false,
             text_policy: PublicTextPolicy::default(),
+            phone_hasher: None,
         }
     }
 
@@ -69,6 +72,21 @@ impl UserService {
         }
     }
 
+    /// Adds a keyed hash of the phone to the events of registrations and deletions.
+    #[must_use]
+    pub fn hash_phones(self, phone_hasher: Option<PhoneHasher>) -> Self {
+        Self {
+            phone_hasher,
+            ..self
+        }
+    }
+
+    /// Returns the hash of a phone; empty without a key.
+    fn hash_phone(&self, phone: &str) -> Vec<u8> {
+        let hasher = self.phone_hasher.as_ref();
+        hasher.map_or_else(Vec::new, |hasher| hasher.hash(phone))
+    }
+
     /// Refuses registrations that do not accept these terms.
     #[must_use]
     pub fn require_terms(self, required_terms: RequiredTermsVersion) -> Self {
@@ -86,6 +104,17 @@ impl UserService {
         check_lookups(user_ids.len())?;
         let mut connection = self.db.acquire().await?;
         Ok(users::list_usernames(&mut connection, user_ids).await?)
+    }
+
+    /// Returns the users among several whom nothing hides from a viewer, each with the reach of their status.
+    pub async fn filter_visible(
+        &self,
+        viewer_id: i64,
+        user_ids: &[i64],
+    ) -> Result<Vec<UserVisibility>, ProfileError> {
+        check_lookups(user_ids.len())?;
+        let mut connection = self.db.acquire().await?;
+        Ok(users::filter_visible(&mut connection, viewer_id, user_ids).await?)
     }
 
     /// Lists the public profiles of users; ids without a user are left out.
@@ -114,7 +143,8 @@ impl UserService {
         let mut tx = self.db.begin().await?;
         let user_id = match users::insert(&mut tx, registration, now).await? {
             Some(user_id) => {
-                complete_registration(&mut tx, user_id, registration, now).await?;
+                let phone_hash = self.hash_phone(&registration.phone);
+                complete_registration(&mut tx, user_id, registration, phone_hash, now).await?;
                 user_id
             }
             None => users::find_conflicts(&mut tx, registration)
@@ -200,7 +230,8 @@ impl UserService {
         if let Some(registration_id) = &user.registration_id {
             spent_registrations::insert(&mut tx, registration_id).await?;
         }
-        append_user_deleted(&mut tx, user_id, user.version, now).await?;
+        let phone_hash = self.hash_phone(&user.phone);
+        append_user_deleted(&mut tx, user_id, user.version, phone_hash, now).await?;
         tx.commit().await?;
         self.relay.wake();
         Ok(())
@@ -256,6 +287,7 @@ async fn complete_registration(
     tx: &mut PgConnection,
     user_id: i64,
     registration: &RegistrationRequest,
+    phone_hash: Vec<u8>,
     now: DateTime<Utc>,
 ) -> Result<(), ProfileError> {
     // This is a statement of its own because the insert may have waited for the deletion that it must see.
@@ -264,6 +296,6 @@ async fn complete_registration(
     }
     let is_granted = user_roles::grant(tx, user_id, registration.role, now).await?;
     expect_row_count(is_granted.into(), 1, "profile.user_roles", user_id)?;
-    append_user_registered(tx, user_id, registration, now).await?;
+    append_user_registered(tx, user_id, registration, phone_hash, now).await?;
     Ok(())
 }

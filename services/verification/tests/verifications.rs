@@ -112,7 +112,10 @@ async fn samples_of_a_deleted_user_are_deleted() {
     let deleted = Event {
         version: 2,
         happened_at: None,
-        kind: Some(Kind::UserDeleted(UserDeleted { user_id: LISTENER })),
+        kind: Some(Kind::UserDeleted(UserDeleted {
+            user_id: LISTENER,
+            ..UserDeleted::default()
+        })),
     };
     // An event may be delivered twice.
     for _ in 0..2 {

@@ -111,6 +111,8 @@ pub struct WithdrawalLimitsConfig {
     pub bank_change_delay_hours: u32,
     /// Whether the delay applies to the first bank details of a listener as well.
     pub delay_first_bank_details: bool,
+    /// The hours for which the earnings of a call cannot be withdrawn after its settlement.
+    pub earnings_hold_hours: u32,
 }
 
 impl Default for WithdrawalLimitsConfig {
@@ -121,6 +123,7 @@ impl Default for WithdrawalLimitsConfig {
             two_admins_above_rupees: 10_000,
             bank_change_delay_hours: 24,
             delay_first_bank_details: false,
+            earnings_hold_hours: 0,
         }
     }
 }
@@ -221,6 +224,7 @@ impl WalletConfig {
                 two_admins_above_paise: paise(withdrawals.two_admins_above_rupees),
                 bank_change_delay: TimeDelta::hours(withdrawals.bank_change_delay_hours.into()),
                 delays_first_bank_details: withdrawals.delay_first_bank_details,
+                earnings_hold: TimeDelta::hours(withdrawals.earnings_hold_hours.into()),
             },
             daily_bonus_coins: self.daily_bonus_coins.map(i64::from),
         }
@@ -324,6 +328,7 @@ mod tests {
     fn by_default_nothing_limits_a_withdrawal() {
         let limits = config(PaymentProviderName::Sandbox).terms().withdrawals;
         assert_eq!((limits.minimum_paise, limits.daily_paise), (0, None));
+        assert_eq!(limits.earnings_hold, TimeDelta::zero());
         assert_eq!(limits.two_admins_above_paise, 1_000_000);
     }
 }

@@ -1,4 +1,4 @@
-//! Events that the wallet consumes: registrations open wallets and deletions close them.
+//! Events that the wallet consumes: registrations open wallets, and deletions close them.
 
 use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::{DurableConsumer, EventHandler};
@@ -6,7 +6,7 @@ use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::ledger::close_account;
+use crate::ledger::{close_account, transfer_debts};
 use crate::store::wallets;
 
 pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
@@ -31,8 +31,11 @@ impl EventHandler for WalletEventHandler {
         match event.kind {
             Some(Kind::UserRegistered(user)) => {
                 wallets::insert_missing(tx, &[user.user_id], now).await?;
+                transfer_debts(tx, user.user_id, &user.phone_hash, now).await?;
             }
-            Some(Kind::UserDeleted(user)) => close_account(tx, user.user_id, now).await?,
+            Some(Kind::UserDeleted(user)) => {
+                close_account(tx, user.user_id, &user.phone_hash, now).await?;
+            }
             _ => {}
         }
         Ok(())

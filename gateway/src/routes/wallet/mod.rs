@@ -23,8 +23,13 @@ use crate::token::CurrentUser;
 pub(super) struct BalanceAnswer {
     user_id: i64,
     balance_coins: i64,
-    /// The rupees that a listener may withdraw.
+    /// The rupees that belong to a listener.
     withdrawable_money: Hundredths,
+    /// The part of them that can be withdrawn now.
+    available_money: Hundredths,
+    /// The part of them that can be withdrawn later: earnings of the last days, if the operator holds them for some hours,
+    /// and earnings from payments that are disputed.
+    held_money: Hundredths,
     /// The rupees that a listener has earned.
     total_earned: Hundredths,
     /// The rupees that were paid out.
@@ -39,6 +44,8 @@ impl From<Balance> for BalanceAnswer {
             user_id: balance.user_id,
             balance_coins: balance.balance_coins,
             withdrawable_money: Hundredths(balance.withdrawable_paise),
+            available_money: Hundredths(balance.withdrawable_paise - balance.held_paise),
+            held_money: Hundredths(balance.held_paise),
             total_earned: Hundredths(balance.total_earned_paise),
             total_withdrawn: Hundredths(balance.total_withdrawn_paise),
             pending_withdrawals: Hundredths(balance.pending_withdrawals_paise),

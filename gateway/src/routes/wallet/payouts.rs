@@ -207,7 +207,7 @@ impl From<WithdrawResponse> for WithdrawAnswer {
     params(IdempotencyKey),
     responses(
         (status = 200, body = WithdrawAnswer),
-        (status = 400, description = "invalid_amount, out_of_range, insufficient_money, no_bank_details, below_minimum, above_daily_limit, invalid_idempotency_key"),
+        (status = 400, description = "invalid_amount, out_of_range, insufficient_money, earnings_held, no_bank_details, below_minimum, above_daily_limit, invalid_idempotency_key"),
         (status = 403, description = "recent_login_required"),
         (status = 409, description = "idempotency_key_in_use"),
         (status = 422, description = "idempotency_key_reused"),

@@ -152,7 +152,10 @@ async fn roles_and_deletions_are_audited() {
             operator: "ravi".to_owned(),
         })
     };
-    let deleted = EventKind::UserDeleted(UserDeleted { user_id });
+    let deleted = EventKind::UserDeleted(UserDeleted {
+        user_id,
+        ..UserDeleted::default()
+    });
     for kind in [role(true), role(false), deleted] {
         let event = Event {
             kind: Some(kind),

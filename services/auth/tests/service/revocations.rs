@@ -100,7 +100,10 @@ async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     let handler = AuthEventHandler::new(redis(), lifetimes, Clock::manual(now()));
     let user_id = crate::support::session().user_id;
     let event = Event {
-        kind: Some(Kind::UserDeleted(UserDeleted { user_id })),
+        kind: Some(Kind::UserDeleted(UserDeleted {
+            user_id,
+            ..UserDeleted::default()
+        })),
         ..Event::default()
     };
     let mut tx = database.app.begin().await.expect("begun");

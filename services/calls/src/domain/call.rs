@@ -153,6 +153,8 @@ pub struct Call {
     pub end_reason: Option<CallEndReason>,
     /// The party that ended the call or the ring.
     pub ended_by: Option<EndingParty>,
+    /// The party of a live call that has blocked the other. The call ends with its paid minute.
+    pub blocked_by: Option<EndingParty>,
     pub created_at: DateTime<Utc>,
     /// Version of the last event of this call.
     pub version: i64,

@@ -1,5 +1,6 @@
 //! The domain: calls, badges, ratings and every decision about them, without input or output.
 
+pub mod activity;
 pub mod badge;
 pub mod billing;
 pub mod call;

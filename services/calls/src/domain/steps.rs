@@ -68,7 +68,7 @@ pub enum CallEndCause {
         /// Coins of the caller, if the wallet returned them.
         available_coins: Option<i64>,
     },
-    /// The two may no longer talk: one of them is deleted, or has blocked the other.
+    /// The two may no longer talk: one of them is deleted, or has blocked the other and the paid minute is over.
     Forbidden {
         reason: CallEndReason,
         /// The party that is deleted or has blocked the other.
@@ -136,18 +136,27 @@ pub fn next_due_step(call: &Call, limits: &SagaTimeLimits) -> DueSagaStep {
         CallPhase::Ringing => DueSagaStep::EndRing,
         CallPhase::Reserving | CallPhase::Undoing => DueSagaStep::Undo,
         CallPhase::Connecting if is_connect_due(call, limits) => DueSagaStep::Undo,
-        CallPhase::Active if call.is_unpaid_beyond(limits.unpaid_grace) => {
-            DueSagaStep::End(CallEndCause::Unpaid {
-                minute: call.minutes_billed,
-                available_coins: None,
-            })
-        }
-        CallPhase::Active if call.is_due() => DueSagaStep::Charge,
+        CallPhase::Active if call.is_due() => next_minute_step(call, limits),
         CallPhase::Settling => DueSagaStep::Settle,
         CallPhase::Connecting | CallPhase::Active | CallPhase::Settled | CallPhase::Unanswered => {
             DueSagaStep::Nothing
         }
     }
+}
+
+/// Returns the step of a live call whose paid minutes are over.
+fn next_minute_step(call: &Call, limits: &SagaTimeLimits) -> DueSagaStep {
+    if let Some(by) = call.blocked_by {
+        let reason = CallEndReason::Blocked;
+        return DueSagaStep::End(CallEndCause::Forbidden { reason, by });
+    }
+    if call.is_unpaid_beyond(limits.unpaid_grace) {
+        return DueSagaStep::End(CallEndCause::Unpaid {
+            minute: call.minutes_billed,
+            available_coins: None,
+        });
+    }
+    DueSagaStep::Charge
 }
 
 /// Decides after the charge of the first minute: either the minute of a live call, or the refusal of a
@@ -211,6 +220,10 @@ pub fn resolve_end(
         // billed meanwhile. The call ends with its last paid minute.
         CallEndCause::HangUp { status, .. } if call.is_unpaid_beyond(limits.unpaid_grace) => {
             (paid_until, status)
+        }
+        // After a block the call ends with its paid minute, even if the hang-up is noticed before that.
+        CallEndCause::HangUp { status, .. } if call.blocked_by.is_some() => {
+            (call.read_at.min(paid_until), status)
         }
         CallEndCause::HangUp { status, .. } => (call.read_at, status),
         CallEndCause::Unpaid { minute, .. } if minute == call.minutes_billed => {

@@ -4,13 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use talktime_kit::idempotency;
 use talktime_proto::calls::v1::{
     self as wire, BillMinuteRequest, CleanUpResponse, EmergencyEndCallRequest, EndCallRequest,
-    EndCallResponse, EndReason, GetSummaryResponse, ListCallsRequest, OngoingCall,
-    StartCallRequest,
+    EndCallResponse, EndReason, GetActivityResponse, GetReceiptResponse, GetSummaryResponse,
+    ListCallsRequest, OngoingCall, StartCallRequest,
 };
 use talktime_proto::timestamp;
 
 use crate::bulk_lookups::ListenerTalkTotals;
 use crate::domain::CallError;
+use crate::domain::activity::PlatformActivity;
 use crate::domain::call::{self, Call, CallMedia, CallType};
 use crate::domain::ending;
 use crate::history::{
@@ -266,7 +267,30 @@ pub(super) fn past_call(call: CallHistoryEntry) -> wire::Call {
     }
 }
 
-pub(super) fn receipt_minute(minute: ReceiptMinute) -> wire::ReceiptMinute {
+pub(super) fn receipt_response(
+    call: CallHistoryEntry,
+    minutes: Vec<ReceiptMinute>,
+) -> GetReceiptResponse {
+    GetReceiptResponse {
+        coins_per_minute: call.coins_per_minute,
+        listener_paise_per_minute: call.listener_paise_per_minute,
+        listener_badge: call.listener_badge.name().to_owned(),
+        prices_version: call.prices_version,
+        call: Some(past_call(call)),
+        minutes: minutes.into_iter().map(receipt_minute).collect(),
+    }
+}
+
+pub(super) fn activity_response(activity: PlatformActivity) -> GetActivityResponse {
+    GetActivityResponse {
+        active_calls: activity.active_calls,
+        calls_today: activity.calls_today,
+        avg_duration_seconds: activity.avg_duration_seconds,
+        coins_processed: activity.coins_processed,
+    }
+}
+
+fn receipt_minute(minute: ReceiptMinute) -> wire::ReceiptMinute {
     wire::ReceiptMinute {
         minute: minute.minute,
         begins_at: Some(timestamp(minute.begins_at)),

@@ -284,14 +284,7 @@ impl CallsService for CallsGrpcApi {
             .load_receipt(call_id, user_id)
             .await
             .map_err(into_status)?;
-        Ok(Response::new(GetReceiptResponse {
-            coins_per_minute: call.coins_per_minute,
-            listener_paise_per_minute: call.listener_paise_per_minute,
-            listener_badge: call.listener_badge.name().to_owned(),
-            prices_version: call.prices_version,
-            call: Some(convert::past_call(call)),
-            minutes: minutes.into_iter().map(convert::receipt_minute).collect(),
-        }))
+        Ok(Response::new(convert::receipt_response(call, minutes)))
     }
 
     async fn rate_call(
@@ -328,13 +321,10 @@ impl CallsService for CallsGrpcApi {
         &self,
         _request: Request<GetRatesRequest>,
     ) -> Result<Response<GetRatesResponse>, Status> {
+        let rate = |call_type| convert::minute_rate(self.calls.minute_rate(call_type));
         Ok(Response::new(GetRatesResponse {
-            audio: Some(convert::minute_rate(
-                self.calls.minute_rate(CallType::Audio),
-            )),
-            video: Some(convert::minute_rate(
-                self.calls.minute_rate(CallType::Video),
-            )),
+            audio: Some(rate(CallType::Audio)),
+            video: Some(rate(CallType::Video)),
         }))
     }
 
@@ -348,6 +338,19 @@ impl CallsService for CallsGrpcApi {
             .await;
         let live_call_ids = live.map_err(into_status)?;
         Ok(Response::new(wire::FilterLiveResponse { live_call_ids }))
+    }
+
+    async fn filter_counterparts(
+        &self,
+        request: Request<wire::FilterCounterpartsRequest>,
+    ) -> Result<Response<wire::FilterCounterpartsResponse>, Status> {
+        let request = request.into_inner();
+        let others = self
+            .calls
+            .list_counterparts_among(request.user_id, &request.other_user_ids);
+        Ok(Response::new(wire::FilterCounterpartsResponse {
+            counterpart_user_ids: others.await.map_err(into_status)?,
+        }))
     }
 
     async fn get_listener_totals(
@@ -436,14 +439,11 @@ impl CallsService for CallsGrpcApi {
 
     async fn get_activity(
         &self,
-        _request: Request<GetActivityRequest>,
+        request: Request<GetActivityRequest>,
     ) -> Result<Response<GetActivityResponse>, Status> {
-        let activity = self.calls.load_activity().await.map_err(into_status)?;
-        Ok(Response::new(GetActivityResponse {
-            active_calls: activity.active_calls,
-            calls_today: activity.calls_today,
-            avg_duration_seconds: activity.avg_duration_seconds,
-            coins_processed: activity.coins_processed,
-        }))
+        let as_admin = request.into_inner().as_admin;
+        let activity = self.calls.load_activity(as_admin).await;
+        let activity = activity.map_err(into_status)?;
+        Ok(Response::new(convert::activity_response(activity)))
     }
 }

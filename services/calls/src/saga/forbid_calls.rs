@@ -54,8 +54,8 @@ impl CallService {
         }
     }
 
-    /// Keeps two people, of whom one has blocked the other, from new calls with each other, and ends their
-    /// live call, unless the block was lifted before this event arrived.
+    /// Keeps two people, of whom one has blocked the other, from new calls with each other. Their live call ends with
+    /// its paid minute. Nothing happens to a call if the block was lifted before this event arrived.
     pub async fn forbid_call_between(&self, parties: [i64; 2]) -> Result<(), CallError> {
         let [user_id, other_id] = parties;
         let mut tx = self.db.begin().await?;
@@ -65,17 +65,38 @@ impl CallService {
         let Some(call) = call.filter(|call| call.has_party(other_id)) else {
             return Ok(());
         };
-        let checks = self.peers.check_calls(&[PlannedParties::of(&call)]).await?;
-        if checks.iter().any(|check| check.blocked) {
+        if self.is_blocked(&call).await? {
             let by = call.party_of(user_id).unwrap_or(EndingParty::Server);
-            let reason = CallEndReason::Blocked;
-            self.end_forbidden_call(
-                &call,
-                RingEndCause::Blocked { by },
-                CallEndCause::Forbidden { reason, by },
-            )
-            .await?;
+            let live = self.end_before_live(&call, RingEndCause::Blocked { by });
+            if let Some(live) = live.await? {
+                self.record_block(live.call_id, Some(by)).await?;
+            }
         }
+        Ok(())
+    }
+
+    /// Lets the live call of two people go on if neither blocks the other any more.
+    pub async fn permit_call_between(&self, parties: [i64; 2]) -> Result<(), CallError> {
+        let [user_id, other_id] = parties;
+        let call = self.find_call_of(user_id).await?;
+        let call = call.filter(|call| call.has_party(other_id) && call.blocked_by.is_some());
+        if let Some(call) = call
+            && !self.is_blocked(&call).await?
+        {
+            self.record_block(call.call_id, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_blocked(&self, call: &Call) -> Result<bool, CallError> {
+        let checks = self.peers.check_calls(&[PlannedParties::of(call)]).await?;
+        Ok(checks.iter().any(|check| check.blocked))
+    }
+
+    async fn record_block(&self, call_id: i64, by: Option<EndingParty>) -> Result<(), CallError> {
+        let mut tx = self.db.begin().await?;
+        calls::record_block(&mut tx, call_id, by).await?;
+        tx.commit().await?;
         Ok(())
     }
 

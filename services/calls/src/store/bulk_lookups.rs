@@ -1,4 +1,4 @@
-//! Lookups in bulk with which other services reconcile their own tables.
+//! Lookups in bulk for other services.
 
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
@@ -26,6 +26,25 @@ pub async fn list_live(connection: &mut PgConnection, call_ids: &[i64]) -> sqlx:
          WHERE call_id = ANY($1) AND phase IN ('ringing', 'reserving', 'connecting', 'active')",
     )
     .bind(call_ids)
+    .fetch_all(connection)
+    .await
+}
+
+/// Lists the users among these of whom there is a call with a user, in either direction and answered or not.
+pub async fn list_counterparts(
+    connection: &mut PgConnection,
+    user_id: i64,
+    other_user_ids: &[i64],
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT other_id FROM unnest($2::bigint[]) AS other_id
+         WHERE EXISTS (SELECT FROM calls.user_calls
+                       WHERE user_id = $1 AND listener_id = other_id)
+            OR EXISTS (SELECT FROM calls.user_calls
+                       WHERE user_id = other_id AND listener_id = $1)",
+    )
+    .bind(user_id)
+    .bind(other_user_ids)
     .fetch_all(connection)
     .await
 }

@@ -8,6 +8,7 @@ use talktime_kit::db::{PgConnection, column};
 
 use super::call_columns::call_columns;
 use crate::domain::call::Call;
+use crate::domain::ending::EndingParty;
 use crate::domain::ringing::RingEnding;
 use crate::domain::steps::{CallEnding, PaidMinute};
 
@@ -229,6 +230,23 @@ pub async fn record_minutes(
     .bind(column(paid, |(_, minute)| i32::from(minute.is_newly_low)))
     .fetch_all(tx)
     .await
+}
+
+/// Records the party of a live call that has blocked the other, or that neither has any more.
+pub async fn record_block(
+    tx: &mut PgConnection,
+    call_id: i64,
+    by: Option<EndingParty>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE calls.user_calls SET blocked_by = $2, updated_at = now()
+         WHERE call_id = $1 AND phase = 'active'",
+    )
+    .bind(call_id)
+    .bind(by.map(EndingParty::name))
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Turns locked live calls into calls to be settled and frees their parties. If every minute that counts is

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 
+use crate::domain::activity::PlatformActivity;
 use crate::domain::badge::Badge;
 use crate::domain::call::{CallStatus, CallType};
 use crate::domain::ending::{CallEndReason, EndingParty};
@@ -224,19 +225,6 @@ pub async fn find_call(
     .bind(call_id)
     .fetch_optional(connection)
     .await
-}
-
-/// Activity of the platform.
-#[derive(Clone, Copy, Debug, FromRow)]
-pub struct PlatformActivity {
-    /// Calls that are live now.
-    pub active_calls: i64,
-    /// Calls that began since midnight in India.
-    pub calls_today: i64,
-    /// Mean of those of today that ended.
-    pub avg_duration_seconds: i64,
-    /// Coins of the calls of today.
-    pub coins_processed: i64,
 }
 
 /// Loads the activity of the platform at `now`.

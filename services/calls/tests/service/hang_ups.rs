@@ -5,7 +5,7 @@ use talktime_calls::domain::call::{Call, CallStatus};
 use talktime_calls::domain::ending::{CallEndReason, EndingParty};
 use talktime_calls::domain::limits::SagaTimeLimits;
 use talktime_calls::domain::steps::{
-    self, CallEndCause, CallEnding, MinuteBillingDecision, MinuteChargeOutcome,
+    self, CallEndCause, CallEnding, DueSagaStep, MinuteBillingDecision, MinuteChargeOutcome,
 };
 
 use crate::model::{MINUTE_SECS, ModelRows};
@@ -83,4 +83,59 @@ fn a_call_does_not_end_before_it_started() {
     let ending = hang_up(&call, TimeDelta::hours(1));
     assert_eq!(Some(ending.end_time), call.start_time);
     assert_eq!(ending.minutes_settled, Some(1), "a call costs a minute");
+}
+
+fn blocked(call: Call) -> Call {
+    Call {
+        blocked_by: Some(EndingParty::Listener),
+        ..call
+    }
+}
+
+#[test]
+fn after_a_block_the_paid_minute_is_the_last() {
+    let call = blocked(call_with_paid_minutes(2));
+    let in_time = call.view_earlier(TimeDelta::milliseconds(1));
+    assert_eq!(
+        steps::next_due_step(&in_time, &LIMITS),
+        DueSagaStep::Nothing
+    );
+    let cause = CallEndCause::Forbidden {
+        reason: CallEndReason::Blocked,
+        by: EndingParty::Listener,
+    };
+    // A sweep that is late, by whatever time, charges nothing for it.
+    for late in [TimeDelta::zero(), TimeDelta::seconds(3600)] {
+        let call = call.view_earlier(-late);
+        assert_eq!(
+            steps::next_due_step(&call, &LIMITS),
+            DueSagaStep::End(cause)
+        );
+        let ending = steps::resolve_end(&call, cause, &LIMITS).expect("it ends");
+        assert_eq!(Some(ending.end_time), call.paid_until());
+        assert_eq!(ending.duration.minutes, 2);
+        assert_eq!(
+            (ending.reason, ending.ended_by, ending.status),
+            (
+                CallEndReason::Blocked,
+                EndingParty::Listener,
+                CallStatus::Dropped
+            )
+        );
+    }
+}
+
+#[test]
+fn a_hang_up_after_a_block_begins_no_further_minute() {
+    let call = blocked(call_with_paid_minutes(2));
+    let ending = hang_up(
+        &call.view_earlier(TimeDelta::seconds(-1)),
+        TimeDelta::zero(),
+    );
+    assert_eq!(Some(ending.end_time), call.paid_until());
+    assert_eq!(ending.duration.minutes, 2);
+    let before = TimeDelta::seconds(1);
+    let ending = hang_up(&call, before);
+    assert_eq!(ending.end_time, call.read_at - before);
+    assert_eq!(ending.reason, CallEndReason::HungUp);
 }

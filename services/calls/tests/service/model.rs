@@ -328,6 +328,7 @@ fn reserved(call_id: i64, [user_id, listener_id]: [i64; 2], now: DateTime<Utc>) 
         outcome_reason: None,
         end_reason: None,
         ended_by: None,
+        blocked_by: None,
         created_at: now,
         version: 0,
         read_at: now,

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use talktime_calls::SCHEMA;
 use talktime_calls::store::history::{self, CallHistoryFilter};
-use talktime_calls::store::{badges, calls};
+use talktime_calls::store::{badges, bulk_lookups, calls};
 use talktime_kit::Clock;
 use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::testing::TestDatabase;
@@ -123,6 +123,12 @@ async fn history_queries_read_only_by_index() {
     assert_reads_by_index(db, "today", ROWS_MAX, async |tx| {
         let activity = history::load_activity(tx, now).await.expect("read");
         assert_eq!(activity.active_calls, 20);
+    })
+    .await;
+    let others: Vec<i64> = (701..=900).collect();
+    assert_reads_by_index(db, "people of one's calls", ROWS_MAX, async |tx| {
+        let counterparts = bulk_lookups::list_counterparts(tx, USER_ID, &others).await;
+        assert!(!counterparts.expect("read").is_empty());
     })
     .await;
     assert_reads_by_index(db, "a receipt", 1, async |tx| {

@@ -247,5 +247,6 @@ fn registered(user_id: i64, username: &str) -> Kind {
         user_id,
         username: username.to_owned(),
         role: "user".to_owned(),
+        ..UserRegistered::default()
     })
 }

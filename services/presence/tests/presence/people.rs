@@ -114,7 +114,13 @@ async fn a_deleted_user_is_not_created_again() {
     let presence = Presence::start_with_two_users().await;
     let before = presence.now() - TimeDelta::seconds(1);
     presence
-        .handle_event(2, Kind::UserDeleted(UserDeleted { user_id: ASHA }))
+        .handle_event(
+            2,
+            Kind::UserDeleted(UserDeleted {
+                user_id: ASHA,
+                ..UserDeleted::default()
+            }),
+        )
         .await;
     presence.handle_event_at(0, before, logged_in(ASHA)).await;
     presence.begin_call(7, &[ASHA, RAVI]).await;

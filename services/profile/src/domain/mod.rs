@@ -23,7 +23,7 @@ pub use call_check::{CallPermissionFacts, PlannedParties};
 pub use error::ProfileError;
 pub use favorite::{FavoriteListener, FavoriteListenerFilter};
 pub use preferences::{CallType, ListenerPreferences, ListenerPreferencesUpdate};
-pub use public_profile::PublicProfile;
+pub use public_profile::{PublicProfile, UserVisibility};
 pub use registration::{RegistrationConflicts, RegistrationRequest};
 pub use reserved_names::ReservedNames;
 pub use terms::{RequiredTermsVersion, check_terms_version};

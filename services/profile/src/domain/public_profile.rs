@@ -1,4 +1,4 @@
-//! The part of a profile that everybody may see.
+//! The part of a profile that everybody may see, and who may see the status of a user.
 
 use sqlx::FromRow;
 
@@ -10,4 +10,13 @@ pub struct PublicProfile {
     pub profile_image_url: Option<String>,
     /// The mean of the stars, in hundredths; `None` before the first.
     pub rating_hundredths: Option<i32>,
+}
+
+/// A user whom nothing hides from a viewer: neither has blocked the other.
+#[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
+pub struct UserVisibility {
+    pub user_id: i64,
+    /// Whether the viewer may see the status without having been on a call with the user: of themselves, of listeners,
+    /// and of their favourites.
+    pub is_visible: bool,
 }

@@ -11,7 +11,8 @@ use crate::domain::feed::{
 };
 use crate::domain::{
     CallPermissionFacts, CallType, ListenerPreferences, ListenerPreferencesUpdate, ProfileError,
-    PublicProfile, RegistrationRequest, Sex, User, UserProfileUpdate, UserRole, fields,
+    PublicProfile, RegistrationRequest, Sex, User, UserProfileUpdate, UserRole, UserVisibility,
+    fields,
 };
 use crate::feed::{FeedPage, FeedStatistics, ListenerProfilePage};
 
@@ -122,6 +123,16 @@ pub(super) fn public_profile_message(profile: PublicProfile) -> pb::PublicProfil
         username: profile.username,
         profile_image_url: profile.profile_image_url,
         rating_hundredths: profile.rating_hundredths,
+    }
+}
+
+pub(super) fn visibility_message(users: Vec<UserVisibility>) -> pb::FilterVisibleResponse {
+    let (visible, acquaintances): (Vec<_>, Vec<_>) =
+        users.into_iter().partition(|user| user.is_visible);
+    let ids = |users: Vec<UserVisibility>| users.into_iter().map(|user| user.user_id).collect();
+    pb::FilterVisibleResponse {
+        visible_user_ids: ids(visible),
+        acquaintance_user_ids: ids(acquaintances),
     }
 }
 

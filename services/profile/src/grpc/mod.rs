@@ -160,6 +160,21 @@ impl ProfileService for ProfileGrpcApi {
         }))
     }
 
+    async fn filter_visible(
+        &self,
+        request: Request<pb::FilterVisibleRequest>,
+    ) -> Result<Response<pb::FilterVisibleResponse>, Status> {
+        let pb::FilterVisibleRequest {
+            viewer_id,
+            user_ids,
+        } = request.into_inner();
+        let users = &self.operations.users;
+        let filtered = users.filter_visible(viewer_id, &user_ids).await;
+        Ok(Response::new(convert::visibility_message(
+            filtered.map_err(status_of)?,
+        )))
+    }
+
     async fn get_usernames(
         &self,
         request: Request<pb::GetUsernamesRequest>,

@@ -78,6 +78,22 @@ pub async fn delete(tx: &mut PgConnection, blocker_id: i64, blocked_id: i64) -> 
     Ok(deleted.rows_affected() == 1)
 }
 
+/// Whether one of two users has blocked the other.
+pub async fn is_blocked_between(
+    connection: &mut PgConnection,
+    parties: [i64; 2],
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM profile.user_blocks
+                        WHERE blocker_id = $1 AND blocked_id = $2
+                           OR blocker_id = $2 AND blocked_id = $1)",
+    )
+    .bind(parties[0])
+    .bind(parties[1])
+    .fetch_one(connection)
+    .await
+}
+
 /// Finds the name of the [`BlockAction`] of one user against another.
 pub async fn find_action(
     connection: &mut PgConnection,

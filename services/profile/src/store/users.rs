@@ -6,7 +6,7 @@ use talktime_kit::db::{PgConnection, expect_rows, is_unique_violation};
 
 use crate::domain::{
     ListenerPreferences, ProfileError, PublicProfile, RegistrationConflicts, RegistrationRequest,
-    User,
+    User, UserVisibility,
 };
 
 const TABLE: &str = "profile.users";
@@ -140,6 +140,32 @@ pub async fn list_public_profiles(
     .await
 }
 
+/// Returns the users among several whom no block hides from a viewer; ids without a user are left out.
+pub async fn filter_visible(
+    connection: &mut PgConnection,
+    viewer_id: i64,
+    user_ids: &[i64],
+) -> sqlx::Result<Vec<UserVisibility>> {
+    sqlx::query_as(
+        "SELECT u.user_id,
+                u.user_id = $1
+                OR EXISTS (SELECT FROM profile.user_roles AS r
+                           WHERE r.user_id = u.user_id AND r.role = 'listener' AND r.active)
+                OR EXISTS (SELECT FROM profile.user_favorites
+                           WHERE favoriter_id = $1 AND favoritee_id = u.user_id) AS is_visible
+         FROM profile.users AS u
+         WHERE u.user_id = ANY($2)
+           AND NOT EXISTS (SELECT FROM profile.user_blocks
+                           WHERE blocker_id = $1 AND blocked_id = u.user_id)
+           AND NOT EXISTS (SELECT FROM profile.user_blocks
+                           WHERE blocker_id = u.user_id AND blocked_id = $1)",
+    )
+    .bind(viewer_id)
+    .bind(user_ids)
+    .fetch_all(connection)
+    .await
+}
+
 /// Lists the names among these, which are in lower case, that are taken.
 pub async fn list_taken_usernames(
     connection: &mut PgConnection,
@@ -264,13 +290,15 @@ pub struct DeletedUserRow {
     pub version: i64,
     /// The registration that created the user; `None` if the user was created in another way.
     pub registration_id: Option<String>,
+    /// In E.164.
+    pub phone: String,
 }
 
 /// Deletes a user and all rows that refer to the user in other tables of this schema; `None` if there is no such
 /// user.
 pub async fn delete(tx: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<DeletedUserRow>> {
     sqlx::query_as(
-        "DELETE FROM profile.users WHERE user_id = $1 RETURNING version, registration_id",
+        "DELETE FROM profile.users WHERE user_id = $1 RETURNING version, registration_id, phone",
     )
     .bind(user_id)
     .fetch_optional(tx)

@@ -43,7 +43,10 @@ async fn a_deletion_removes_every_row_and_publishes_an_event() {
         assert_eq!(profile.count(query).await, left, "{query}");
     }
     let events = profile.load_events(asha).await;
-    let deleted = Kind::UserDeleted(UserDeleted { user_id: asha });
+    let deleted = Kind::UserDeleted(UserDeleted {
+        user_id: asha,
+        ..UserDeleted::default()
+    });
     assert_eq!((events[1].version, &events[1].kind), (2, &Some(deleted)));
     assert_eq!(
         profile.delete(asha).await.expect_err("gone"),
@@ -118,7 +121,10 @@ async fn a_deletion_waits_for_auth_and_is_finished_by_a_sweep() {
     sweep.finish_pending().await.expect("swept");
     assert_eq!(profile.count("SELECT count(*) FROM profile.users").await, 0);
     let events = profile.load_events(asha).await;
-    let deleted = Kind::UserDeleted(UserDeleted { user_id: asha });
+    let deleted = Kind::UserDeleted(UserDeleted {
+        user_id: asha,
+        ..UserDeleted::default()
+    });
     assert_eq!(
         events.last().and_then(|event| event.kind.clone()),
         Some(deleted)

@@ -7,9 +7,9 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{FavoriteAdded, FavoriteRemoved, UserBlocked, UserUnblocked};
 use talktime_proto::profile::v1 as pb;
 use talktime_proto::profile::v1::profile_service_server::ProfileService;
-use tonic::Request;
+use tonic::{Code, Request};
 
-use crate::TestProfile;
+use crate::{TestProfile, UNKNOWN_USER, into_result, refusal};
 
 /// Loads the events of a user after that of the registration.
 async fn load_events(profile: &TestProfile, user_id: i64) -> Vec<Kind> {
@@ -64,21 +64,78 @@ async fn events_of_favourites_have_no_name_while_either_has_blocked_the_other() 
         } else {
             (ravi, listener_id)
         };
-        profile.block(blocker, blocked).await;
-        let request = pb::FavoriteRequest {
-            user_id: ravi,
-            listener_id,
+        let request = || {
+            Request::new(pb::FavoriteRequest {
+                user_id: ravi,
+                listener_id,
+            })
         };
-        let added = profile.api.add_favorite(Request::new(request)).await;
-        added.expect("a favourite all the same");
-        let added = FavoriteAdded {
+        let added = profile.api.add_favorite(request()).await;
+        added.expect("a favourite before the block");
+        profile.block(blocker, blocked).await;
+        let removed = profile.api.remove_favorite(request()).await;
+        removed.expect("removed all the same");
+        let removed = FavoriteRemoved {
             user_id: ravi,
             listener_id,
             username: String::new(),
         };
         let last = load_events(&profile, ravi).await.pop();
-        assert_eq!(last, Some(Kind::FavoriteAdded(added)));
+        assert_eq!(last, Some(Kind::FavoriteRemoved(removed)));
+        let not_found = refusal(Code::NotFound, "listener_not_found");
+        let again = into_result(profile.api.add_favorite(request()).await);
+        assert_eq!(again.expect_err("blocked"), not_found);
+        let checked = into_result(profile.api.check_favorite(request()).await);
+        assert_eq!(checked.expect_err("blocked"), not_found);
     }
+}
+
+#[tokio::test]
+async fn statuses_are_visible_of_listeners_and_favourites_and_of_nobody_blocked() {
+    let profile = TestProfile::start().await;
+    let viewer_id = profile.register("ravi", "user").await.user_id;
+    let asha = profile.register("asha", "listener").await.user_id;
+    let user = profile.register("maya", "user").await.user_id;
+    let blocker = profile.register("kiran", "listener").await.user_id;
+    let blocked = profile.register("divya", "listener").await.user_id;
+    let favorite = profile.register("meena", "listener").await.user_id;
+    let former = profile.register("leela", "listener").await.user_id;
+    let added = profile.api.add_favorite(Request::new(pb::FavoriteRequest {
+        user_id: viewer_id,
+        listener_id: favorite,
+    }));
+    added.await.expect("added");
+    profile.revoke_listener_roles(&[favorite, former]).await;
+    profile.block(blocker, viewer_id).await;
+    profile.block(viewer_id, blocked).await;
+    let request = Request::new(pb::FilterVisibleRequest {
+        viewer_id,
+        user_ids: vec![
+            viewer_id,
+            asha,
+            user,
+            favorite,
+            former,
+            blocker,
+            blocked,
+            UNKNOWN_USER,
+        ],
+    });
+    let mut visible = into_result(profile.api.filter_visible(request).await).expect("filtered");
+    visible.visible_user_ids.sort_unstable();
+    visible.acquaintance_user_ids.sort_unstable();
+    let expected = pb::FilterVisibleResponse {
+        visible_user_ids: vec![viewer_id, asha, favorite],
+        acquaintance_user_ids: vec![user, former],
+    };
+    assert_eq!(visible, expected);
+    let request = Request::new(pb::FilterVisibleRequest {
+        viewer_id,
+        user_ids: vec![asha; 201],
+    });
+    let refused = into_result(profile.api.filter_visible(request).await);
+    let too_many = refusal(Code::InvalidArgument, "too_many_users");
+    assert_eq!(refused.expect_err("too many"), too_many);
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ impl TestProfile {
             required_terms: RequiredTermsVersion::default(),
             refuse_external_images: false,
             text_policy: PublicTextPolicy::default(),
+            phone_hasher: None,
         }));
         Self {
             api,
@@ -115,6 +116,15 @@ impl TestProfile {
             reason: reason.map(str::to_owned),
         });
         into_result(self.api.delete_user(request).await).map(|_| ())
+    }
+
+    async fn revoke_listener_roles(&self, user_ids: &[i64]) {
+        let revoked =
+            sqlx::query("UPDATE profile.user_roles SET active = false WHERE user_id = ANY($1)")
+                .bind(user_ids)
+                .execute(&self.database.app_pool)
+                .await;
+        revoked.expect("revoked");
     }
 
     async fn block(&self, blocker_id: i64, blocked_id: i64) {

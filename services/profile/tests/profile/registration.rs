@@ -48,6 +48,7 @@ async fn a_registration_creates_a_user_with_the_requested_role() {
         user_id: user.user_id,
         username: "asha".to_owned(),
         role: "listener".to_owned(),
+        ..UserRegistered::default()
     });
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].version, &events[0].kind), (1, &Some(registered)));

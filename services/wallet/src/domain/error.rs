@@ -85,6 +85,9 @@ pub enum WalletError {
     /// The requested sum exceeds the balance.
     #[error("{available_paise} paise may be withdrawn")]
     InsufficientMoney { available_paise: i64 },
+    /// The requested sum contains earnings that cannot be withdrawn yet.
+    #[error("{available_paise} paise may be withdrawn now; the rest is held")]
+    EarningsHeld { available_paise: i64 },
     /// The requested sum is less than the operator pays out at once.
     #[error("the least is {minimum_paise} paise")]
     BelowMinimum { minimum_paise: i64 },
@@ -175,6 +178,7 @@ impl WalletError {
             }
             Self::NoBankDetails => (InvalidArgument, "no_bank_details"),
             Self::InsufficientMoney { .. } => (InvalidArgument, "insufficient_money"),
+            Self::EarningsHeld { .. } => (InvalidArgument, "earnings_held"),
             Self::BelowMinimum { .. } => (InvalidArgument, "below_minimum"),
             Self::AboveDailyLimit { .. } => (InvalidArgument, "above_daily_limit"),
             Self::AboveBonusLimit { .. } => (InvalidArgument, "above_bonus_limit"),
@@ -235,6 +239,11 @@ impl WalletError {
             Self::InvalidNotes(error) => return format!("notes {error}.").into(),
             Self::InsufficientMoney { available_paise } => {
                 return format!("You can withdraw {} rupees.", rupees(*available_paise)).into();
+            }
+            Self::EarningsHeld { available_paise } => {
+                let available = rupees(*available_paise);
+                return format!("You can withdraw {available} rupees now, and the rest later.")
+                    .into();
             }
             Self::BelowMinimum { minimum_paise } => {
                 return format!("The least is {} rupees.", rupees(*minimum_paise)).into();

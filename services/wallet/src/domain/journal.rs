@@ -30,6 +30,10 @@ pub enum JournalAccount {
     PayoutsPending,
     /// Rupees that were paid out.
     Bank,
+    /// Coins that are set aside while the payment that bought them is disputed.
+    Disputed,
+    /// Debts between a deleted account and the one that has taken its place; always zero after a transaction.
+    DebtTransfer,
     /// Balances that deleted accounts left behind.
     Forfeited,
 }
@@ -46,6 +50,8 @@ impl fmt::Display for JournalAccount {
             Self::ListenerCost => f.write_str("platform/listener_cost"),
             Self::PayoutsPending => f.write_str("platform/payouts_pending"),
             Self::Bank => f.write_str("platform/bank"),
+            Self::Disputed => f.write_str("platform/disputed"),
+            Self::DebtTransfer => f.write_str("platform/debt_transfer"),
             Self::Forfeited => f.write_str("platform/forfeited"),
         }
     }
@@ -92,6 +98,14 @@ pub enum TransferKind {
     Bonus,
     /// A payment was refunded or charged back, or what was owed for one was paid.
     PaymentReversal,
+    /// Coins are set aside while their payment is disputed.
+    DisputeHold,
+    /// They are returned, or about to be taken back.
+    DisputeRelease,
+    /// Earnings that were paid for with money that a dispute took back.
+    EarningReversal,
+    /// What a deleted account owes passes to a later account of the same phone.
+    DebtTransfer,
     /// Rupees are held for a requested withdrawal.
     Withdrawal,
     /// Rupees of a rejected withdrawal were returned.
@@ -109,6 +123,10 @@ text_enum!(TransferKind {
     Payment => "payment",
     Bonus => "bonus",
     PaymentReversal => "payment_reversal",
+    DisputeHold => "dispute_hold",
+    DisputeRelease => "dispute_release",
+    EarningReversal => "earning_reversal",
+    DebtTransfer => "debt_transfer",
     Withdrawal => "withdrawal",
     WithdrawalReturn => "withdrawal_return",
     Payout => "payout",
@@ -139,6 +157,26 @@ pub fn debt_payment_id(transfer_id: &str) -> String {
 /// Sums only grow, so each step has an id of its own, whoever reports it.
 pub fn reversal_id(payment_id: &str, returned: i64) -> String {
     format!("payment/{payment_id}/reversal/{returned}")
+}
+
+/// The id under which coins are set aside while their payment is disputed.
+pub fn dispute_hold_id(payment_id: &str, dispute_id: &str) -> String {
+    format!("payment/{payment_id}/dispute/{dispute_id}")
+}
+
+/// The id under which these coins are returned.
+pub fn dispute_release_id(payment_id: &str, dispute_id: &str) -> String {
+    format!("{}/release", dispute_hold_id(payment_id, dispute_id))
+}
+
+/// The id under which the earnings of a call are taken that were paid for with disputed money.
+pub fn lost_earning_id(payment_id: &str, dispute_id: &str, call_id: i64) -> String {
+    format!("{}/call/{call_id}", dispute_hold_id(payment_id, dispute_id))
+}
+
+/// The id under which a debt leaves a deleted account, whose chain has this length.
+pub fn debt_transfer_id(owner_id: i64, successor_id: i64, chain_length: i64) -> String {
+    format!("user/{owner_id}/debt/{successor_id}/{chain_length}")
 }
 
 /// The id under which a gift is given.

@@ -4,6 +4,7 @@ pub mod anchor;
 pub mod bank;
 pub mod chain;
 pub mod charging;
+pub mod dispute;
 pub mod earning_days;
 mod error;
 pub mod history;

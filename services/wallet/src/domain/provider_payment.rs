@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use talktime_kit::text_enum;
 
+use super::dispute::PaymentDispute;
+
 /// The state of a payment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ProviderPaymentState {
@@ -73,6 +75,8 @@ pub struct PaymentReport {
     pub payment: ReportedPayment,
     /// The reversal, where the notification is about one.
     pub reversal: Option<PaymentReversal>,
+    /// The dispute, where the notification is about one.
+    pub dispute: Option<PaymentDispute>,
 }
 
 impl From<ReportedPayment> for PaymentReport {
@@ -80,6 +84,7 @@ impl From<ReportedPayment> for PaymentReport {
         Self {
             payment,
             reversal: None,
+            dispute: None,
         }
     }
 }

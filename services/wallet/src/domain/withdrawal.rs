@@ -32,18 +32,35 @@ pub struct WithdrawalLimits {
     /// Whether the first bank details count as a change. Somebody who has taken over an account without bank details
     /// adds their own.
     pub delays_first_bank_details: bool,
+    /// The time for which the earnings of a call cannot be withdrawn after its settlement: what was paid for with a
+    /// stolen card is often known within it.
+    pub earnings_hold: TimeDelta,
 }
 
 /// The money of a listener at the moment of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct WithdrawalBudget {
-    /// Money that may be withdrawn, in paise.
+    /// Money that belongs to the listener, in paise.
     pub withdrawable_paise: i64,
+    /// The part of it that cannot be withdrawn yet, in paise.
+    pub held_paise: i64,
     /// Money requested in the last 24 hours and not rejected, in paise.
     pub requested_today_paise: i64,
 }
 
+impl WithdrawalBudget {
+    /// Money that can be withdrawn now, in paise.
+    pub fn available_paise(self) -> i64 {
+        (self.withdrawable_paise - self.held_paise).max(0)
+    }
+}
+
 impl WithdrawalLimits {
+    /// The instant up to which a call must have been settled for its earnings to be available at `now`.
+    pub fn earned_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - self.earnings_hold
+    }
+
     /// Checks whether a listener may withdraw this sum.
     pub fn check_request(
         &self,
@@ -53,10 +70,12 @@ impl WithdrawalLimits {
         if amount_paise < 1 {
             return Err(WalletError::OutOfRange("amount"));
         }
+        let available_paise = budget.available_paise();
         if amount_paise > budget.withdrawable_paise {
-            return Err(WalletError::InsufficientMoney {
-                available_paise: budget.withdrawable_paise,
-            });
+            return Err(WalletError::InsufficientMoney { available_paise });
+        }
+        if amount_paise > available_paise {
+            return Err(WalletError::EarningsHeld { available_paise });
         }
         if amount_paise < self.minimum_paise {
             return Err(WalletError::BelowMinimum {
@@ -182,6 +201,7 @@ mod tests {
         two_admins_above_paise: 1_000,
         bank_change_delay: TimeDelta::hours(24),
         delays_first_bank_details: false,
+        earnings_hold: TimeDelta::hours(48),
     };
 
     fn now() -> DateTime<Utc> {
@@ -338,6 +358,7 @@ mod tests {
     fn sums_are_bounded() {
         let budget = WithdrawalBudget {
             withdrawable_paise: 4_000,
+            held_paise: 500,
             requested_today_paise: 2_000,
         };
         assert!(LIMITS.check_request(100, budget).is_ok());
@@ -347,6 +368,9 @@ mod tests {
             (0, "out_of_range"),
             (99, "below_minimum"),
             (3_001, "above_daily_limit"),
+            (3_500, "above_daily_limit"),
+            (3_501, "earnings_held"),
+            (4_000, "earnings_held"),
             (4_001, "insufficient_money"),
             (i64::MAX, "insufficient_money"),
         ] {

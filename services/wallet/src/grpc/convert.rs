@@ -22,6 +22,7 @@ pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balan
         total_earned_paise: balance.total_earned_paise,
         total_withdrawn_paise: balance.total_withdrawn_paise,
         pending_withdrawals_paise: balance.pending_withdrawals_paise,
+        held_paise: balance.held_paise,
     }
 }
 

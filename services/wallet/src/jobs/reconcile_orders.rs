@@ -27,6 +27,8 @@ pub(crate) fn start_reconciliation(lifecycle: &ProcessLifecycle, ledger: WalletL
 
 async fn reconcile_once(ledger: WalletLedger) -> anyhow::Result<NextTurnStart> {
     let reconciled = ledger.reconcile_orders().await;
+    let taken = ledger.take_lost_earnings().await;
+    let forgotten = ledger.forget_old_phones().await;
     let deleted = ledger.delete_old_notices().await;
     let credited = reconciled.context("failed to claim orders that are due")?;
     if credited > 0 {
@@ -35,6 +37,14 @@ async fn reconcile_once(ledger: WalletLedger) -> anyhow::Result<NextTurnStart> {
             "credited orders whose payments no notification had reported"
         );
     }
+    let taken = taken.context("failed to take earnings that disputes have lost")?;
+    if taken > 0 {
+        tracing::info!(
+            taken,
+            "took earnings that were paid for with money that banks took back"
+        );
+    }
+    forgotten.context("failed to forget phones of deleted accounts")?;
     deleted.context("failed to delete old notifications")?;
     Ok(NextTurnStart::AfterInterval)
 }

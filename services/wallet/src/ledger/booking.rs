@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 
 use super::credit::{CreditedPayment, credit_order};
+use super::disputes::DisputedPayment;
 use super::reversal::{OrderReversalPlan, reverse_closed, reverse_order};
 use super::{RechargeOutcome, WalletLedger};
 use crate::domain::WalletError;
@@ -17,7 +18,7 @@ use crate::domain::provider_payment::{
 use crate::metrics::PaymentAlert;
 use crate::store::order_payments::{self, PaymentRecord};
 use crate::store::wallets::LockedWallets;
-use crate::store::{payments, transfers, wallets};
+use crate::store::{closed_wallets, payments, transfers, wallets};
 
 /// The result of booking reports about one order.
 #[derive(Debug, Default)]
@@ -69,7 +70,7 @@ pub(super) async fn book_reports(
         return book_without_order(tx, now, reports).await;
     };
     wallets::insert_missing(tx, &[found.user_id], now).await?;
-    let mut locked = wallets::lock(tx, &[found.user_id]).await?;
+    let mut locked = lock_with_successor(tx, found.user_id).await?;
     // The buyer may have been deleted while we waited for the lock, and the order with them.
     let Some(order) = payments::lock(tx, order_id).await? else {
         return book_without_order(tx, now, reports).await;
@@ -94,6 +95,16 @@ pub(super) async fn book_reports(
             .await?;
     }
     Ok(booking)
+}
+
+/// Locks the wallet of a buyer, together with that of the account that owes what a deleted one does.
+async fn lock_with_successor(
+    tx: &mut PgConnection,
+    user_id: i64,
+) -> Result<LockedWallets, WalletError> {
+    let successor = closed_wallets::find_successor(tx, user_id).await?;
+    let parties: Vec<i64> = [user_id].into_iter().chain(successor).collect();
+    Ok(wallets::lock(tx, &parties).await?)
 }
 
 /// Reports about money that arrived, by payment, so that two bookings wait for each other in one order.
@@ -152,6 +163,10 @@ impl PaymentDecisionContext<'_> {
             }
             return Ok(());
         }
+        if !order.is_paid() && locked[&order.user_id].is_closed {
+            booking.add_alert(PaymentAlert::UnknownOrder, &record.payment_id);
+            return Ok(());
+        }
         if !order.is_paid() {
             let method = report.and_then(|report| report.payment.method.as_deref());
             let payment = CreditedPayment {
@@ -168,14 +183,46 @@ impl PaymentDecisionContext<'_> {
             let (price_paise, coins) = (decision.price_paise, order.coins);
             order_payments::set_credited(tx, &record.payment_id, price_paise, coins).await?;
         }
+        if let Some(dispute) = report.and_then(|report| report.dispute.as_ref()) {
+            let disputed = DisputedPayment {
+                owner_id: order.user_id,
+                // A loss is part of the record already, and what it takes is not at stake any more.
+                payment: &record.captured(),
+                price_paise: decision.price_paise,
+                coins: order.coins,
+                paid_at: order.paid_at.unwrap_or(now),
+                dispute,
+            };
+            disputed.apply_report(tx, now).await?;
+        }
+        let reason = reversal_reason(report);
+        if locked[&order.user_id].is_closed {
+            return reverse_closed_order(tx, now, locked, order, record, reason).await;
+        }
         let reversal = OrderReversalPlan {
             order,
             record,
             reversed: decision.reversed,
-            reason: reversal_reason(report),
+            reason,
         };
         reverse_order(tx, now, &reversal).await
     }
+}
+
+/// Reverses a payment of an order whose buyer was deleted.
+async fn reverse_closed_order(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    locked: &mut LockedWallets,
+    order: &PaymentOrder,
+    record: &PaymentRecord,
+    reason: PaymentReversalReason,
+) -> Result<(), WalletError> {
+    let reversed = reverse_closed(tx, now, locked, order.user_id, record, reason).await?;
+    if let Some(reversed) = reversed {
+        payments::set_reversed(tx, &order.order_id, reversed).await?;
+    }
+    Ok(())
 }
 
 /// The reason of a reversal. The provider's API reports only refunds.
@@ -184,7 +231,7 @@ fn reversal_reason(report: Option<&PaymentReport>) -> PaymentReversalReason {
     reversal.map_or(PaymentReversalReason::Refund, |reversal| reversal.reason)
 }
 
-/// Books reversals of payments whose orders were deleted with their buyers. Other reports about an unknown
+/// Books reversals of payments whose orders an earlier release has deleted with their buyers. Other reports about an unknown
 /// order raise an alert.
 async fn book_without_order(
     tx: &mut PgConnection,
@@ -202,7 +249,7 @@ async fn book_without_order(
             }
             continue;
         };
-        let mut locked = wallets::lock(tx, &[owner_id]).await?;
+        let mut locked = lock_with_successor(tx, owner_id).await?;
         record_report(tx, now, report, &mut booking).await?;
         let found = order_payments::find(tx, &payment.payment_id).await?;
         if let Some(record) = found.filter(|record| record.order_id == payment.order_id) {

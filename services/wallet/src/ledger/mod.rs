@@ -7,7 +7,9 @@ mod booking;
 mod charge;
 mod close;
 mod credit;
+mod debts;
 mod decide;
+mod disputes;
 mod notices;
 mod orders;
 mod payouts;
@@ -40,6 +42,7 @@ pub use bonus::CoinBonusGrant;
 pub use charge::ChargeOutcome;
 pub use close::close_account;
 pub use credit::RechargeOutcome;
+pub use debts::transfer_debts;
 pub use decide::AdminWithdrawalView;
 pub use orders::OpenPaymentOrder;
 pub use payouts::{PayoutBatch, PayoutListItem};
@@ -139,7 +142,8 @@ impl WalletLedger {
     /// Loads a person's balance; all zero for a person without a wallet.
     pub async fn load_balance(&self, user_id: i64) -> Result<WalletBalance, WalletError> {
         let mut connection = self.db.acquire().await?;
-        Ok(wallets::load_balance(&mut connection, user_id).await?)
+        let earned_until = self.terms.withdrawals.earned_until(self.clock.now());
+        Ok(wallets::load_balance(&mut connection, user_id, earned_until).await?)
     }
 
     /// Lists the coins of users; those without a wallet are left out.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 use talktime_kit::messaging::outbox;
 
+use super::debts::transfer_debt;
 use crate::domain::WalletError;
 use crate::domain::history::TransactionType;
 use crate::domain::journal::{
@@ -16,7 +17,7 @@ use crate::domain::provider_payment::PaymentReversalReason;
 use crate::events::{ReversedCoins, payment_reversed_event};
 use crate::store::order_payments::{self, PaymentRecord};
 use crate::store::wallets::{LockedWallet, LockedWallets};
-use crate::store::{accounts, payments, posting, wallets};
+use crate::store::{accounts, closed_wallets, payments, posting, wallets};
 
 /// The reversals that a credited order is to have.
 pub(super) struct OrderReversalPlan<'a> {
@@ -63,7 +64,8 @@ pub(super) async fn reverse_order(
 }
 
 /// Reverses a payment of a buyer whose account is deleted. Coins that the account left behind are taken back,
-/// and the rest becomes a debt on its closed wallet.
+/// and the rest becomes a debt on its closed wallet. Returns what was taken back from the first reversal to this one, or
+/// `None` if nothing more was.
 pub(super) async fn reverse_closed(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -71,9 +73,9 @@ pub(super) async fn reverse_closed(
     owner_id: i64,
     record: &PaymentRecord,
     reason: PaymentReversalReason,
-) -> Result<(), WalletError> {
+) -> Result<Option<ReversedAmounts>, WalletError> {
     let Some(wallet) = locked.get(&owner_id).copied() else {
-        return Ok(());
+        return Ok(None);
     };
     let before = ReversedAmounts {
         paise: record.reversed_paise,
@@ -82,7 +84,7 @@ pub(super) async fn reverse_closed(
     let payment = record.captured();
     let reversed = payment.reversed_amounts(record.price_paise, record.coins);
     let Some(back) = reversed.beyond(before) else {
-        return Ok(());
+        return Ok(None);
     };
     let left_coins = accounts::sum_forfeited_coins(tx, owner_id).await?;
     let taken_coins = back.coins.min(left_coins);
@@ -93,8 +95,15 @@ pub(super) async fn reverse_closed(
     };
     let posting = reversal_posting(&wallet, record, back, &sources, reason);
     posting::post_all(tx, now, locked, &[posting]).await?;
-    order_payments::set_reversed(tx, &record.payment_id, before.plus(back)).await?;
-    Ok(())
+    if let Some(closed) = locked.get_mut(&owner_id) {
+        closed.debt_coins += sources.owed_coins;
+    }
+    if let Some(successor_id) = closed_wallets::find_successor(tx, owner_id).await? {
+        transfer_debt(tx, now, locked, owner_id, successor_id).await?;
+    }
+    let reversed = before.plus(back);
+    order_payments::set_reversed(tx, &record.payment_id, reversed).await?;
+    Ok(Some(reversed))
 }
 
 /// The accounts that give the coins of a reversal.

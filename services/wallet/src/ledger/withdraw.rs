@@ -19,7 +19,7 @@ use crate::domain::withdrawal::{WithdrawalBudget, WithdrawalStatus};
 use crate::events::withdrawal_updated_event;
 use crate::store::wallets::LockedWallet;
 use crate::store::withdrawals::{self, NewWithdrawal, WithdrawalRecord};
-use crate::store::{bank, posting, wallets};
+use crate::store::{bank, earnings, posting, wallets};
 
 /// The period of the daily limit.
 const DAY: TimeDelta = TimeDelta::hours(24);
@@ -78,11 +78,12 @@ impl WalletLedger {
         let (user_id, amount_paise) = (request.user_id, request.amount_paise);
         let mut locked = wallets::lock(tx, &[user_id]).await?;
         let wallet = locked.get(&user_id).copied();
+        let limits = &self.terms.withdrawals;
         let budget = WithdrawalBudget {
             withdrawable_paise: wallet.map_or(0, |wallet| wallet.withdrawable_paise),
+            held_paise: earnings::sum_held(tx, user_id, limits.earned_until(now)).await?,
             requested_today_paise: withdrawals::sum_requested_since(tx, user_id, now - DAY).await?,
         };
-        let limits = &self.terms.withdrawals;
         limits.check_request(amount_paise, budget)?;
         let wallet = wallet.ok_or(WalletError::NoBankDetails)?;
         let bank = bank::find(tx, user_id)
@@ -125,7 +126,8 @@ impl WalletLedger {
     ) -> Result<(ListPage<WithdrawalRecord>, wallets::WalletBalance), WalletError> {
         let mut connection = self.db.acquire().await?;
         let found = withdrawals::list_by_user(&mut connection, user_id, page).await?;
-        let balance = wallets::load_balance(&mut connection, user_id).await?;
+        let earned_until = self.terms.withdrawals.earned_until(self.clock.now());
+        let balance = wallets::load_balance(&mut connection, user_id, earned_until).await?;
         Ok((found, balance))
     }
 }

@@ -117,18 +117,38 @@ pub async fn find_mismatched_withdrawals(connection: &mut PgConnection) -> sqlx:
     .await
 }
 
-/// Returns whether the money held for payouts equals the sum of all withdrawals in progress.
-async fn are_payouts_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
+/// Sums what was credited to an account of the platform less what was debited.
+async fn sum_account(connection: &mut PgConnection, account: &str) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "SELECT (SELECT COALESCE(sum(CASE WHEN credit_account = 'platform/payouts_pending'
-                                          THEN amount ELSE -amount END), 0)
-                 FROM wallet.journal
-                 WHERE 'platform/payouts_pending' IN (credit_account, debit_account))
-                = (SELECT COALESCE(sum(amount), 0) * 100 FROM wallet.user_withdrawals
-                   WHERE status IN ('pending', 'processing'))",
+        "SELECT COALESCE(sum(CASE WHEN credit_account = $1 THEN amount ELSE -amount END), 0)::bigint
+         FROM wallet.journal WHERE $1 IN (credit_account, debit_account)",
     )
+    .bind(account)
     .fetch_one(connection)
     .await
+}
+
+/// Returns whether the money held for payouts equals the sum of all withdrawals in progress.
+async fn are_payouts_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let held = sum_account(connection, "platform/payouts_pending").await?;
+    let requested: i64 = sqlx::query_scalar(
+        "SELECT (COALESCE(sum(amount), 0) * 100)::bigint FROM wallet.user_withdrawals
+         WHERE status IN ('pending', 'processing')",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(held == requested)
+}
+
+/// Returns whether the coins that are set aside equal the sum of all open disputes.
+async fn are_disputed_coins_held(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let held = sum_account(connection, "platform/disputed").await?;
+    let frozen: i64 = sqlx::query_scalar(
+        "SELECT COALESCE(sum(frozen_coins), 0)::bigint FROM wallet.payment_disputes",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(held == frozen)
 }
 
 /// Finds ledgers whose accounts do not sum to zero.
@@ -199,6 +219,9 @@ async fn balance_differences(snapshot: &mut PgConnection) -> sqlx::Result<Vec<St
         found.push(
             "what is held for payouts is not what the withdrawals in progress come to".to_owned(),
         );
+    }
+    if !are_disputed_coins_held(snapshot).await? {
+        found.push("the coins that are set aside are not those of the open disputes".to_owned());
     }
     Ok(found)
 }

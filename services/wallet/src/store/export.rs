@@ -54,4 +54,23 @@ pub const SECTIONS: &[UserExportSection] = &[
                 FROM wallet.call_earnings WHERE listener_id = $1 AND call_id > $2
                 ORDER BY call_id LIMIT $3",
     },
+    UserExportSection {
+        name: "payment_disputes",
+        query: "SELECT number, record FROM (
+                    SELECT row_number() OVER (ORDER BY opened_at, payment_id, dispute_id) AS number,
+                           jsonb_build_object('payment_id', payment_id, 'amount', amount,
+                               'status', status, 'frozen_coins', frozen_coins,
+                               'opened_at', opened_at, 'decided_at', decided_at) AS record
+                    FROM wallet.payment_disputes WHERE owner_id = $1) AS numbered
+                WHERE number > $2 ORDER BY number LIMIT $3",
+    },
+    UserExportSection {
+        name: "disputed_earnings",
+        query: "SELECT number, record FROM (
+                    SELECT row_number() OVER (ORDER BY call_id, payment_id, dispute_id) AS number,
+                           jsonb_build_object('call_id', call_id, 'paise', paise,
+                               'earned_at', earned_at) AS record
+                    FROM wallet.disputed_earnings WHERE listener_id = $1) AS numbered
+                WHERE number > $2 ORDER BY number LIMIT $3",
+    },
 ];

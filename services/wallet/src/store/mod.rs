@@ -6,6 +6,8 @@ pub mod audits;
 pub mod bank;
 pub mod bonus_days;
 pub mod chains;
+pub mod closed_wallets;
+pub mod disputes;
 pub mod earnings;
 pub mod export;
 pub mod history_sums;

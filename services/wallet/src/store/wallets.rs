@@ -7,6 +7,7 @@ use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 
+use super::earnings;
 use crate::domain::chain::{ChainHead, ChainLinkHash};
 
 /// A wallet under lock.
@@ -68,8 +69,10 @@ impl From<WalletRow> for LockedWallet {
 pub struct WalletBalance {
     /// Coins that can be spent.
     pub balance_coins: i64,
-    /// Money that may be withdrawn, in paise.
+    /// Money that belongs to the owner, in paise.
     pub withdrawable_paise: i64,
+    /// The part of it that cannot be withdrawn yet, in paise.
+    pub held_paise: i64,
     /// Money earned since the wallet was opened, in paise.
     pub total_earned_paise: i64,
     /// Money paid out since the wallet was opened, in paise.
@@ -146,20 +149,25 @@ fn index_by_user(rows: Vec<WalletRow>) -> HashMap<i64, LockedWallet> {
         .collect()
 }
 
-/// Loads a person's balance; all zero for a person without a wallet.
+/// Loads a person's balance; all zero for a person without a wallet. Earnings of calls that were settled after
+/// `earned_until` are held.
 pub async fn load_balance(
     connection: &mut PgConnection,
     user_id: i64,
+    earned_until: DateTime<Utc>,
 ) -> sqlx::Result<WalletBalance> {
+    let held_paise = earnings::sum_held(connection, user_id, earned_until).await?;
     let balance = sqlx::query_as(
         "SELECT balance_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
+                LEAST((withdrawable_money * 100)::bigint, $2) AS held_paise,
                 (total_earned * 100)::bigint AS total_earned_paise,
                 (total_withdrawn * 100)::bigint AS total_withdrawn_paise,
                 (pending_withdrawals * 100)::bigint AS pending_withdrawals_paise
          FROM wallet.user_wallets WHERE user_id = $1",
     )
     .bind(user_id)
+    .bind(held_paise)
     .fetch_optional(connection)
     .await?;
     Ok(balance.unwrap_or_default())
@@ -199,33 +207,41 @@ pub async fn increment_version(
     expect_rows(&result, 1, "wallet.user_wallets", user_id)
 }
 
-/// Deletes a person's wallet and its history. The journal, the end of the chain, the debt and undecided
-/// withdrawals stay. `wallet` is the locked wallet, if the person has one.
+/// Deletes a person's wallet and its history. The journal, the end of the chain, the debt, undecided withdrawals, and
+/// orders that were paid stay: a payment may go back later. `wallet` is the locked wallet, if the person has one.
 pub async fn close_wallet(
     tx: &mut PgConnection,
     user_id: i64,
     wallet: Option<&LockedWallet>,
+    phone_hash: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let chain = wallet.map(|wallet| wallet.chain).unwrap_or_default();
     // Two deletions of a person without a wallet may run at the same time; the first one inserts the row.
     sqlx::query(
         "INSERT INTO wallet.closed_wallets
-             (owner_id, chain_length, chain_hash, debt_coins, closed_at)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (owner_id) DO NOTHING",
+             (owner_id, chain_length, chain_hash, debt_coins, closed_at, phone_hash)
+         SELECT $1, $2, $3, $4, $5,
+                CASE WHEN $4 > 0 OR EXISTS (SELECT FROM wallet.payment_orders
+                                            WHERE user_id = $1 AND transaction_id IS NOT NULL)
+                     THEN NULLIF($6, ''::bytea) END
+         ON CONFLICT (owner_id) DO NOTHING",
     )
     .bind(user_id)
     .bind(chain.length)
     .bind(chain.hash)
     .bind(wallet.map_or(0, |wallet| wallet.debt_coins))
     .bind(now)
+    .bind(phone_hash)
     .execute(&mut *tx)
     .await?;
     for statement in [
         "DELETE FROM wallet.user_withdrawals
          WHERE user_id = $1 AND status NOT IN ('pending', 'processing')",
-        "DELETE FROM wallet.payment_orders WHERE user_id = $1",
+        "DELETE FROM wallet.payment_orders WHERE user_id = $1 AND transaction_id IS NULL",
+        "UPDATE wallet.payment_orders SET payment_method = NULL WHERE user_id = $1",
         "DELETE FROM wallet.call_earnings WHERE listener_id = $1",
+        "DELETE FROM wallet.disputed_earnings WHERE listener_id = $1",
     ] {
         sqlx::query(statement)
             .bind(user_id)

@@ -40,6 +40,7 @@ pub(crate) fn terms() -> WalletTerms {
             two_admins_above_paise: 10_000,
             bank_change_delay: chrono::TimeDelta::hours(24),
             delays_first_bank_details: false,
+            earnings_hold: chrono::TimeDelta::zero(),
         },
         daily_bonus_coins: None,
     }

@@ -1,20 +1,28 @@
 //! Deleted accounts: reversals of their payments are booked, debts stay owed, and payouts in
 //! progress are not lost.
 
+use chrono::TimeDelta;
+use serde_json::json;
 use talktime_kit::Error;
 use talktime_wallet::domain::history::TransactionType;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
-use talktime_wallet::ledger::{CoinBonusGrant, WithdrawalRequest, close_account};
+use talktime_wallet::ledger::{CoinBonusGrant, WithdrawalRequest, close_account, transfer_debts};
+use talktime_wallet::store::wallets;
 
 use crate::bank::details;
 use crate::books::{CALLER, LISTENER, TestBooks};
 use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove, refunded};
+use crate::razorpay::StandIn;
 
 const ADMIN: i64 = 90;
 
 async fn close(books: &TestBooks, user_id: i64) {
+    close_with_phone(books, user_id, &[]).await;
+}
+
+async fn close_with_phone(books: &TestBooks, user_id: i64, phone_hash: &[u8]) {
     let mut tx = books.database.app.begin().await.expect("connected");
-    close_account(&mut tx, user_id, books.clock.now())
+    close_account(&mut tx, user_id, phone_hash, books.clock.now())
         .await
         .expect("closed");
     tx.commit().await.expect("committed");
@@ -202,4 +210,132 @@ async fn payouts_in_progress_outlive_the_account_until_they_are_decided() {
         .expect("readable");
     assert_eq!(rows, 0, "nothing is kept of what is decided");
     books.assert_consistent().await;
+}
+
+/// A later account, and the hash of a phone.
+const SUCCESSOR: i64 = 3;
+const PHONE: [u8; 32] = [7; 32];
+
+/// Registers an account with a phone, as the event does.
+async fn register(books: &TestBooks, user_id: i64, phone_hash: &[u8]) {
+    let now = books.clock.now();
+    let mut tx = books.database.app.begin().await.expect("connected");
+    wallets::insert_missing(&mut tx, &[user_id], now)
+        .await
+        .expect("inserted");
+    transfer_debts(&mut tx, user_id, phone_hash, now)
+        .await
+        .expect("transferred");
+    tx.commit().await.expect("committed");
+    books.assert_consistent().await;
+}
+
+async fn open_debt(books: &TestBooks, user_id: i64) -> i64 {
+    sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = $1")
+        .bind(user_id)
+        .fetch_one(&books.database.app_pool)
+        .await
+        .expect("a wallet")
+}
+
+async fn give(books: &TestBooks, user_id: i64, coins: i64) -> i64 {
+    let bonus = CoinBonusGrant {
+        user_id,
+        admin_id: ADMIN,
+        tx_type: TransactionType::Bonus,
+        coins,
+        fresh_id: format!("gift-{coins}"),
+        idempotency: None,
+    };
+    let given = books.ledger.give_bonus(&bonus).await;
+    given.expect("given").balance_coins
+}
+
+#[tokio::test]
+async fn a_debt_follows_the_phone_to_the_next_account() {
+    let (books, _stand_in, payment) = ordered_and_spent().await;
+    notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
+        .await
+        .expect("received");
+    close_with_phone(&books, CALLER, &PHONE).await;
+    register(&books, 4, &[8; 32]).await;
+    assert_eq!(open_debt(&books, 4).await, 0, "another phone");
+    for _ in 0..2 {
+        register(&books, SUCCESSOR, &PHONE).await;
+        assert_eq!(closed_debt(&books).await, 0);
+        assert_eq!(open_debt(&books, SUCCESSOR).await, 250);
+    }
+    assert_eq!(give(&books, SUCCESSOR, 100).await, 0);
+    assert_eq!(give(&books, SUCCESSOR, 200).await, 50);
+    books.assert_consistent().await;
+
+    close_with_phone(&books, SUCCESSOR, &PHONE).await;
+    register(&books, 5, &PHONE).await;
+    assert_eq!(open_debt(&books, 5).await, 0, "it is paid");
+}
+
+#[tokio::test]
+async fn a_chargeback_after_the_deletion_reaches_the_account_that_exists_by_then() {
+    let (books, _stand_in, payment) = ordered_and_spent().await;
+    close_with_phone(&books, CALLER, &PHONE).await;
+    register(&books, SUCCESSOR, &PHONE).await;
+    assert_eq!(give(&books, SUCCESSOR, 40).await, 40);
+    // In two parts: the first one takes what was left behind.
+    for (dispute_id, event_id, amount, debt) in [
+        ("disp_1", "event_1", 5_000, 50),
+        ("disp_2", "event_2", 10_000, 250),
+    ] {
+        let lost = charged_back(&payment, dispute_id, amount);
+        notify(&books, &lost, event_id).await.expect("received");
+        books.assert_consistent().await;
+        assert_eq!(closed_debt(&books).await, 0);
+        assert_eq!(open_debt(&books, SUCCESSOR).await, debt);
+    }
+    let coins = books.load_coins(SUCCESSOR).await;
+    assert_eq!(coins, 40, "only the next coins pay");
+    let status: String = sqlx::query_scalar("SELECT status FROM wallet.payment_orders")
+        .fetch_one(&books.database.app_pool)
+        .await
+        .expect("the order is still there");
+    assert_eq!(status, "reversed");
+}
+
+#[tokio::test]
+async fn disputed_coins_of_a_deleted_account_are_left_behind() {
+    let (books, _stand_in, payment) = ordered_and_spent().await;
+    let dispute = json!({"id": "disp_1", "amount": 15_000, "payment_id": payment["id"]});
+    let opened = StandIn::message(
+        "payment.dispute.created",
+        &payment,
+        &json!({"dispute": dispute}),
+    );
+    notify(&books, &opened, "event_1").await.expect("received");
+    assert_eq!(books.load_coins(CALLER).await, 0);
+    close(&books, CALLER).await;
+    books.assert_consistent().await;
+    let lost = charged_back(&payment, "disp_1", 15_000);
+    notify(&books, &lost, "event_2").await.expect("received");
+    assert_eq!(closed_debt(&books).await, 250);
+    books.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn the_phone_of_a_deleted_account_is_kept_only_while_payments_may_go_back() {
+    let (books, _stand_in, _payment) = ordered_and_spent().await;
+    close_with_phone(&books, CALLER, &PHONE).await;
+    close_with_phone(&books, LISTENER, &PHONE).await;
+    let count_phones = || async {
+        let count: i64 = sqlx::query_scalar("SELECT count(phone_hash) FROM wallet.closed_wallets")
+            .fetch_one(&books.database.app_pool)
+            .await
+            .expect("readable");
+        count
+    };
+    assert_eq!(count_phones().await, 1, "who never paid has no phone");
+    books.clock.advance(TimeDelta::days(180));
+    books.ledger.forget_old_phones().await.expect("done");
+    assert_eq!(count_phones().await, 1);
+    books.clock.advance(TimeDelta::seconds(1));
+    books.ledger.forget_old_phones().await.expect("done");
+    assert_eq!(count_phones().await, 0);
 }

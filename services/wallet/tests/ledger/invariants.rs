@@ -109,7 +109,7 @@ async fn bank_details_of_a_deleted_account_are_refused() {
     let books = TestBooks::new().await;
     books.recharge("a").await;
     let mut tx = books.database.app.begin().await.expect("connected");
-    close_account(&mut tx, CALLER, books.clock.now())
+    close_account(&mut tx, CALLER, &[], books.clock.now())
         .await
         .expect("closed");
     tx.commit().await.expect("committed");

@@ -6,6 +6,7 @@ mod bonus_limit;
 mod books;
 mod closed_accounts;
 mod earning_days;
+mod holds;
 mod invariants;
 mod model;
 mod months;

@@ -294,10 +294,10 @@ async fn a_closed_account_leaves_a_journal_that_still_adds_up() {
     books.recharge("a").await;
     books.charge(&[minute(1)]).await.expect("paid");
     let mut tx = books.database.app.begin().await.expect("connected");
-    close_account(&mut tx, CALLER, books.clock.now())
+    close_account(&mut tx, CALLER, &[], books.clock.now())
         .await
         .expect("closed");
-    close_account(&mut tx, CALLER, books.clock.now())
+    close_account(&mut tx, CALLER, &[], books.clock.now())
         .await
         .expect("closed before");
     tx.commit().await.expect("committed");
@@ -341,7 +341,7 @@ async fn a_settlement_after_its_parties_are_gone_pays_nobody_and_keeps_the_books
     books.charge(&minutes).await.expect("paid");
     let mut tx = books.database.app.begin().await.expect("connected");
     for user_id in [CALLER, LISTENER] {
-        close_account(&mut tx, user_id, books.clock.now())
+        close_account(&mut tx, user_id, &[], books.clock.now())
             .await
             .expect("closed");
     }

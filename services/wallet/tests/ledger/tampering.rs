@@ -197,7 +197,7 @@ async fn forfeits_and_debts_without_a_deletion_are_detected() {
 
     let books = busy_books().await;
     let mut tx = books.database.app.begin().await.expect("connected");
-    talktime_wallet::ledger::close_account(&mut tx, 1, books.clock.now())
+    talktime_wallet::ledger::close_account(&mut tx, 1, &[], books.clock.now())
         .await
         .expect("closed");
     tx.commit().await.expect("committed");

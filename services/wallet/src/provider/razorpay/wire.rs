@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::domain::dispute::{DisputeStatus, PaymentDispute};
 use crate::domain::provider_payment::{
     OrderBuyer, PaymentNotice, PaymentReport, PaymentReversal, PaymentReversalReason,
     ProviderPaymentState, ReportedOrder, ReportedPayment,
@@ -17,7 +18,8 @@ const CURRENCY_LENGTH: usize = 3;
 const PAYMENT_CAPTURED: &str = "payment.captured";
 const ORDER_PAID: &str = "order.paid";
 const REFUND_PROCESSED: &str = "refund.processed";
-const DISPUTE_LOST: &str = "payment.dispute.lost";
+/// The beginning of the names of events about disputes.
+const DISPUTE: &str = "payment.dispute.";
 
 /// A page of orders; each item is read by itself.
 #[derive(Deserialize)]
@@ -193,27 +195,39 @@ fn from_json<T: DeserializeOwned>(value: Value) -> Option<T> {
 
 /// Reads the payment that a notification reports; none if it moves no money, or is not understood.
 fn payment_report(event: &str, payload: Value) -> Option<PaymentReport> {
-    if ![PAYMENT_CAPTURED, ORDER_PAID, REFUND_PROCESSED, DISPUTE_LOST].contains(&event) {
+    let disputed = event.strip_prefix(DISPUTE).and_then(dispute_status);
+    let is_known = [PAYMENT_CAPTURED, ORDER_PAID, REFUND_PROCESSED].contains(&event);
+    if !is_known && disputed.is_none() {
         return None;
     }
     let payload: RazorpayNoticePayload = from_json(payload)?;
     let payment = payload.payment.entity.into_report()?;
-    let reversal = match event {
-        REFUND_PROCESSED => Some(
-            payload
-                .refund?
-                .entity
-                .into_reversal(PaymentReversalReason::Refund)?,
-        ),
-        DISPUTE_LOST => Some(
-            payload
-                .dispute?
-                .entity
-                .into_reversal(PaymentReversalReason::Chargeback)?,
-        ),
+    let mut report = PaymentReport::from(payment);
+    if event == REFUND_PROCESSED {
+        let refund = payload.refund?.entity;
+        report.reversal = Some(refund.into_reversal(PaymentReversalReason::Refund)?);
+    } else if let Some(status) = disputed {
+        let lost = payload.dispute?.entity;
+        let lost = lost.into_reversal(PaymentReversalReason::Chargeback)?;
+        report.dispute = Some(PaymentDispute {
+            dispute_id: lost.reversal_id.clone(),
+            amount: lost.amount,
+            status,
+        });
+        report.reversal = (status == DisputeStatus::Lost).then_some(lost);
+    }
+    Some(report)
+}
+
+/// The status of a dispute after an event; none for events that are not known.
+fn dispute_status(event: &str) -> Option<DisputeStatus> {
+    match event {
+        "created" | "under_review" | "action_required" => Some(DisputeStatus::Open),
+        "won" => Some(DisputeStatus::Won),
+        "lost" => Some(DisputeStatus::Lost),
+        "closed" => Some(DisputeStatus::Closed),
         _ => None,
-    };
-    Some(PaymentReport { payment, reversal })
+    }
 }
 
 impl RazorpayReversalEntity {
@@ -267,14 +281,43 @@ mod tests {
         let expected = PaymentReport {
             payment: captured(),
             reversal: Some(reversal),
+            dispute: None,
         };
         assert_eq!(refund, Some(expected));
+    }
+
+    #[test]
+    fn only_a_lost_dispute_takes_money_back() {
         let dispute = r#", "dispute": {"entity": {"id": "disp_1", "amount": 15000}}"#;
-        let dispute = reported(DISPUTE_LOST, &format!("{PAYMENT}{dispute}"));
-        let reason = dispute
-            .and_then(|report| report.reversal)
-            .map(|lost| lost.reason);
-        assert_eq!(reason, Some(PaymentReversalReason::Chargeback));
+        let lost = PaymentReversal {
+            reversal_id: "disp_1".to_owned(),
+            amount: 15_000,
+            reason: PaymentReversalReason::Chargeback,
+        };
+        for (event, status) in [
+            ("created", DisputeStatus::Open),
+            ("under_review", DisputeStatus::Open),
+            ("action_required", DisputeStatus::Open),
+            ("won", DisputeStatus::Won),
+            ("closed", DisputeStatus::Closed),
+            ("lost", DisputeStatus::Lost),
+        ] {
+            let report = reported(&format!("{DISPUTE}{event}"), &format!("{PAYMENT}{dispute}"));
+            let report = report.expect("a report");
+            let expected = PaymentDispute {
+                dispute_id: "disp_1".to_owned(),
+                amount: 15_000,
+                status,
+            };
+            assert_eq!(report.dispute, Some(expected), "{event}");
+            let is_lost = status == DisputeStatus::Lost;
+            assert_eq!(report.reversal, is_lost.then(|| lost.clone()), "{event}");
+        }
+        assert_eq!(
+            reported("payment.dispute.lost", PAYMENT),
+            None,
+            "no dispute"
+        );
     }
 
     #[test]
@@ -314,7 +357,7 @@ mod tests {
     fn irrelevant_and_unreadable_notifications_report_no_payment() {
         for event in [
             "payment.failed",
-            "payment.dispute.created",
+            "payment.dispute.discussed",
             "refund.created",
             "new.event",
         ] {

@@ -1,0 +1,199 @@
+//! Earnings that cannot be withdrawn yet, and disputes about the payments behind them.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use talktime_kit::Error;
+use talktime_wallet::ledger::{WalletTerms, WithdrawalRequest};
+use talktime_wallet::provider::PaymentProvider;
+
+use crate::bank::details;
+use crate::books::{CALLER, LISTENER, TestBooks, minute, settlement, terms};
+use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove};
+use crate::razorpay::{SignedMessage, StandIn};
+
+async fn add_bank_account(books: &TestBooks) {
+    let account = details("123456789");
+    let kept = books.ledger.set_bank_details(LISTENER, &account).await;
+    kept.expect("kept");
+}
+
+async fn withdraw(books: &TestBooks, amount_paise: i64) -> Result<(), String> {
+    let request = WithdrawalRequest {
+        user_id: LISTENER,
+        amount_paise,
+        idempotency: None,
+    };
+    let requested = books.ledger.request_withdrawal(&request).await;
+    requested
+        .map(|_| ())
+        .map_err(|error| Error::from(error).code().to_owned())
+}
+
+/// Money that belongs to the listener, and the part of it that is held, in paise.
+async fn load_money(books: &TestBooks) -> (i64, i64) {
+    let balance = books.ledger.load_balance(LISTENER).await.expect("readable");
+    (balance.withdrawable_paise, balance.held_paise)
+}
+
+#[tokio::test]
+async fn young_earnings_cannot_be_withdrawn() {
+    let mut holding: WalletTerms = terms();
+    holding.withdrawals.earnings_hold = TimeDelta::hours(48);
+    let books = TestBooks::with_provider(holding, PaymentProvider::Sandbox).await;
+    add_bank_account(&books).await;
+    books.earn(1, 30).await;
+    books.clock.advance(TimeDelta::hours(24));
+    books.earn(2, 20).await;
+    assert_eq!(load_money(&books).await, (5_000, 5_000));
+    assert_eq!(
+        withdraw(&books, 1).await.expect_err("young"),
+        "earnings_held"
+    );
+    let too_much = withdraw(&books, 5_001).await.expect_err("not there");
+    assert_eq!(too_much, "insufficient_money");
+
+    books.clock.advance(TimeDelta::hours(24));
+    assert_eq!(load_money(&books).await, (5_000, 2_000));
+    let young = withdraw(&books, 3_001).await.expect_err("young");
+    assert_eq!(young, "earnings_held");
+    withdraw(&books, 3_000).await.expect("old enough");
+    assert_eq!(load_money(&books).await, (2_000, 2_000));
+    books.clock.advance(TimeDelta::hours(24));
+    withdraw(&books, 2_000).await.expect("old enough");
+    books.assert_consistent().await;
+}
+
+/// A report about a dispute of a payment.
+fn disputed(payment: &Value, event: &str, amount_paise: i64) -> SignedMessage {
+    let dispute = json!({"id": "disp_1", "entity": "dispute", "amount": amount_paise,
+        "payment_id": payment["id"], "status": event});
+    let event = format!("payment.dispute.{event}");
+    StandIn::message(&event, payment, &json!({"dispute": dispute}))
+}
+
+async fn report(books: &TestBooks, message: &SignedMessage, event_id: &str) {
+    notify(books, message, event_id).await.expect("received");
+    books.assert_consistent().await;
+}
+
+/// The books of [`ordered_and_spent`], whose 25 minutes have earned the listener 25 rupees.
+async fn ordered_and_settled() -> (TestBooks, Value) {
+    let (books, _stand_in, payment) = ordered_and_spent().await;
+    books.settle(&settlement(25)).await.expect("settled");
+    add_bank_account(&books).await;
+    assert_eq!(books.load_coins(CALLER).await, 50);
+    assert_eq!(load_money(&books).await, (2_500, 0));
+    (books, payment)
+}
+
+#[tokio::test]
+async fn a_dispute_freezes_the_coins_that_are_left_and_the_earnings_made_from_the_others() {
+    let (books, payment) = ordered_and_settled().await;
+    let opened = disputed(&payment, "created", 15_000);
+    for event_id in ["event_1", "event_2"] {
+        report(&books, &opened, event_id).await;
+        assert_eq!(books.load_coins(CALLER).await, 0);
+        assert_eq!(load_money(&books).await, (2_500, 2_500));
+    }
+    assert_eq!(
+        withdraw(&books, 1).await.expect_err("disputed"),
+        "earnings_held"
+    );
+    let charged = books.charge(&[minute(26)]).await.expect("answered");
+    assert!(
+        format!("{charged:?}").contains("Insufficient"),
+        "{charged:?}"
+    );
+
+    for (event, event_id) in [
+        ("won", "event_3"),
+        ("won", "event_4"),
+        ("created", "event_5"),
+    ] {
+        report(&books, &disputed(&payment, event, 15_000), event_id).await;
+        assert_eq!(books.load_coins(CALLER).await, 50, "{event}");
+        assert_eq!(load_money(&books).await, (2_500, 0), "{event}");
+    }
+    assert_eq!(books.ledger.take_lost_earnings().await.expect("done"), 0);
+    withdraw(&books, 2_500).await.expect("released");
+}
+
+#[tokio::test]
+async fn a_dispute_about_a_part_freezes_that_part() {
+    let (books, payment) = ordered_and_settled().await;
+    // A fifth of the payment, which is 60 coins: 50 are left, and 10 paid for a minute.
+    report(&books, &disputed(&payment, "created", 3_000), "event_1").await;
+    assert_eq!(books.load_coins(CALLER).await, 0);
+    assert_eq!(load_money(&books).await, (2_500, 100));
+    withdraw(&books, 2_400).await.expect("not disputed");
+    report(&books, &disputed(&payment, "closed", 3_000), "event_2").await;
+    assert_eq!(books.load_coins(CALLER).await, 50);
+    assert_eq!(load_money(&books).await, (100, 0));
+}
+
+#[tokio::test]
+async fn a_lost_dispute_takes_what_it_has_frozen() {
+    let (books, payment) = ordered_and_settled().await;
+    report(&books, &disputed(&payment, "created", 15_000), "event_1").await;
+    report(&books, &charged_back(&payment, "disp_1", 15_000), "event_2").await;
+    assert_eq!(books.load_coins(CALLER).await, 0);
+    assert_eq!(
+        load_money(&books).await,
+        (2_500, 2_500),
+        "held until it is taken"
+    );
+    assert_eq!(books.ledger.take_lost_earnings().await.expect("taken"), 1);
+    assert_eq!(books.ledger.take_lost_earnings().await.expect("done"), 0);
+    assert_eq!(load_money(&books).await, (0, 0));
+    books.assert_consistent().await;
+    let debt: i64 =
+        sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = 1")
+            .fetch_one(&books.database.app_pool)
+            .await
+            .expect("a wallet");
+    assert_eq!(debt, 250, "what was spent");
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_before_a_dispute_is_not_taken() {
+    let (books, payment) = ordered_and_settled().await;
+    withdraw(&books, 2_000).await.expect("before");
+    report(&books, &disputed(&payment, "created", 15_000), "event_1").await;
+    assert_eq!(load_money(&books).await, (500, 500));
+    report(&books, &charged_back(&payment, "disp_1", 15_000), "event_2").await;
+    books.ledger.take_lost_earnings().await.expect("taken");
+    assert_eq!(load_money(&books).await, (0, 0));
+    books.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_dispute_that_was_lost_before_it_was_opened_freezes_nothing() {
+    let (books, payment) = ordered_and_settled().await;
+    report(&books, &charged_back(&payment, "disp_1", 15_000), "event_1").await;
+    report(&books, &disputed(&payment, "created", 15_000), "event_2").await;
+    assert_eq!(books.load_coins(CALLER).await, 0);
+    assert_eq!(load_money(&books).await, (2_500, 0));
+}
+
+#[tokio::test]
+async fn a_dispute_about_a_payment_that_brought_nothing_freezes_nothing() {
+    let (books, stand_in, order_id) = ordered().await;
+    let paid = stand_in.pay(&order_id);
+    prove(&books, &proof(&order_id, &paid)).await.expect("paid");
+    let surplus = stand_in.pay(&order_id);
+    report(&books, &disputed(&surplus, "created", 15_000), "event_1").await;
+    assert_eq!(books.load_coins(CALLER).await, 300);
+}
+
+#[tokio::test]
+async fn disputed_coins_that_nobody_accounts_for_are_detected() {
+    let (books, payment) = ordered_and_settled().await;
+    report(&books, &disputed(&payment, "created", 15_000), "event_1").await;
+    let found = books
+        .tamper("UPDATE wallet.payment_disputes SET frozen_coins = 49")
+        .await;
+    assert_eq!(
+        found,
+        ["the coins that are set aside are not those of the open disputes"]
+    );
+}
