@@ -13,6 +13,7 @@ use http::header::ALLOW;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use talktime_kit::error::chain;
 use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::tokens::{UserToken, parse_bearer};
 use talktime_kit::{Error, ErrorKind, grpc, trace};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -96,8 +97,11 @@ async fn answer_in_time(
     next: Next,
 ) -> Response {
     let deadline = started + layer.timeout;
+    // Services verify it themselves, so one that is not valid does no harm.
+    let token = parse_bearer(request.headers()).ok().flatten();
+    let token = token.map(UserToken::new);
     let answer = AssertUnwindSafe(answer_with_permit(&layer, request, next)).catch_unwind();
-    let answer = grpc::with_deadline(deadline, answer);
+    let answer = grpc::with_deadline(deadline, grpc::with_user_token(token, answer));
     match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(Ok(answer)) => answer.unwrap_or_else(IntoResponse::into_response),
         Ok(Err(panic)) => panic_problem(panic.as_ref()).into_response(),

@@ -40,6 +40,7 @@ mod sockets;
 mod statements;
 mod terms;
 mod texts;
+mod user_tokens;
 mod usernames;
 mod users;
 mod verification;

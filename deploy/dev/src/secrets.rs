@@ -16,6 +16,7 @@ use crate::{identities, install};
 /// Shorter lines of a key file, such as `-----END`, do not reveal the key.
 const KEY_LINE_CHARS_MIN: usize = 24;
 
+const TOKEN_SEALING_KEY: &str = "token-sealing.key";
 const TURN_SECRET: &str = "turn.key";
 const TURN_CONSOLE_PASSWORD: &str = "turn-console.key";
 
@@ -35,7 +36,12 @@ pub(crate) fn app_password(service: StackUnit) -> String {
 
 /// Returns the key under which auth seals the private keys of tokens.
 pub(crate) fn token_sealing_key(stack: &DevStack) -> Result<String> {
-    load_random_key(stack, "token-sealing.key")
+    load_random_key(stack, TOKEN_SEALING_KEY)
+}
+
+/// Returns the file with that key, for tests that sign tokens.
+pub(crate) fn token_sealing_key_file(stack: &DevStack) -> PathBuf {
+    stack.secrets_dir().join(TOKEN_SEALING_KEY)
 }
 
 /// Returns the key that seals bank details.

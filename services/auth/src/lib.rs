@@ -9,6 +9,7 @@
     reason = "this crate is not published, and a comment that repeats a name explains nothing"
 )]
 
+pub mod admins;
 pub mod audit;
 pub mod config;
 pub mod consumers;
@@ -34,10 +35,12 @@ use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
+use talktime_kit::tokens::SigningKeys;
 use talktime_kit::{RunningService, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
 
+use crate::admins::AdminAuthorizer;
 use crate::config::AuthConfig;
 use crate::consumers::{AuthEventHandler, PROFILE_EVENTS};
 use crate::delivery::OtpDelivery;
@@ -86,6 +89,13 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         clock: service.clock.clone(),
         refresh_grace_secs: config.tokens.refresh_grace_secs,
     };
+    let profile = ProfileClient::connect(&service.peers, &config.peers.profile)?;
+    let admins = AdminAuthorizer {
+        db: service.db.clone(),
+        issuer: issuer.clone(),
+        profile: profile.clone(),
+        clock: service.clock.clone(),
+    };
     let login = LoginService {
         redis: redis.clone(),
         otp_rules: config.otp,
@@ -93,7 +103,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         delivery,
         refusals,
         issuer: issuer.clone(),
-        profile: ProfileClient::connect(&service.peers, &config.peers.profile)?,
+        profile,
         sessions: sessions.clone(),
         clock: service.clock.clone(),
     };
@@ -105,10 +115,12 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         service.clock.clone(),
         config.tokens.lifetimes,
     );
-    start_key_reloads(&service.lifecycle, rotation, issuer.clone());
-    let api = AuthGrpcApi::new(login, sessions, issuer);
+    let keys = SigningKeys::without_auth();
+    start_key_reloads(&service.lifecycle, rotation, issuer.clone(), keys.clone());
+    let api = AuthGrpcApi::new(login, sessions, issuer, admins);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes = Routes::new(AuthServiceServer::new(api)).add_service(export);
     let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];
-    service.serve(routes, &names).await
+    let users = service.guard_users_with(keys);
+    service.serve(routes, &names, users).await
 }

@@ -32,7 +32,10 @@ fn settings(database: &TestDatabase) -> ServiceConfig {
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
         },
-        grpc: GrpcPortConfig { listen },
+        grpc: GrpcPortConfig {
+            listen,
+            require_user_tokens: true,
+        },
         database: DatabaseConfig {
             owner_url: database.owner_url.expose_secret().into(),
             app_url: app_url.into(),

@@ -88,7 +88,8 @@ pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow
         profile_photo_service_server::SERVICE_NAME,
         data_export_service_server::SERVICE_NAME,
     ];
-    service.serve(routes, &names).await
+    let users = service.guard_users(&config.peers.auth)?;
+    service.serve(routes, &names, users).await
 }
 
 fn build_routes(

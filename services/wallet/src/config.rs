@@ -36,6 +36,15 @@ pub struct WalletConfig {
     /// The interval between verifications of the books.
     #[serde(default)]
     pub verify: BooksVerificationConfig,
+    /// Addresses of the services that the wallet calls.
+    pub peers: PeerAddressConfig,
+}
+
+/// Addresses of other services, `https://host:port`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PeerAddressConfig {
+    /// Auth signs the tokens of users, and knows who is an admin.
+    pub auth: String,
 }
 
 /// The payment provider and its account.
@@ -171,6 +180,9 @@ mod tests {
             withdrawals: WithdrawalLimitsConfig::default(),
             daily_bonus_coins: None,
             verify: BooksVerificationConfig::default(),
+            peers: PeerAddressConfig {
+                auth: "https://auth:7100".to_owned(),
+            },
         }
     }
 
