@@ -308,7 +308,7 @@ pub(super) async fn end_call(
     params(IdempotencyKey),
     responses(
         (status = 200, body = CallEndAnswer),
-        (status = 400, description = "invalid_idempotency_key"),
+        (status = 400, description = "invalid_idempotency_key, audit_reason_required"),
         (status = 403, description = "not_a_party"),
         (status = 404, description = "call_not_found"),
         (status = 409, description = "idempotency_key_in_use"),

@@ -207,8 +207,7 @@ impl AuthService for AuthGrpcApi {
         &self,
         request: Request<AuthorizeAdminRequest>,
     ) -> Result<Response<AuthorizeAdminResponse>, Status> {
-        let request = request.into_inner();
-        let authorized = self.admins.authorize(&request.access_token).await;
+        let authorized = self.admins.authorize(request.get_ref()).await;
         authorized.map_err(to_status)?;
         Ok(Response::new(AuthorizeAdminResponse {}))
     }

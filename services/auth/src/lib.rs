@@ -41,13 +41,15 @@ use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
 
 use crate::admins::AdminAuthorizer;
-use crate::config::AuthConfig;
+use crate::config::{AuditConfig, AuthConfig};
 use crate::consumers::{AuthEventHandler, PROFILE_EVENTS};
 use crate::delivery::OtpDelivery;
 use crate::domain::PhoneNumber;
+use crate::domain::claims::TokenLifetimes;
 use crate::events::SessionEventRecorder;
 use crate::grpc::AuthGrpcApi;
 use crate::jobs::purge::start_purge;
+use crate::jobs::purge_audit_log::start_audit_purge;
 use crate::jobs::reload_keys::start_key_reloads;
 use crate::login::LoginService;
 use crate::peers::{PresenceClient, ProfileClient};
@@ -66,6 +68,7 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 
 /// Runs auth until a signal.
 pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result<()> {
+    config.audit.check()?;
     let environment = service.process.environment;
     let delivery = OtpDelivery::new(config.otp_delivery, config.sms, environment)?;
     let issuer = Arc::new(TokenIssuer::new(config.tokens.lifetimes));
@@ -94,6 +97,8 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         db: service.db.clone(),
         issuer: issuer.clone(),
         profile: profile.clone(),
+        refusals: refusals.clone(),
+        requires_reason: config.audit.require_reason,
         clock: service.clock.clone(),
     };
     let login = LoginService {
@@ -109,12 +114,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     };
     let consumer = AuthEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
     service.consume(PROFILE_EVENTS, consumer);
-    start_purge(
-        &service.lifecycle,
-        service.db.clone(),
-        service.clock.clone(),
-        config.tokens.lifetimes,
-    );
+    start_purges(&service, config.tokens.lifetimes, config.audit);
     let keys = SigningKeys::without_auth();
     start_key_reloads(&service.lifecycle, rotation, issuer.clone(), keys.clone());
     let api = AuthGrpcApi::new(login, sessions, issuer, admins);
@@ -123,4 +123,12 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];
     let users = service.guard_users_with(keys);
     service.serve(routes, &names, users).await
+}
+
+fn start_purges(service: &RunningService, lifetimes: TokenLifetimes, audit: AuditConfig) {
+    let (lifecycle, db) = (&service.lifecycle, service.db.clone());
+    start_purge(lifecycle, db.clone(), service.clock.clone(), lifetimes);
+    if let Some(kept_months) = audit.kept_months {
+        start_audit_purge(lifecycle, db, kept_months.into());
+    }
 }

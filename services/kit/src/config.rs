@@ -40,6 +40,9 @@ pub struct ProcessConfig {
     /// How long a stop may take.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
+    /// The people who may run commands that change something, by name. In development an empty list is everybody.
+    #[serde(default)]
+    pub operators: Vec<String>,
 }
 
 /// Settings of every gRPC service.

@@ -22,6 +22,7 @@ mod kind;
 pub mod lease;
 pub mod lifecycle;
 pub mod messaging;
+pub mod operator;
 pub mod ops;
 pub mod paging;
 pub mod partitions;

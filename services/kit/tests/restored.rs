@@ -31,6 +31,7 @@ fn settings(database: &TestDatabase) -> ServiceConfig {
             identity: IdentityConfig::default(),
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
+            operators: Vec::new(),
         },
         grpc: GrpcPortConfig {
             listen,

@@ -197,7 +197,7 @@ impl From<RechargeResponse> for AddCoinsAnswer {
     params(IdempotencyKey),
     responses(
         (status = 200, body = AddCoinsAnswer),
-        (status = 400, description = "invalid_amount, out_of_range, invalid_tx_type, above_bonus_limit, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
+        (status = 400, description = "invalid_amount, out_of_range, invalid_tx_type, above_bonus_limit, audit_reason_required, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
         (status = 402, description = "payment_not_found, payment_pending, payment_failed, payment_mismatch"),
         (status = 403, description = "admin_only"),
         (status = 404, description = "no_such_user"),

@@ -78,6 +78,9 @@ pub enum AuthError {
     /// The access token was revoked before its end.
     #[error("a revoked access token")]
     AccessTokenRevoked,
+    /// The operator requires a reason for each request of an admin.
+    #[error("a request of an admin without a reason")]
+    AuditReasonRequired,
     /// The user does not have the role of an admin.
     #[error("not an admin")]
     NotAdmin,
@@ -175,6 +178,11 @@ impl AuthError {
                 ErrorKind::Unauthenticated,
                 "token_revoked",
                 "The access token has been revoked.",
+            ),
+            Self::AuditReasonRequired => (
+                ErrorKind::InvalidArgument,
+                "audit_reason_required",
+                "Please give the reason of this request in X-Audit-Reason.",
             ),
             Self::NotAdmin => (
                 ErrorKind::PermissionDenied,

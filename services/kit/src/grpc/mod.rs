@@ -6,6 +6,7 @@ mod balance;
 pub mod client;
 mod guarded;
 mod incoming;
+mod request_origin;
 pub mod server;
 mod user_guard;
 mod user_token;
@@ -13,6 +14,7 @@ mod user_token;
 use std::time::{Duration, Instant};
 
 pub use access::CallerLookup;
+pub use request_origin::{RequestOrigin, with_request_origin};
 pub use user_guard::{UserAssertion, UserGuard};
 pub use user_token::{USER_TOKEN, current_user_token, with_user_token};
 

@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use chrono::TimeDelta;
+use http::HeaderMap;
 use talktime_proto::access::v1::{Actor, Workload};
 use talktime_proto::access::{MethodActor, find_actor};
 use talktime_proto::auth::v1::AuthorizeAdminRequest;
@@ -18,6 +19,7 @@ use tonic::Status;
 use super::access::find_caller;
 use super::acting_user::{names_user, read_first_message};
 use super::client::{PeerChannel, retry_idempotent};
+use super::request_origin::read_request_origin;
 use super::user_token::read_user_token;
 use crate::clock::Clock;
 use crate::deadlines::SIGNING_KEYS;
@@ -149,7 +151,8 @@ impl UserGuard {
             body = again;
         }
         if method.actor == Actor::Admin {
-            self.authorize_admin(method, token).await?;
+            let request = authorization_request(method, token, parts.headers.clone());
+            self.authorize_admin(method, request).await?;
         }
         parts.extensions.insert(user);
         Ok(Request::from_parts(parts, body))
@@ -182,17 +185,32 @@ impl UserGuard {
         })
     }
 
-    async fn authorize_admin(&self, method: &MethodActor, token: &UserToken) -> Result<(), Error> {
+    async fn authorize_admin(
+        &self,
+        method: &MethodActor,
+        request: AuthorizeAdminRequest,
+    ) -> Result<(), Error> {
         let auth = self.0.auth.as_ref();
         let auth = auth.ok_or_else(|| Error::internal("auth has no methods for admins"))?;
-        let request = AuthorizeAdminRequest {
-            access_token: token.as_str().to_owned(),
-        };
         let authorized = retry_idempotent(auth, AuthClient::authorize_admin, request).await;
         authorized.map(drop).map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => refuse(method, RefusalReason::NotAdmin),
             _ => error,
         })
+    }
+}
+
+fn authorization_request(
+    method: &MethodActor,
+    token: &UserToken,
+    headers: HeaderMap,
+) -> AuthorizeAdminRequest {
+    let (client_address, reason) = read_request_origin(headers);
+    AuthorizeAdminRequest {
+        access_token: token.as_str().to_owned(),
+        method: method.path.trim_start_matches('/').to_owned(),
+        client_address,
+        reason,
     }
 }
 
