@@ -1,16 +1,23 @@
 //! Compiles every `.proto` under `talktime/` without protoc. Writes the descriptor set that gRPC reflection serves, and
-//! the table of the callers of each method.
+//! the tables of the callers and the actor of each method.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use protox::prost_reflect::{DescriptorPool, ExtensionDescriptor, MethodDescriptor, Value};
+use protox::prost_reflect::{
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
+    MethodDescriptor, Value,
+};
 
-/// The option by which a method declares its callers.
+/// The option by which a method declares its callers, and for whom it acts.
 const ACCESS_OPTION: &str = "talktime.access.v1.access";
+/// The option of the field that names the user who acts.
+const ACTING_USER_OPTION: &str = "talktime.access.v1.acting_user";
 /// Begins the names of the values of `Workload`.
 const WORKLOAD_PREFIX: &str = "WORKLOAD_";
+/// Begins the names of the values of `Actor`.
+const ACTOR_PREFIX: &str = "ACTOR_";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=talktime");
@@ -28,8 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         out_dir.join("descriptors.bin"),
         compiler.encode_file_descriptor_set(),
     )?;
-    let callers = render_callers(&compiler.descriptor_pool())?;
-    fs::write(out_dir.join("method_callers.rs"), callers)?;
+    let pool = compiler.descriptor_pool();
+    fs::write(out_dir.join("method_callers.rs"), render_callers(&pool)?)?;
+    fs::write(out_dir.join("method_actors.rs"), render_actors(&pool)?)?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
@@ -72,31 +80,126 @@ fn read_callers(
     option: &ExtensionDescriptor,
 ) -> Result<Vec<String>, Box<dyn Error>> {
     let undeclared = || format!("{} does not declare its callers", method.full_name());
-    let options = method.options();
-    let access = options.get_extension(option);
+    let access = read_access(method, option).ok_or_else(undeclared)?;
     let callers = access
-        .as_message()
-        .and_then(|access| access.get_field_by_name("callers"))
-        .ok_or_else(undeclared)?;
+        .get_field_by_name("callers")
+        .ok_or_else(undeclared)?
+        .into_owned();
     let callers = callers.as_list().filter(|callers| !callers.is_empty());
     let callers = callers.ok_or_else(undeclared)?.iter();
     callers
-        .map(|caller| name_workload(option, caller))
+        .map(|caller| name_variant(option, "Workload", WORKLOAD_PREFIX, caller))
         .collect()
 }
 
-/// Returns the path of a variant of `Workload`, such as `Workload::RelayAgent`.
-fn name_workload(option: &ExtensionDescriptor, caller: &Value) -> Result<String, Box<dyn Error>> {
-    let workload = option
+fn read_access(method: &MethodDescriptor, option: &ExtensionDescriptor) -> Option<DynamicMessage> {
+    let options = method.options();
+    let access = options.get_extension(option);
+    access.as_message().cloned()
+}
+
+/// Renders the entries of `METHOD_ACTORS`, ordered by path.
+fn render_actors(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let option = pool
+        .get_extension_by_name(ACCESS_OPTION)
+        .ok_or("access.proto does not define the option")?;
+    let acting_user = pool
+        .get_extension_by_name(ACTING_USER_OPTION)
+        .ok_or("access.proto does not define the option of fields")?;
+    let mut entries = Vec::new();
+    for service in pool.services() {
+        for method in service.methods() {
+            let actor = read_actor(&method, &option)?;
+            let mut fields = Vec::new();
+            find_acting_users(&method.input(), &acting_user, &mut Vec::new(), &mut fields);
+            check_acting_users(&method, &actor, fields.len())?;
+            let path = format!("/{}/{}", service.full_name(), method.name());
+            let fields: Vec<String> = fields.iter().map(|field| format!("&{field:?}")).collect();
+            entries.push(format!(
+                "MethodActor {{ path: {path:?}, actor: {actor}, user_fields: &[{}] }},",
+                fields.join(", ")
+            ));
+        }
+    }
+    entries.sort();
+    Ok(format!("&[\n{}\n]", entries.join("\n")))
+}
+
+/// Returns for whom a method acts, as the path of a variant of `Actor`.
+fn read_actor(
+    method: &MethodDescriptor,
+    option: &ExtensionDescriptor,
+) -> Result<String, Box<dyn Error>> {
+    let undeclared = || format!("{} does not declare for whom it acts", method.full_name());
+    let access = read_access(method, option).ok_or_else(undeclared)?;
+    let actor = access
+        .get_field_by_name("acts_for")
+        .ok_or_else(undeclared)?;
+    let named = name_variant(option, "Actor", ACTOR_PREFIX, &actor);
+    named.map_err(|_| undeclared().into())
+}
+
+/// Collects the fields of a message that name the user who acts: the numbers of the fields that lead to each.
+fn find_acting_users(
+    message: &MessageDescriptor,
+    option: &ExtensionDescriptor,
+    path: &mut Vec<u32>,
+    found: &mut Vec<Vec<u32>>,
+) {
+    for field in message.fields() {
+        path.push(field.number());
+        if names_acting_user(&field, option) {
+            found.push(path.clone());
+        } else if let Kind::Message(inner) = field.kind()
+            && field.containing_oneof().is_some()
+        {
+            find_acting_users(&inner, option, path, found);
+        }
+        path.pop();
+    }
+}
+
+fn names_acting_user(field: &FieldDescriptor, option: &ExtensionDescriptor) -> bool {
+    let is_marked = field.options().get_extension(option).as_bool();
+    is_marked == Some(true) && field.kind() == Kind::Int64
+}
+
+/// A method for a user has exactly one field that names the user, and a method for nobody has none: otherwise it would be
+/// unclear, or easily forgotten, what the user's token is compared with.
+fn check_acting_users(
+    method: &MethodDescriptor,
+    actor: &str,
+    fields: usize,
+) -> Result<(), Box<dyn Error>> {
+    let is_valid = match actor {
+        "Actor::User" => fields == 1,
+        "Actor::Admin" => fields <= 1,
+        _ => fields == 0,
+    };
+    if is_valid {
+        return Ok(());
+    }
+    let name = method.full_name();
+    Err(format!("{name}: {actor} with {fields} fields that name the acting user").into())
+}
+
+/// Returns the path of a variant of an enum of `access.proto`, such as `Workload::RelayAgent`.
+fn name_variant(
+    option: &ExtensionDescriptor,
+    of_enum: &str,
+    prefix: &str,
+    value: &Value,
+) -> Result<String, Box<dyn Error>> {
+    let descriptor = option
         .parent_pool()
-        .get_enum_by_name("talktime.access.v1.Workload")
-        .ok_or("access.proto does not define Workload")?;
-    let number = caller.as_enum_number().filter(|number| *number != 0);
-    let value = number.and_then(|number| workload.get_value(number));
-    let value = value.ok_or("a method declares an unknown caller")?;
-    let words = value.name().trim_start_matches(WORKLOAD_PREFIX).split('_');
+        .get_enum_by_name(&format!("talktime.access.v1.{of_enum}"))
+        .ok_or("access.proto does not define an enum")?;
+    let number = value.as_enum_number().filter(|number| *number != 0);
+    let value = number.and_then(|number| descriptor.get_value(number));
+    let value = value.ok_or("a method declares an unknown caller or actor")?;
+    let words = value.name().trim_start_matches(prefix).split('_');
     let variant: String = words
         .map(|word| word[..1].to_owned() + &word[1..].to_lowercase())
         .collect();
-    Ok(format!("Workload::{variant}"))
+    Ok(format!("{of_enum}::{variant}"))
 }

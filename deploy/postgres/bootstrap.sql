@@ -13,8 +13,8 @@
 -- The shape, for service `wallet`:
 --   wallet_owner   owns schema `wallet` and everything in it; used by `talktime-wallet migrate` only
 --   wallet_app     reads and writes the rows of that schema; used by `talktime-wallet serve`
--- Neither reaches another service's schema, and the app cannot run any DDL, but for a function that adds
--- the partitions of coming months: a bug or an injection in one service stays in that service.
+-- Neither reaches another service's schema, and the app cannot run any DDL, but for functions that add the partitions of
+-- coming months and drop old ones of the audit log: a bug or an injection in one service stays in that service.
 
 \set ON_ERROR_STOP on
 \set owner :service '_owner'

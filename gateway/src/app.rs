@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use talktime_kit::grpc::client::PeerConnector;
 use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::tokens::SigningKeys;
 use talktime_kit::{Clock, redis};
 use talktime_proto::access::v1::Workload;
 
@@ -16,7 +17,6 @@ use crate::clients::{
 use crate::config::{CompatibilityConfig, GatewayConfig, PeerAddressConfig};
 use crate::extract::TrustedProxies;
 use crate::heartbeats::HeartbeatForwarder;
-use crate::keys::SigningKeys;
 use crate::limits::RateLimiter;
 use crate::pending_ends::PendingCallEnds;
 use crate::recent_login::RecentLoginRule;

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
+use crate::extract::AUDIT_REASON;
 use crate::limits;
 
 /// Answers are data, so browsers must not run, frame or fetch anything in them.
@@ -65,6 +66,7 @@ pub fn cors_layer(origins: &[String]) -> CorsLayer {
             AUTHORIZATION,
             CONTENT_TYPE,
             HeaderName::from_static("idempotency-key"),
+            AUDIT_REASON,
             HeaderName::from_static("traceparent"),
             request_id,
         ])

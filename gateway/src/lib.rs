@@ -19,7 +19,6 @@ pub mod extract;
 pub mod head;
 pub mod headers;
 pub mod heartbeats;
-pub mod keys;
 pub mod limits;
 pub mod lingering;
 pub mod media_join;

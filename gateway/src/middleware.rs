@@ -12,13 +12,15 @@ use futures::FutureExt;
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use talktime_kit::error::chain;
+use talktime_kit::grpc::{RequestOrigin, with_request_origin};
 use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::tokens::{UserToken, parse_bearer};
 use talktime_kit::{Error, ErrorKind, grpc, trace};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::concurrency::ConcurrencyLimit;
-use crate::extract::TrustedProxies;
+use crate::extract::{AuditReason, TrustedProxies};
 use crate::problem::{Problem, Result};
 use crate::{head, limits};
 
@@ -96,8 +98,18 @@ async fn answer_in_time(
     next: Next,
 ) -> Response {
     let deadline = started + layer.timeout;
+    // Services verify it themselves, so one that is not valid does no harm.
+    let token = parse_bearer(request.headers()).ok().flatten();
+    let token = token.map(UserToken::new);
+    let origin = RequestOrigin {
+        client_address: layer
+            .proxies
+            .find_client(request.extensions(), request.headers()),
+        audit_reason: AuditReason::parse(request.headers()).unwrap_or_default().0,
+    };
     let answer = AssertUnwindSafe(answer_with_permit(&layer, request, next)).catch_unwind();
-    let answer = grpc::with_deadline(deadline, answer);
+    let answer = with_request_origin(origin, answer);
+    let answer = grpc::with_deadline(deadline, grpc::with_user_token(token, answer));
     match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(Ok(answer)) => answer.unwrap_or_else(IntoResponse::into_response),
         Ok(Err(panic)) => panic_problem(panic.as_ref()).into_response(),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+use talktime_kit::tokens::UserToken;
 use talktime_kit::{Error, ErrorKind, grpc};
 use talktime_proto::calls::v1::{EndCallRequest, EndCallResponse};
 
@@ -57,6 +58,8 @@ pub struct PendingCallEnds {
 
 struct PendingCallEnd {
     request: EndCallRequest,
+    /// The token of the user, with whose rights the end is repeated.
+    token: Option<UserToken>,
     asked_at: Instant,
     /// Begin of the last attempt.
     tried_at: Instant,
@@ -130,6 +133,7 @@ impl PendingCallEnds {
         } else {
             let end = ends.entry(key).or_insert_with(|| PendingCallEnd {
                 request: request.clone(),
+                token: None,
                 asked_at: now,
                 tried_at: now,
                 attempts: 0,
@@ -137,6 +141,7 @@ impl PendingCallEnds {
             });
             end.attempts += 1;
             end.tried_at = now;
+            end.token = grpc::current_user_token().or(end.token.take());
             end.asked_at
         };
         CallEndAttempt {
@@ -174,7 +179,7 @@ impl PendingCallEnds {
 
     /// Forgets old ends and returns those to repeat: no app requests them at the moment, and their last
     /// attempts are the longest ago.
-    fn list_unattended(&self) -> Vec<EndCallRequest> {
+    fn list_unattended(&self) -> Vec<(EndCallRequest, Option<UserToken>)> {
         let mut ends = self.lock();
         ends.retain(|_, end| end.asked_at.elapsed() < PENDING_FOR);
         let mut unattended: Vec<&PendingCallEnd> = ends
@@ -183,7 +188,9 @@ impl PendingCallEnds {
             .collect();
         unattended.sort_by_key(|end| end.tried_at);
         let repeated = unattended.into_iter().take(REPEATS_PER_TURN_MAX);
-        repeated.map(|end| end.request.clone()).collect()
+        repeated
+            .map(|end| (end.request.clone(), end.token.clone()))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallEndKey, PendingCallEnd>> {
@@ -217,7 +224,9 @@ fn is_answer(answered: &Result<EndCallResponse, Error>) -> bool {
 async fn repeat_all(pending: PendingCallEnds) -> anyhow::Result<NextTurnStart> {
     let unattended = stream::iter(pending.list_unattended());
     unattended
-        .for_each_concurrent(CONCURRENT_REPEATS_MAX, |request| pending.repeat(request))
+        .for_each_concurrent(CONCURRENT_REPEATS_MAX, |(request, token)| {
+            grpc::with_user_token(token, pending.repeat(request))
+        })
         .await;
     Ok(NextTurnStart::AfterInterval)
 }

@@ -46,6 +46,7 @@ impl RecentLoginRule {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use talktime_kit::tokens::UserToken;
 
     use super::*;
 
@@ -56,6 +57,7 @@ mod tests {
         let rule = RecentLoginRule::new(max_age_secs, Clock::manual(now));
         let current_user = CurrentUser {
             user_id: 42,
+            token: UserToken::new(""),
             token_id: String::new(),
             session_id: String::new(),
             issued_at: NOW,

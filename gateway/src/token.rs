@@ -1,33 +1,21 @@
 //! Access tokens, verified on every request (contract, sections 1 and 2).
 
-use std::sync::Arc;
-
 use axum::extract::{FromRef, FromRequestParts};
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
-use jsonwebtoken::{decode, decode_header};
-use quick_cache::sync::Cache;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use talktime_kit::tokens::claim_validation;
+use talktime_kit::tokens::{AccessTokenVerifier, SigningKeys, UserToken, parse_bearer};
 use talktime_kit::{Clock, Error, ErrorKind};
 
-use crate::keys::SigningKeys;
 use crate::problem::Problem;
 use crate::revocations::{AccessTokenRef, RevocationList};
-
-const ACCESS: &str = "access";
-/// Verifying a signature takes longer than everything else that the gateway does for a small request, so this many
-/// verified tokens are cached, at a few hundred bytes each. The least used ones are dropped first.
-const VERIFIED_MAX: usize = 50_000;
 
 /// The user who sent a valid access token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CurrentUser {
     /// The token's `user_id`.
     pub user_id: i64,
+    /// The token itself, which travels with requests to services.
+    pub token: UserToken,
     /// The token's `jti`.
     pub token_id: String,
     /// The token's `sid`, the session that it belongs to.
@@ -44,40 +32,17 @@ pub struct CurrentUser {
 /// Verifies access tokens; cheap to clone.
 #[derive(Clone)]
 pub struct TokenVerifier {
-    keys: SigningKeys,
+    signatures: AccessTokenVerifier,
     revocations: RevocationList,
-    /// Keyed by the token's hash, so that no token is stored in memory.
-    verified: Arc<Cache<[u8; 32], Arc<VerifiedAccessToken>>>,
     clock: Clock,
-}
-
-/// A token with a valid signature and valid claims. It may have expired or been revoked since.
-struct VerifiedAccessToken {
-    key_id: String,
-    claims: AccessTokenClaims,
-}
-
-#[derive(Deserialize)]
-struct AccessTokenClaims {
-    user_id: i64,
-    jti: String,
-    sid: String,
-    /// In seconds since 1970, like `exp`.
-    iat: i64,
-    exp: i64,
-    #[serde(default)]
-    auth_time: Option<i64>,
-    #[serde(rename = "type")]
-    kind: String,
 }
 
 impl TokenVerifier {
     /// Creates a verifier with an empty cache.
     pub fn new(keys: SigningKeys, revocations: RevocationList, clock: Clock) -> Self {
         Self {
-            keys,
+            signatures: AccessTokenVerifier::new(keys),
             revocations,
-            verified: Arc::new(Cache::new(VERIFIED_MAX)),
             clock,
         }
     }
@@ -88,23 +53,25 @@ impl TokenVerifier {
     /// The token is invalid, expired or revoked. The error is `Unavailable` when that cannot be determined: an outage
     /// never lets anyone in.
     pub async fn verify(&self, token: &str) -> Result<CurrentUser, Error> {
-        let verified = self.verify_cached(token).await?;
+        let verified = self.signatures.verify(token).await?;
         let claims = &verified.claims;
-        let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or_else(invalid_token)?;
+        let expires_at = claims.expires_at()?;
         if expires_at <= self.clock.now() {
             return Err(refused("token_expired", "The access token has expired."));
         }
-        if self.revocations.is_revoked(claims.token_ref()).await? {
-            return Err(revoked_token());
-        }
-        Ok(CurrentUser {
+        let current_user = CurrentUser {
             user_id: claims.user_id,
+            token: UserToken::new(token),
             token_id: claims.jti.clone(),
             session_id: claims.sid.clone(),
             issued_at: claims.iat,
             expires_at,
             auth_time: claims.auth_time,
-        })
+        };
+        if self.is_revoked(&current_user).await? {
+            return Err(revoked_token());
+        }
+        Ok(current_user)
     }
 
     /// Returns whether the token of this user has been revoked since it was verified.
@@ -117,48 +84,6 @@ impl TokenVerifier {
         };
         self.revocations.is_revoked(token).await
     }
-
-    /// Returns the cached token, as long as its key is published.
-    async fn verify_cached(&self, token: &str) -> Result<Arc<VerifiedAccessToken>, Error> {
-        let hash = Sha256::digest(token).into();
-        if let Some(verified) = self.verified.get(&hash)
-            && self.keys.contains(&verified.key_id)?
-        {
-            return Ok(verified);
-        }
-        let verified = Arc::new(self.verify_signature(token).await?);
-        self.verified.insert(hash, verified.clone());
-        Ok(verified)
-    }
-
-    async fn verify_signature(&self, token: &str) -> Result<VerifiedAccessToken, Error> {
-        let header = decode_header(token).map_err(|_| invalid_token())?;
-        let key_id = header.kid.ok_or_else(invalid_token)?;
-        let key = self.keys.find(&key_id).await?.ok_or_else(invalid_token)?;
-        let claims = decode::<AccessTokenClaims>(token, &key, &claim_validation())
-            .map_err(|_| invalid_token())?
-            .claims;
-        if claims.kind == ACCESS {
-            Ok(VerifiedAccessToken { key_id, claims })
-        } else {
-            Err(invalid_token())
-        }
-    }
-}
-
-impl AccessTokenClaims {
-    fn token_ref(&self) -> AccessTokenRef<'_> {
-        AccessTokenRef {
-            user_id: self.user_id,
-            token_id: &self.jti,
-            session_id: &self.sid,
-            issued_at: self.iat,
-        }
-    }
-}
-
-fn invalid_token() -> Error {
-    refused("invalid_token", "The access token is not valid.")
 }
 
 /// Returns the refusal of a request without a token.
@@ -173,24 +98,6 @@ pub fn revoked_token() -> Error {
 
 fn refused(code: &'static str, detail: &'static str) -> Error {
     Error::new(ErrorKind::Unauthenticated, code, detail)
-}
-
-/// Returns the token of an `Authorization: Bearer` header (RFC 6750), or `None` without the header.
-pub fn parse_bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
-    let Some(value) = headers.get(AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .ok_or_else(invalid_token)?;
-    let token = token.trim();
-    if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
-        Ok(Some(token))
-    } else {
-        Err(invalid_token())
-    }
 }
 
 impl<S> FromRequestParts<S> for CurrentUser
@@ -212,12 +119,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-    use jsonwebtoken::jwk::{Jwk, JwkSet};
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use serde_json::{Value, json};
     use talktime_kit::config::RedisConfig;
-    use talktime_kit::testing::TestAuthority;
+    use talktime_kit::testing::{TestAuthority, TestTokens};
     use talktime_proto::access::v1::Workload;
 
     use super::*;
@@ -225,17 +130,11 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    /// Returns a key of one repeated byte, in the encoding of RFC 8410.
-    fn signing_key(seed: u8) -> EncodingKey {
-        const FRAME: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
-        EncodingKey::from_ed_der(&[FRAME, &[seed; 32]].concat())
-    }
-
-    /// Returns a verifier that knows one key, `k1`, while auth and Redis are down.
+    /// Returns a verifier that knows the key of `TestTokens`, while auth and Redis are down.
     fn verifier() -> TokenVerifier {
-        let mut jwk = Jwk::from_encoding_key(&signing_key(1), Algorithm::EdDSA).expect("a key");
-        jwk.common.key_id = Some("k1".to_owned());
-        let jwks = serde_json::to_string(&JwkSet { keys: vec![jwk] }).expect("JSON");
+        let keys = SigningKeys::without_auth();
+        let jwks_json = TestTokens::default().jwks_json();
+        keys.replace(&jwks_json).expect("a key set");
         let nowhere = RedisConfig {
             url: "redis://127.0.0.1:1".into(),
         };
@@ -245,7 +144,7 @@ mod tests {
         let auth = AuthClient::new(auth.expect("a valid address"));
         let clock = Clock::manual(DateTime::from_timestamp(NOW, 0).expect("valid"));
         let revocations = RevocationList::new(auth, redis, clock.clone());
-        TokenVerifier::new(SigningKeys::fixed(jwks), revocations, clock)
+        TokenVerifier::new(keys, revocations, clock)
     }
 
     fn claims() -> Value {
@@ -256,9 +155,7 @@ mod tests {
     }
 
     fn signed(claims: &Value, seed: u8) -> String {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some("k1".to_owned());
-        encode(&header, claims, &signing_key(seed)).expect("signed")
+        TestTokens::from_seed("k1", seed).sign(claims)
     }
 
     async fn refusal(token: &str) -> String {
@@ -279,7 +176,6 @@ mod tests {
     async fn a_cached_token_expires_at_its_second() {
         let (tokens, token) = (verifier(), signed(&claims(), 1));
         assert!(tokens.verify(&token).await.is_err());
-        assert_eq!(tokens.verified.len(), 1);
         tokens.clock.advance(chrono::TimeDelta::seconds(10));
         let error = tokens.verify(&token).await.expect_err("refused");
         assert_eq!(error.code(), "token_expired");
@@ -319,26 +215,5 @@ mod tests {
         let secret = EncodingKey::from_secret(b"public key");
         let forged = encode(&header, &claims(), &secret).expect("signed");
         assert_eq!(refusal(&forged).await, "invalid_token");
-    }
-
-    fn parse(value: &'static str) -> Result<Option<String>, String> {
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
-        parse_bearer(&headers)
-            .map(|token| token.map(str::to_owned))
-            .map_err(|error| error.code().to_owned())
-    }
-
-    #[test]
-    fn the_scheme_is_not_case_sensitive() {
-        assert_eq!(parse("Bearer abc"), Ok(Some("abc".to_owned())));
-        assert_eq!(parse("bearer  abc "), Ok(Some("abc".to_owned())));
-        assert_eq!(parse_bearer(&HeaderMap::new()).map_err(|_| ()), Ok(None));
-    }
-
-    #[test]
-    fn a_malformed_header_is_an_invalid_token() {
-        for value in ["", "Bearer", "Bearer ", "Basic abc", "abc"] {
-            assert_eq!(parse(value), Err("invalid_token".to_owned()), "{value:?}");
-        }
     }
 }

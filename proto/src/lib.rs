@@ -16,7 +16,7 @@ pub mod access {
 
     mod methods;
     mod workloads;
-    pub use methods::{METHOD_CALLERS, find_callers};
+    pub use methods::{METHOD_ACTORS, METHOD_CALLERS, MethodActor, find_actor, find_callers};
 }
 
 pub mod auth {

@@ -1,6 +1,7 @@
 //! The contract of the public API, endpoint by endpoint, through the gateway.
 
 mod access;
+mod admin_audit;
 mod app_config;
 mod auth;
 mod availability;
@@ -42,6 +43,7 @@ mod sockets;
 mod statements;
 mod terms;
 mod texts;
+mod user_tokens;
 mod usernames;
 mod users;
 mod verification;

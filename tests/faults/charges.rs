@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{StreamExt, stream};
 use sqlx::{Connection, PgConnection};
+use talktime_kit::testing::{request_with_token, stack_tokens};
 use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::charge_id;
 use talktime_proto::wallet::v1::charge_response::Outcome;
@@ -41,14 +42,17 @@ fn choose_payer(call_id: i64) -> i64 {
 async fn give_coins() {
     let gateway = connect_as(Workload::Gateway, Workload::Wallet);
     let mut wallet = WalletServiceClient::new(gateway);
+    let tokens = stack_tokens().await;
     for payer in 0..PAYERS {
+        let user_id = FIRST_PAYER + payer;
         let request = AddCoinsRequest {
-            user_id: FIRST_PAYER + payer,
+            user_id,
             coins: CHARGES / PAYERS,
             tx_type: "purchase".to_owned(),
             ..AddCoinsRequest::default()
         };
-        wallet.add_coins(request).await.expect("given");
+        let request = request_with_token(&tokens.sign_for(user_id), request);
+        wallet.add_coins(request).await.expect("bought");
     }
 }
 

@@ -16,7 +16,12 @@ fn key_of(token: &str) -> &str {
 }
 
 async fn run_keys_command(command: &[&str]) -> String {
-    let output = run_dev(&[&["run", "auth", "keys"], command].concat()).await;
+    let operator: &[&str] = if command == ["list"] {
+        &[]
+    } else {
+        &["--operator", "asha"]
+    };
+    let output = run_dev(&[&["run", "auth", "keys"], command, operator].concat()).await;
     output.trim().to_owned()
 }
 
@@ -136,6 +141,15 @@ async fn a_key_rotation_logs_nobody_out() {
 
 /// Signs with a key at once, because the safe mode waits for minutes; returns whether the command succeeded.
 async fn sign_with(key_id: &str) -> bool {
-    let command = ["run", "auth", "keys", "sign", "--now", key_id];
+    let command = [
+        "run",
+        "auth",
+        "keys",
+        "sign",
+        "--operator",
+        "asha",
+        "--now",
+        key_id,
+    ];
     try_dev(&command).await
 }

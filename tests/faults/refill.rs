@@ -123,7 +123,8 @@ async fn a_wiped_stream_filled_from_the_outboxes_gives_the_same_read_models() {
     );
 
     for service in SERVICES {
-        run_dev(&["run", service, "republish", "--since-secs", "3600"]).await;
+        let republish = ["republish", "--operator", "asha", "--since-secs", "3600"];
+        run_dev(&[&["run", service], republish.as_slice()].concat()).await;
     }
     wait_until_equal(&pool).await;
     // The other services have noticed the new stream.

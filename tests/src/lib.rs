@@ -10,6 +10,7 @@ mod events;
 pub mod photo;
 pub mod picture;
 pub mod replica;
+pub mod rpc;
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -260,6 +260,10 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
         ("S3_SECRET_KEY", S3_SECRET_KEY.to_owned()),
         ("MINUTE_SECS", settings.minute_secs.to_string()),
         (
+            "TOKEN_SEALING_KEY_FILE",
+            secrets::token_sealing_key_file(stack).display().to_string(),
+        ),
+        (
             "TURN_SECRET_FILE",
             secrets::turn_secret_file(stack).display().to_string(),
         ),

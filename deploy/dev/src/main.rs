@@ -150,7 +150,8 @@ fn run(options: RunnerOptions) -> Result<ExitCode> {
         RunnerCommand::Kill { instance } => single::run_kill(&stack, instance)?,
         RunnerCommand::Demo => return single::run_demo(&stack),
         RunnerCommand::GrantAdmin { phone } => {
-            let arguments = vec!["grant-admin".to_owned(), phone];
+            let arguments = ["grant-admin", "--operator", "developer", &phone];
+            let arguments = arguments.map(str::to_owned).to_vec();
             return single::run_binary(
                 &stack,
                 &single::RunOptions::new(StackUnit::Profile, arguments),

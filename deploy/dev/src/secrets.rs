@@ -17,6 +17,7 @@ use crate::{identities, install};
 const KEY_LINE_CHARS_MIN: usize = 24;
 
 const LEDGER_ANCHOR_KEY: &str = "ledger-anchor.key";
+const TOKEN_SEALING_KEY: &str = "token-sealing.key";
 const TURN_SECRET: &str = "turn.key";
 const TURN_CONSOLE_PASSWORD: &str = "turn-console.key";
 
@@ -36,7 +37,12 @@ pub(crate) fn app_password(service: StackUnit) -> String {
 
 /// Returns the key under which auth seals the private keys of tokens.
 pub(crate) fn token_sealing_key(stack: &DevStack) -> Result<String> {
-    load_random_key(stack, "token-sealing.key")
+    load_random_key(stack, TOKEN_SEALING_KEY)
+}
+
+/// Returns the file with that key, for tests that sign tokens.
+pub(crate) fn token_sealing_key_file(stack: &DevStack) -> PathBuf {
+    stack.secrets_dir().join(TOKEN_SEALING_KEY)
 }
 
 /// Returns the key that seals bank details.

@@ -101,7 +101,8 @@ impl TrustedProxies {
         client.map_or(AddressKey(None), AddressKey::from)
     }
 
-    fn find_client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+    /// Returns the address of the client of a request, if its connection has one.
+    pub fn find_client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         Some(self.client_of(peer.ip(), headers))
     }

@@ -1,5 +1,6 @@
 //! Extractors of the parts of requests. An invalid request is answered with a problem document.
 
+mod audit_reason;
 mod body_or_query;
 mod client_address;
 mod json;
@@ -22,6 +23,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use crate::head::is_repeated;
 use crate::problem::Problem;
 
+pub use audit_reason::{AUDIT_REASON, AUDIT_REASON_CHARS_MAX, AuditReason};
 pub use body_or_query::BodyOrQuery;
 pub use client_address::{AddressKey, ClientAddress, IpNetwork, TrustedProxies};
 pub use json::{BODY_BYTES_MAX, Json, RawBody, missing_field_error};

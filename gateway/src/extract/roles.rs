@@ -8,11 +8,12 @@ use talktime_kit::{Error, ErrorKind};
 use talktime_proto::profile::v1::GetUserRequest;
 use talktime_proto::profile::{ROLE_ADMIN, ROLE_LISTENER};
 
+use super::AuditReason;
 use crate::clients::ProfileClient;
 use crate::problem::Problem;
 use crate::token::{CurrentUser, TokenVerifier};
 
-/// A current user with the role `admin`. Refuses others with 403.
+/// A current user with the role `admin`. Refuses others with 403, and a reason that cannot be kept with 400.
 pub struct AdminUser(pub CurrentUser);
 
 impl<S> FromRequestParts<S> for AdminUser
@@ -29,9 +30,9 @@ where
             "admin_only",
             "This is for admins only.",
         );
-        require_role(ROLE_ADMIN, refusal, parts, state)
-            .await
-            .map(Self)
+        let admin = require_role(ROLE_ADMIN, refusal, parts, state).await?;
+        AuditReason::parse(&parts.headers)?;
+        Ok(Self(admin))
     }
 }
 

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
+use talktime_proto::profile::ROLE_ADMIN;
 use utoipa::PartialSchema;
 
 use super::rate_limits;
 use super::references::reference;
+use crate::extract::{AUDIT_REASON, AUDIT_REASON_CHARS_MAX};
 use crate::problem::{FieldProblem, ProblemDocument};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
@@ -198,9 +200,29 @@ fn complete_parameters(path: &str, operation: &mut Value) {
             }));
         }
     }
+    if is_for_admins(operation) {
+        parameters.push(audit_reason());
+    }
     if !parameters.is_empty() {
         operation["parameters"] = json!(parameters);
     }
+}
+
+fn is_for_admins(operation: &Value) -> bool {
+    let roles = roles(operation).into_iter().flatten();
+    roles.into_iter().any(|role| role == ROLE_ADMIN)
+}
+
+/// Returns the header with which admins say why.
+fn audit_reason() -> Value {
+    json!({
+        "name": AUDIT_REASON.as_str(),
+        "in": "header",
+        "required": false,
+        "description": "The reason of the request, which the audit log keeps with the admin, the session and the address. \
+            One line of UTF-8. The operator may require it.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": AUDIT_REASON_CHARS_MAX},
+    })
 }
 
 fn parameters_of(path: &str) -> impl Iterator<Item = &str> {
@@ -227,6 +249,9 @@ fn add_common_refusals(path: &str, operation: &Value, refusals: &mut RefusalsByS
     let roles = roles(operation);
     for role in roles.iter().flatten() {
         add_refusal(403, &[&format!("{role}_only")]);
+    }
+    if is_for_admins(operation) {
+        add_refusal(400, &["invalid_audit_reason", "audit_reason_required"]);
     }
     if parameters_of(path).next().is_some() {
         add_refusal(404, &["not_found"]);

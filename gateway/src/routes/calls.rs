@@ -308,7 +308,7 @@ pub(super) async fn end_call(
     params(IdempotencyKey),
     responses(
         (status = 200, body = CallEndAnswer),
-        (status = 400, description = "invalid_idempotency_key"),
+        (status = 400, description = "invalid_idempotency_key, audit_reason_required"),
         (status = 403, description = "not_a_party"),
         (status = 404, description = "call_not_found"),
         (status = 409, description = "idempotency_key_in_use"),
@@ -323,10 +323,9 @@ pub(super) async fn emergency_end_call(
     IdempotencyKey(idempotency_key): IdempotencyKey,
     PathId(call_id): PathId,
 ) -> Result<Json<CallEndAnswer>> {
-    let mut request = EmergencyEndCallRequest {
+    let request = EmergencyEndCallRequest {
         call_id,
         user_id: current_user.user_id,
-        as_admin: false,
         idempotency_key,
     };
     let as_party = calls.emergency_end_call(request.clone()).await;
@@ -336,8 +335,7 @@ pub(super) async fn emergency_end_call(
             if !is_admin(&profile, current_user.user_id).await? {
                 return Err(error.into());
             }
-            request.as_admin = true;
-            calls.emergency_end_call(request).await?
+            calls.end_call_as_admin(request).await?
         }
         Err(error) => return Err(error.into()),
     };

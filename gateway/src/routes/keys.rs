@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use talktime_kit::tokens::SigningKeys;
 use utoipa::ToSchema;
 
-use crate::keys::SigningKeys;
 use crate::problem::Result;
 
 /// A set of public keys.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::ws::WebSocket;
+use talktime_kit::grpc::with_user_token;
 
 use super::channel::SocketChannel;
 use super::close::{SocketRefusal, end_socket, refuse_socket};
@@ -39,7 +40,8 @@ impl SocketConnection {
         };
         let gauge = metrics::gauge!("ws_connections", "channel" => self.channel.name());
         gauge.increment(1);
-        self.serve(socket, &resume).await;
+        let token = self.admitted.current_user.token.clone();
+        with_user_token(Some(token), self.serve(socket, &resume)).await;
         gauge.decrement(1);
         context.slots.release(slot).await;
     }

@@ -10,6 +10,7 @@ use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::request::Parts;
 use serde::Deserialize;
 use talktime_kit::Error;
+use talktime_kit::tokens::parse_bearer;
 
 use super::reader::SocketResumeRequest;
 use super::status_log::StatusChangeFormat;
@@ -90,7 +91,7 @@ fn find_credential(
     ticket: Option<String>,
     query_token: Option<String>,
 ) -> Result<SocketCredential, Error> {
-    if let Some(token) = token::parse_bearer(headers)?.or_else(|| in_subprotocol(headers)) {
+    if let Some(token) = parse_bearer(headers)?.or_else(|| in_subprotocol(headers)) {
         return Ok(SocketCredential::Token(token.to_owned()));
     }
     let ticket = ticket.map(SocketCredential::Ticket);

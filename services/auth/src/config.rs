@@ -26,8 +26,36 @@ pub struct AuthConfig {
     pub otp_delivery: OtpDeliveryAdapter,
     /// The provider of text messages, for `sms`.
     pub sms: Option<SmsProviderConfig>,
+    /// The log of what admins do.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Addresses of the services that auth calls.
     pub peers: PeerAddressConfig,
+}
+
+/// The log of what admins do.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AuditConfig {
+    /// Whether each request of an admin must give a reason, in the header `X-Audit-Reason`.
+    pub require_reason: bool,
+    /// Months after which the audit log is dropped, at least 3. By default it is kept until the operator archives it.
+    pub kept_months: Option<u16>,
+}
+
+impl AuditConfig {
+    /// Checks what the database would refuse hour after hour.
+    ///
+    /// # Errors
+    /// The log would be kept for too short a time.
+    pub fn check(&self) -> anyhow::Result<()> {
+        const KEPT_MONTHS_MIN: u16 = 3;
+        anyhow::ensure!(
+            self.kept_months.is_none_or(|kept| kept >= KEPT_MONTHS_MIN),
+            "TALKTIME_AUTH__AUDIT__KEPT_MONTHS must be {KEPT_MONTHS_MIN} at least"
+        );
+        Ok(())
+    }
 }
 
 /// The sealing key of signing keys, and the lifetimes of tokens.

@@ -7,17 +7,19 @@ use talktime_kit::grpc::server::refuse;
 use talktime_proto::auth::v1::auth_service_server::AuthService;
 use talktime_proto::auth::v1::verify_otp_response::Outcome;
 use talktime_proto::auth::v1::{
-    self as pb, EndAccountRequest, EndAccountResponse, EndSessionRequest, EndSessionResponse,
-    GetKeySetRequest, GetKeySetResponse, ListRevocationsRequest, ListRevocationsResponse,
-    ListSessionsRequest, ListSessionsResponse, LogoutAllRequest, LogoutAllResponse, LogoutRequest,
-    LogoutResponse, RefreshTokensRequest, RefreshTokensResponse, RegisterRequest, RegisterResponse,
-    RequestOtpRequest, RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair,
-    VerifyOtpRequest, VerifyOtpResponse,
+    self as pb, AuthorizeAdminRequest, AuthorizeAdminResponse, EndAccountRequest,
+    EndAccountResponse, EndSessionRequest, EndSessionResponse, GetKeySetRequest, GetKeySetResponse,
+    ListRevocationsRequest, ListRevocationsResponse, ListSessionsRequest, ListSessionsResponse,
+    LogoutAllRequest, LogoutAllResponse, LogoutRequest, LogoutResponse, RefreshTokensRequest,
+    RefreshTokensResponse, RegisterRequest, RegisterResponse, RequestOtpRequest,
+    RequestOtpResponse, ResendOtpRequest, ResendOtpResponse, TokenPair, VerifyOtpRequest,
+    VerifyOtpResponse,
 };
 use talktime_proto::{datetime, timestamp};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use crate::admins::AdminAuthorizer;
 use crate::domain::claims::UserSession;
 use crate::domain::{AuthError, ClientAddress, DeviceName, OtpGuess};
 use crate::events::tokens_revoked_event;
@@ -29,6 +31,7 @@ pub(crate) struct AuthGrpcApi {
     login: LoginService,
     sessions: SessionService,
     issuer: Arc<TokenIssuer>,
+    admins: AdminAuthorizer,
 }
 
 impl AuthGrpcApi {
@@ -36,11 +39,13 @@ impl AuthGrpcApi {
         login: LoginService,
         sessions: SessionService,
         issuer: Arc<TokenIssuer>,
+        admins: AdminAuthorizer,
     ) -> Self {
         Self {
             login,
             sessions,
             issuer,
+            admins,
         }
     }
 }
@@ -196,6 +201,15 @@ impl AuthService for AuthGrpcApi {
         Ok(Response::new(GetKeySetResponse {
             jwks_json: ring.jwks_json().to_owned(),
         }))
+    }
+
+    async fn authorize_admin(
+        &self,
+        request: Request<AuthorizeAdminRequest>,
+    ) -> Result<Response<AuthorizeAdminResponse>, Status> {
+        let authorized = self.admins.authorize(request.get_ref()).await;
+        authorized.map_err(to_status)?;
+        Ok(Response::new(AuthorizeAdminResponse {}))
     }
 
     async fn list_revocations(

@@ -9,6 +9,7 @@
     reason = "this crate is not published, and a comment that repeats a name explains nothing"
 )]
 
+pub mod admins;
 pub mod audit;
 pub mod config;
 pub mod consumers;
@@ -34,17 +35,21 @@ use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
+use talktime_kit::tokens::SigningKeys;
 use talktime_kit::{RunningService, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
 use tonic::service::Routes;
 
-use crate::config::AuthConfig;
+use crate::admins::AdminAuthorizer;
+use crate::config::{AuditConfig, AuthConfig};
 use crate::consumers::{AuthEventHandler, PROFILE_EVENTS};
 use crate::delivery::OtpDelivery;
 use crate::domain::PhoneNumber;
+use crate::domain::claims::TokenLifetimes;
 use crate::events::SessionEventRecorder;
 use crate::grpc::AuthGrpcApi;
 use crate::jobs::purge::start_purge;
+use crate::jobs::purge_audit_log::start_audit_purge;
 use crate::jobs::reload_keys::start_key_reloads;
 use crate::login::LoginService;
 use crate::peers::{PresenceClient, ProfileClient};
@@ -63,6 +68,7 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 
 /// Runs auth until a signal.
 pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result<()> {
+    config.audit.check()?;
     let environment = service.process.environment;
     let delivery = OtpDelivery::new(config.otp_delivery, config.sms, environment)?;
     let issuer = Arc::new(TokenIssuer::new(config.tokens.lifetimes));
@@ -86,6 +92,15 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         clock: service.clock.clone(),
         refresh_grace_secs: config.tokens.refresh_grace_secs,
     };
+    let profile = ProfileClient::connect(&service.peers, &config.peers.profile)?;
+    let admins = AdminAuthorizer {
+        db: service.db.clone(),
+        issuer: issuer.clone(),
+        profile: profile.clone(),
+        refusals: refusals.clone(),
+        requires_reason: config.audit.require_reason,
+        clock: service.clock.clone(),
+    };
     let login = LoginService {
         redis: redis.clone(),
         otp_rules: config.otp,
@@ -93,22 +108,27 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         delivery,
         refusals,
         issuer: issuer.clone(),
-        profile: ProfileClient::connect(&service.peers, &config.peers.profile)?,
+        profile,
         sessions: sessions.clone(),
         clock: service.clock.clone(),
     };
     let consumer = AuthEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
     service.consume(PROFILE_EVENTS, consumer);
-    start_purge(
-        &service.lifecycle,
-        service.db.clone(),
-        service.clock.clone(),
-        config.tokens.lifetimes,
-    );
-    start_key_reloads(&service.lifecycle, rotation, issuer.clone());
-    let api = AuthGrpcApi::new(login, sessions, issuer);
+    start_purges(&service, config.tokens.lifetimes, config.audit);
+    let keys = SigningKeys::without_auth();
+    start_key_reloads(&service.lifecycle, rotation, issuer.clone(), keys.clone());
+    let api = AuthGrpcApi::new(login, sessions, issuer, admins);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes = Routes::new(AuthServiceServer::new(api)).add_service(export);
     let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];
-    service.serve(routes, &names).await
+    let users = service.guard_users_with(keys);
+    service.serve(routes, &names, users).await
+}
+
+fn start_purges(service: &RunningService, lifetimes: TokenLifetimes, audit: AuditConfig) {
+    let (lifecycle, db) = (&service.lifecycle, service.db.clone());
+    start_purge(lifecycle, db.clone(), service.clock.clone(), lifetimes);
+    if let Some(kept_months) = audit.kept_months {
+        start_audit_purge(lifecycle, db, kept_months.into());
+    }
 }

@@ -5,9 +5,11 @@ use clap::{Parser, Subcommand};
 use talktime_auth::SCHEMA;
 use talktime_auth::config::AuthConfig;
 use talktime_auth::rotation::{KeyRotationMode, SigningKeyRotation};
-use talktime_auth::store::audit_log;
+use talktime_auth::store::audit_log::{self, AuditAction, AuditLogEntry};
 use talktime_kit::config::ServiceConfig;
-use talktime_kit::{cli, db, partitions};
+use talktime_kit::db::DatabasePool;
+use talktime_kit::operator::OperatorArgument;
+use talktime_kit::{Clock, cli, db, partitions};
 
 #[global_allocator]
 static ALLOCATOR: talktime_kit::MiMalloc = talktime_kit::MiMalloc;
@@ -32,6 +34,8 @@ enum AuthCommand {
         /// The first month that stays, such as `2025-01`.
         #[arg(long, value_parser = partitions::parse_month)]
         before: DateTime<Utc>,
+        #[command(flatten)]
+        operator: OperatorArgument,
     },
     #[command(flatten)]
     Common(cli::CommonCommand),
@@ -43,7 +47,10 @@ enum SigningKeysCommand {
     /// Lists every key there has been.
     List,
     /// Generates the next key and publishes it; prints its id.
-    Publish,
+    Publish {
+        #[command(flatten)]
+        operator: OperatorArgument,
+    },
     /// Signs new tokens with a published key from now on.
     Sign(SigningKeyArguments),
     /// Refuses every token of a key from now on.
@@ -58,6 +65,8 @@ struct SigningKeyArguments {
     /// Does not wait for everybody, since the key before has leaked: people are logged out.
     #[arg(long)]
     now: bool,
+    #[command(flatten)]
+    operator: OperatorArgument,
 }
 
 impl SigningKeyArguments {
@@ -78,9 +87,12 @@ async fn main() -> anyhow::Result<()> {
         AuthCommand::Serve => talktime_auth::serve(service, config).await,
         AuthCommand::Keys(command) => {
             let pool = db::pool(SCHEMA, &service.database)?;
-            run_keys_command(command, &SigningKeyRotation::new(pool, &config.tokens)?).await
+            run_keys_command(command, &service, pool, &config).await
         }
-        AuthCommand::Archive { before } => archive_audit_log(&service, before).await,
+        AuthCommand::Archive { before, operator } => {
+            operator.identify(&service.process)?;
+            archive_audit_log(&service, before).await
+        }
         AuthCommand::Common(cli::CommonCommand::Restored) => {
             talktime_auth::restored::make_safe(&service, &config).await
         }
@@ -98,17 +110,46 @@ async fn archive_audit_log(service: &ServiceConfig, before: DateTime<Utc>) -> an
 
 async fn run_keys_command(
     command: SigningKeysCommand,
-    rotation: &SigningKeyRotation,
+    service: &ServiceConfig,
+    pool: DatabasePool,
+    config: &AuthConfig,
 ) -> anyhow::Result<()> {
+    let rotation = SigningKeyRotation::new(pool.clone(), &config.tokens)?;
+    let record = async |command: &str, key_id: &str, operator: &str| {
+        let detail = format!("keys {command} {key_id} by {operator}");
+        record_command(&pool, detail).await
+    };
     match command {
         SigningKeysCommand::List => {
             for key in rotation.list_keys().await? {
                 println!("{} {} since {}", key.key_id, key.stage(), key.stage_since());
             }
+            Ok(())
         }
-        SigningKeysCommand::Publish => println!("{}", rotation.publish_key().await?),
-        SigningKeysCommand::Sign(key) => rotation.sign_with(&key.key_id, key.mode()).await?,
-        SigningKeysCommand::Retire(key) => rotation.retire_key(&key.key_id, key.mode()).await?,
+        SigningKeysCommand::Publish { operator } => {
+            let operator = operator.identify(&service.process)?;
+            let key_id = rotation.publish_key().await?;
+            println!("{key_id}");
+            record("publish", &key_id, operator).await
+        }
+        SigningKeysCommand::Sign(key) => {
+            let operator = key.operator.identify(&service.process)?;
+            rotation.sign_with(&key.key_id, key.mode()).await?;
+            record("sign", &key.key_id, operator).await
+        }
+        SigningKeysCommand::Retire(key) => {
+            let operator = key.operator.identify(&service.process)?;
+            rotation.retire_key(&key.key_id, key.mode()).await?;
+            record("retire", &key.key_id, operator).await
+        }
     }
+}
+
+/// Writes a command of an operator to the audit log.
+async fn record_command(pool: &DatabasePool, detail: String) -> anyhow::Result<()> {
+    let entry = AuditLogEntry::new(AuditAction::OperatorActed, Clock::System.now());
+    let mut tx = pool.begin().await?;
+    audit_log::record(&mut tx, entry.with_detail(detail)).await?;
+    tx.commit().await?;
     Ok(())
 }

@@ -9,8 +9,11 @@ use talktime_kit::{Error, ErrorKind};
 use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::SetOnlineRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
+use talktime_proto::profile::ROLE_ADMIN;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
-use talktime_proto::profile::v1::{CreateUserRequest, GetUserByPhoneRequest, User};
+use talktime_proto::profile::v1::{
+    CreateUserRequest, GetRolesRequest, GetUserByPhoneRequest, User,
+};
 use talktime_proto::timestamp;
 
 use crate::domain::PhoneNumber;
@@ -44,6 +47,13 @@ impl ProfileClient {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns whether a user has the role of an admin at this moment.
+    pub async fn is_admin(&self, user_id: i64) -> Result<bool, Error> {
+        let request = GetRolesRequest { user_id };
+        let found = retry_idempotent(&self.0, ProfileServiceClient::get_roles, request).await?;
+        Ok(found.roles.iter().any(|role| role == ROLE_ADMIN))
     }
 
     /// Creates a user, once for each registration id.

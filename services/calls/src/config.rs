@@ -56,6 +56,8 @@ pub struct CallsConfig {
 /// Addresses of the other services, `http://host:port`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeerAddressConfig {
+    /// Auth signs the tokens of users, and knows who is an admin.
+    pub auth: String,
     pub profile: String,
     pub presence: String,
     pub wallet: String,

@@ -109,7 +109,8 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
         relay_service_server::SERVICE_NAME,
         export::SERVICE_NAME,
     ];
-    service.serve(routes, &names).await
+    let users = service.guard_users(&config.peers.auth)?;
+    service.serve(routes, &names, users).await
 }
 
 fn build_signer(config: &MediaConfig) -> anyhow::Result<Option<CredentialSigner>> {

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::config::{self, ServiceConfig};
 use crate::db::{self, DatabaseSchema};
 use crate::messaging::{self, dead_letters, outbox};
+use crate::operator::OperatorArgument;
 use crate::restored;
 
 /// Commands besides `serve`.
@@ -22,6 +23,9 @@ pub enum CommonCommand {
         /// How far back, in seconds.
         #[arg(long)]
         since_secs: u32,
+        /// Who asks for it.
+        #[command(flatten)]
+        operator: OperatorArgument,
     },
     /// Makes the schema safe after Postgres was restored to a moment of the past, while nothing else runs
     /// (docs/runbooks/restore.md). Safe to run again, whatever interrupted it.
@@ -37,6 +41,9 @@ pub enum DeadLetterCommand {
     Replay {
         /// The number that `list` shows.
         dead_letter_id: i64,
+        /// Who asks for it.
+        #[command(flatten)]
+        operator: OperatorArgument,
     },
 }
 
@@ -80,7 +87,7 @@ where
 /// Runs one of the common commands to its end.
 ///
 /// # Errors
-/// The database or NATS cannot be reached, or the dead letter does not exist.
+/// The database or NATS cannot be reached, the dead letter does not exist, or the operator is none.
 pub async fn run(
     command: CommonCommand,
     config: &ServiceConfig,
@@ -91,7 +98,11 @@ pub async fn run(
         CommonCommand::DeadLetters(command) => {
             dead_letters_command(command, config, &db::pool(schema, &config.database)?).await
         }
-        CommonCommand::Republish { since_secs } => {
+        CommonCommand::Republish {
+            since_secs,
+            operator,
+        } => {
+            operator.identify(&config.process)?;
             let pool = db::pool(schema, &config.database)?;
             let events = outbox::mark_unpublished(&pool, since_secs).await?;
             println!("{events} events will be published again");
@@ -112,7 +123,11 @@ async fn dead_letters_command(
                 println!("{letter}");
             }
         }
-        DeadLetterCommand::Replay { dead_letter_id } => {
+        DeadLetterCommand::Replay {
+            dead_letter_id,
+            operator,
+        } => {
+            operator.identify(&config.process)?;
             let nats = messaging::connect(&config.nats).await?;
             dead_letters::replay(pool, &nats, dead_letter_id).await?;
             println!("{dead_letter_id} was handed back to its consumer");

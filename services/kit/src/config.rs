@@ -49,6 +49,9 @@ pub struct ProcessConfig {
     /// How long a stop may take.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
+    /// The people who may run commands that change something, by name. In development an empty list is everybody.
+    #[serde(default)]
+    pub operators: Vec<String>,
 }
 
 /// Settings of every gRPC service.
@@ -100,6 +103,14 @@ impl Default for IdentityConfig {
 pub struct GrpcPortConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Whether requests that act for a user are refused if they carry no access token. Only for the release with which
+    /// tokens begin to travel, as long as gateways from before it run.
+    #[serde(default = "default_require_user_tokens")]
+    pub require_user_tokens: bool,
+}
+
+const fn default_require_user_tokens() -> bool {
+    true
 }
 
 /// Database access with two roles: the owner migrates the schema, the app reads and writes rows.

@@ -52,6 +52,8 @@ pub const RPC_CONNECT: Duration = Duration::from_secs(1);
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(3);
 /// A call to another service outside of a request; inside of one it ends with the request.
 pub const RPC_CALL: Duration = Duration::from_secs(2);
+/// The first keys of auth, for a request with an access token that arrives before them.
+pub const SIGNING_KEYS: Duration = Duration::from_secs(2);
 /// The interval of HTTP/2 pings to another service.
 pub const RPC_PING: Duration = Duration::from_secs(2);
 /// A connection on which a ping is unanswered for so long is closed.

@@ -24,6 +24,7 @@ pub mod lifecycle;
 pub mod messaging;
 #[cfg(feature = "object-store")]
 pub mod object_store;
+pub mod operator;
 pub mod ops;
 pub mod paging;
 pub mod partitions;

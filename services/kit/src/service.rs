@@ -2,12 +2,15 @@
 
 use crate::db::{DatabasePool, StandbyReads};
 use talktime_proto::access::find_callers;
+use talktime_proto::access::v1::Workload;
+use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use tonic::service::Routes;
 
 use crate::clock::Clock;
 use crate::config::{DeploymentEnvironment, ServiceConfig};
 use crate::db::{self, DatabaseSchema};
 use crate::gauges;
+use crate::grpc::UserGuard;
 use crate::grpc::client::PeerConnector;
 use crate::grpc::server::{self, ServerParts};
 use crate::identity::WorkloadIdentity;
@@ -16,6 +19,7 @@ use crate::messaging::{self, DurableConsumer, EventHandler, Relay, consumer, rel
 use crate::ops;
 use crate::partitions;
 use crate::telemetry::{self, TelemetryGuard};
+use crate::tokens::SigningKeys;
 
 /// A service between its start and its stop.
 pub struct RunningService {
@@ -114,12 +118,40 @@ impl RunningService {
         gauges::start_gauge(&self.lifecycle, name, measure);
     }
 
-    /// Serves until SIGTERM or SIGINT, drains, and ends within the deadline. The service becomes ready when its
-    /// schema is migrated.
+    /// Returns what proves for whom requests are made, with the keys of auth at `https://host:port`.
+    ///
+    /// # Errors
+    /// The address is not valid.
+    pub fn guard_users(&self, auth_url: &str) -> anyhow::Result<UserGuard> {
+        let auth = AuthServiceClient::new(self.peers.connect(Workload::Auth, auth_url)?);
+        let keys = SigningKeys::new(auth.clone());
+        keys.start_refreshing(&self.lifecycle);
+        let requires_tokens = self.config.grpc.require_user_tokens;
+        Ok(UserGuard::new(
+            auth,
+            keys,
+            requires_tokens,
+            self.clock.clone(),
+        ))
+    }
+
+    /// Returns what proves for whom requests to auth are made, with its own keys.
+    pub fn guard_users_with(&self, keys: SigningKeys) -> UserGuard {
+        let requires_tokens = self.config.grpc.require_user_tokens;
+        UserGuard::of_auth(keys, requires_tokens, self.clock.clone())
+    }
+
+    /// Serves until SIGTERM or SIGINT, drains, and ends within the deadline. `users` proves for whom requests are made.
+    /// The service becomes ready when its schema is migrated.
     ///
     /// # Errors
     /// The gRPC port is in use, or the signal handlers cannot be installed.
-    pub async fn serve(self, routes: Routes, names: &[&str]) -> anyhow::Result<()> {
+    pub async fn serve(
+        self,
+        routes: Routes,
+        names: &[&str],
+        users: UserGuard,
+    ) -> anyhow::Result<()> {
         let shutdown = &self.config.process.shutdown;
         let lifecycle = self.lifecycle.clone();
         let db = self.db.clone();
@@ -132,6 +164,7 @@ impl RunningService {
             listen: self.config.grpc.listen,
             identity: self.identity.clone(),
             find_callers,
+            users,
             serves_reflection: self.config.process.environment
                 == DeploymentEnvironment::Development,
         };

@@ -12,11 +12,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use talktime_kit::grpc::UserGuard;
 use talktime_kit::grpc::client::{self, PeerChannel};
 use talktime_kit::grpc::server::{self, ServerParts, refuse};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::testing::{SilentProxy, TestAuthority};
-use talktime_kit::{Error, ErrorKind, grpc};
+use talktime_kit::tokens::SigningKeys;
+use talktime_kit::{Clock, Error, ErrorKind, grpc};
 use talktime_proto::access::v1::Workload;
 use tokio_util::sync::DropGuard;
 use tonic::service::Routes;
@@ -79,6 +81,7 @@ fn server_at(listen: SocketAddr) -> ServerParts {
         listen,
         identity: AUTHORITY.identify(Workload::Wallet),
         find_callers,
+        users: UserGuard::of_auth(SigningKeys::without_auth(), true, Clock::System),
         serves_reflection: false,
     }
 }

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use talktime_kit::Clock;
 use talktime_kit::config::IdentityConfig;
+use talktime_kit::grpc::UserGuard;
 use talktime_kit::grpc::client::{PeerChannel, PeerConnector};
 use talktime_kit::grpc::server::{self, ServerParts};
 use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::testing::{TestAuthority, replace_trust};
+use talktime_kit::tokens::SigningKeys;
 use talktime_proto::access::v1::Workload;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -35,6 +38,7 @@ async fn serve_wallet(config: &IdentityConfig) -> SocketAddr {
         listen,
         identity: load(config),
         find_callers: |_path| &[],
+        users: UserGuard::of_auth(SigningKeys::without_auth(), true, Clock::System),
         serves_reflection: false,
     };
     tokio::spawn(async move {

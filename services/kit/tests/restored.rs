@@ -31,8 +31,12 @@ fn settings(database: &TestDatabase) -> ServiceConfig {
             identity: IdentityConfig::default(),
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
+            operators: Vec::new(),
         },
-        grpc: GrpcPortConfig { listen },
+        grpc: GrpcPortConfig {
+            listen,
+            require_user_tokens: true,
+        },
         database: DatabaseConfig {
             owner_url: database.owner_url.expose_secret().into(),
             app_url: app_url.into(),

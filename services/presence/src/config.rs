@@ -15,6 +15,8 @@ pub struct PresenceConfig {
 /// Addresses of the services that presence calls.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeerAddressConfig {
+    /// `http://host:port` of auth, which signs the tokens of users and knows who is an admin.
+    pub auth: String,
     /// `http://host:port` of the calls service, which knows whether a call is live.
     pub calls: String,
 }

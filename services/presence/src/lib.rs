@@ -78,5 +78,6 @@ pub async fn serve(service: ServiceConfig, config: PresenceConfig) -> anyhow::Re
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes = Routes::new(PresenceServiceServer::new(api)).add_service(export);
     let names = [presence_service_server::SERVICE_NAME, export::SERVICE_NAME];
-    service.serve(routes, &names).await
+    let users = service.guard_users(&config.peers.auth)?;
+    service.serve(routes, &names, users).await
 }

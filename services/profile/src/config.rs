@@ -35,7 +35,7 @@ pub struct ProfileConfig {
 /// Addresses of the peers, `http://host:port` each.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PeerAddressConfig {
-    /// Auth ends the account of a user who is deleted.
+    /// Auth signs the tokens of users, and ends the account of a user who is deleted.
     pub auth: String,
     /// Calls refuses a deletion during a call, and counts the calls of listeners in the feed.
     pub calls: String,

@@ -126,5 +126,6 @@ pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Res
     let routes =
         Routes::new(ProfileServiceServer::new(ProfileGrpcApi::new(operations))).add_service(export);
     let names = [profile_service_server::SERVICE_NAME, export::SERVICE_NAME];
-    service.serve(routes, &names).await
+    let users = service.guard_users(&config.peers.auth)?;
+    service.serve(routes, &names, users).await
 }

@@ -6,6 +6,7 @@ use talktime_kit::config::ServiceConfig;
 use talktime_kit::grpc::client::PeerConnector;
 use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::operator::OperatorArgument;
 use talktime_kit::{Clock, cli, db};
 use talktime_profile::SCHEMA;
 use talktime_profile::admin_roles::{grant_admin, revoke_admin};
@@ -41,9 +42,9 @@ enum ProfileCommand {
 struct AdminRoleArguments {
     /// E.164, such as +919876543210.
     phone: String,
-    /// The name of the operator, for the audit log.
-    #[arg(long, env = "USER", default_value = "unknown")]
-    operator: String,
+    /// Kept in the audit log.
+    #[command(flatten)]
+    operator: OperatorArgument,
 }
 
 #[tokio::main]
@@ -54,13 +55,15 @@ async fn main() -> anyhow::Result<()> {
         ProfileCommand::Serve => talktime_profile::serve(service, config).await,
         ProfileCommand::GrantAdmin(AdminRoleArguments { phone, operator }) => {
             let pool = db::owner_pool(SCHEMA, &service.database)?;
-            let user = grant_admin(&pool, &phone, &operator, Clock::System.now()).await?;
+            let operator = operator.identify(&service.process)?;
+            let user = grant_admin(&pool, &phone, operator, Clock::System.now()).await?;
             println!("{} (user {}) is an admin", user.username, user.user_id);
             Ok(())
         }
         ProfileCommand::RevokeAdmin(AdminRoleArguments { phone, operator }) => {
             let pool = db::owner_pool(SCHEMA, &service.database)?;
-            let user = revoke_admin(&pool, &phone, &operator, Clock::System.now()).await?;
+            let operator = operator.identify(&service.process)?;
+            let user = revoke_admin(&pool, &phone, operator, Clock::System.now()).await?;
             println!("{} (user {}) is no admin", user.username, user.user_id);
             Ok(())
         }

@@ -163,6 +163,11 @@ impl UserService {
         user.ok_or(ProfileError::UserNotFound)
     }
 
+    pub async fn list_roles(&self, user_id: i64) -> Result<Vec<String>, ProfileError> {
+        let mut connection = self.db.acquire().await?;
+        Ok(user_roles::list_active(&mut connection, user_id).await?)
+    }
+
     pub async fn load_user_by_phone(&self, phone: &str) -> Result<User, ProfileError> {
         fields::check_phone(phone)?;
         let mut connection = self.db.acquire().await?;

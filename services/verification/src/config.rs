@@ -87,7 +87,8 @@ impl Default for BucketReconcilerConfig {
 pub struct PeerAddressConfig {
     /// `http://host:port` of profile, which knows the roles and names of users.
     pub profile: String,
-    /// This and the following services export the data that they keep about a user.
+    /// Auth signs the tokens of users and knows who is an admin. It and the following services export the data that they
+    /// keep about a user.
     pub auth: String,
     pub presence: String,
     pub wallet: String,

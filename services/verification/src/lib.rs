@@ -89,7 +89,8 @@ pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow
         profile_photo_service_server::SERVICE_NAME,
         data_export_service_server::SERVICE_NAME,
     ];
-    service.serve(routes, &names).await
+    let users = service.guard_users(&config.peers.auth)?;
+    service.serve(routes, &names, users).await
 }
 
 /// Refuses an address of the bucket that is not encrypted.

@@ -43,6 +43,15 @@ pub struct WalletConfig {
     /// Where the ends of chains are anchored. By default they are not.
     #[serde(default)]
     pub anchors: Option<LedgerAnchorsConfig>,
+    /// Addresses of the services that the wallet calls.
+    pub peers: PeerAddressConfig,
+}
+
+/// Addresses of other services, `https://host:port`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PeerAddressConfig {
+    /// Auth signs the tokens of users, and knows who is an admin.
+    pub auth: String,
 }
 
 /// Where the ends of chains are anchored: in a bucket with Object Lock, or in a folder for development.
@@ -256,6 +265,9 @@ mod tests {
             daily_bonus_coins: None,
             verify: BooksVerificationConfig::default(),
             anchors: None,
+            peers: PeerAddressConfig {
+                auth: "https://auth:7100".to_owned(),
+            },
         }
     }
 

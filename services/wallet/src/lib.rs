@@ -80,7 +80,8 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
     let routes =
         Routes::new(WalletServiceServer::new(WalletGrpcApi::new(ledger))).add_service(export);
     let names = [wallet_service_server::SERVICE_NAME, export::SERVICE_NAME];
-    service.serve(routes, &names).await
+    let users = service.guard_users(&config.peers.auth)?;
+    service.serve(routes, &names, users).await
 }
 
 fn build_ledger(

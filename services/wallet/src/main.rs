@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use talktime_kit::cli;
-use talktime_kit::text::{self, TextError};
+use talktime_kit::operator::OperatorArgument;
 use talktime_wallet::SCHEMA;
 use talktime_wallet::config::WalletConfig;
 
@@ -24,23 +24,21 @@ enum WalletCommand {
     /// their anchors; fails and names the differences.
     Verify,
     /// Seals bank details again that a retired key sealed; safe beside a live service.
-    RotateBankDetails,
+    RotateBankDetails {
+        #[command(flatten)]
+        operator: OperatorArgument,
+    },
     /// Prints as CSV what is to be paid out by hand, as a numbered batch. A withdrawal is in one batch.
     ExportPayouts {
-        /// The person who takes the list to the bank; kept with the batch
-        #[arg(long, value_parser = parse_operator)]
-        operator: String,
+        /// Takes the list to the bank; kept with the batch
+        #[command(flatten)]
+        operator: OperatorArgument,
         /// Print what is left of this batch again, instead of a new one
         #[arg(long)]
         batch: Option<i64>,
     },
     #[command(flatten)]
     Common(cli::CommonCommand),
-}
-
-fn parse_operator(name: &str) -> Result<String, TextError> {
-    const CHARS_MAX: usize = 100;
-    text::normalize_line(name, CHARS_MAX)
 }
 
 #[tokio::main]
@@ -50,11 +48,13 @@ async fn main() -> anyhow::Result<()> {
     match cli.command {
         WalletCommand::Serve => talktime_wallet::serve(service, config).await,
         WalletCommand::Verify => talktime_wallet::verify(&service, &config).await,
-        WalletCommand::RotateBankDetails => {
+        WalletCommand::RotateBankDetails { operator } => {
+            operator.identify(&service.process)?;
             talktime_wallet::rotate_bank_details(&service, &config).await
         }
         WalletCommand::ExportPayouts { operator, batch } => {
-            talktime_wallet::export_payouts(&service, &config, &operator, batch).await
+            let operator = operator.identify(&service.process)?;
+            talktime_wallet::export_payouts(&service, &config, operator, batch).await
         }
         WalletCommand::Common(cli::CommonCommand::Restored) => {
             talktime_wallet::restored::make_safe(&service, &config).await

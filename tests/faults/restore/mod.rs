@@ -14,6 +14,8 @@ use talktime_tests::{ExpectAnswer, SERVICES, TestApp, connect_app, run_dev, run_
 use crate::lock_stack;
 use cluster::{BackupBucket, DrillCluster};
 
+/// Publishes the events of the last hour again.
+const REPUBLISH: [&str; 5] = ["republish", "--operator", "asha", "--since-secs", "3600"];
 /// Processes that run on the test stack.
 const PROCESSES: [&str; 8] = [
     "auth",
@@ -60,8 +62,7 @@ async fn return_to_own_database() {
     stop_processes().await;
     wipe_stores().await;
     start_processes(&[]).await;
-    let republish =
-        SERVICES.map(|service| vec!["run", service, "republish", "--since-secs", "3600"]);
+    let republish = SERVICES.map(|service| [&["run", service], REPUBLISH.as_slice()].concat());
     run_side_by_side(republish.to_vec()).await;
 }
 

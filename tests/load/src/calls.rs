@@ -28,7 +28,7 @@ use crate::figures::{self, BenchFigure};
 use crate::pgbench::PgbenchScript;
 use crate::report::{RateReport, ReportLine};
 use crate::rings;
-use crate::stack::BenchStack;
+use crate::stack::{BenchStack, request_of};
 
 /// First user id, far above those of registered users. Even ids are callers, odd ones are listeners.
 const FIRST: i64 = 2_000_000_000;
@@ -271,7 +271,7 @@ async fn recharge_and_start(
         payment_method: "upi".to_owned(),
         ..RechargeRequest::default()
     };
-    wallet.recharge(recharge).await?;
+    wallet.recharge(request_of(caller_id, recharge)).await?;
     let start = StartCallRequest {
         caller_id,
         listener_id: caller_id + 1,
@@ -279,7 +279,7 @@ async fn recharge_and_start(
         ..StartCallRequest::default()
     };
     // Starts are refused while minutes are late.
-    while let Err(status) = calls.start_call(start.clone()).await {
+    while let Err(status) = calls.start_call(request_of(caller_id, start.clone())).await {
         ensure!(status.code() == Code::Unavailable, "{status}");
         tokio::time::sleep(START_AGAIN).await;
     }

@@ -15,7 +15,7 @@ use crate::figures::{self, BenchFigure};
 use crate::ops_metrics::ProcessMetrics;
 use crate::pgbench::PgbenchScript;
 use crate::report::{RateReport, ReportLine};
-use crate::stack::{self, BenchStack};
+use crate::stack::{self, BenchStack, request_of};
 use crate::statuses::{self, FIRST, WAITS};
 
 /// Share of the top rate at which typical latencies are measured.
@@ -161,8 +161,9 @@ struct FeedViewer {
 impl LoadWorker for FeedViewer {
     async fn execute(&mut self) -> anyhow::Result<u64> {
         self.asked += 1;
+        let request = choose_request(self.asked);
         self.profile
-            .list_listeners(choose_request(self.asked))
+            .list_listeners(request_of(request.viewer_id, request))
             .await?;
         Ok(1)
     }

@@ -18,7 +18,7 @@ use crate::driver::{self, LoadWorker};
 use crate::http::HttpConnection;
 use crate::people;
 use crate::report::{RateReport, ReportLine, quantile};
-use crate::stack::BenchStack;
+use crate::stack::{BenchStack, request_of};
 
 /// Number of users, so many that none reaches the feed's limit of 100 a minute.
 const PEOPLE: usize = 512;
@@ -162,7 +162,7 @@ impl LoadWorker for BalanceReader {
         self.next = (self.next + 1) % self.users.len();
         let user_id = self.users[self.next];
         self.wallet
-            .get_balance(GetBalanceRequest { user_id })
+            .get_balance(request_of(user_id, GetBalanceRequest { user_id }))
             .await?;
         Ok(1)
     }

@@ -19,7 +19,7 @@ use crate::LoadSettings;
 use crate::call_worker::{self, CallStep, CallWorker, START_AND_END};
 use crate::driver::{self, LoadWorker};
 use crate::growth_data::{self, GrowthPeople};
-use crate::stack::BenchStack;
+use crate::stack::{BenchStack, request_of};
 
 /// The measurements at each size.
 pub(crate) const LABELS: [&str; 5] = [
@@ -237,6 +237,7 @@ impl PageReader {
             per_page: PER_PAGE,
             ..ListTransactionsRequest::default()
         };
+        let request = request_of(user_id, request);
         let listed = self.wallet.list_transactions(request).await?;
         Ok(listed.into_inner().transactions.len())
     }
@@ -248,6 +249,7 @@ impl PageReader {
             per_page: PER_PAGE,
             ..ListCallsRequest::default()
         };
+        let request = request_of(request.user_id, request);
         let listed = self.calls.list_calls(request).await?;
         Ok(listed.into_inner().calls.len())
     }

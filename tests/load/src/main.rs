@@ -122,7 +122,7 @@ async fn main() -> anyhow::Result<()> {
     if let BenchMeasurement::Summary = options.measurement {
         return figures::summarize_run();
     }
-    let stack = stack::BenchStack::from_env()?;
+    let stack = stack::BenchStack::from_env().await?;
     match options.measurement {
         BenchMeasurement::Auth => auth::run_bench(&stack, options.settings).await,
         BenchMeasurement::Wallet => wallet::run_bench(&stack, options.settings).await,

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::{Context, ensure};
 use sqlx::PgPool;
@@ -9,12 +10,17 @@ use sqlx::postgres::PgPoolOptions;
 use talktime_kit::config::IdentityConfig;
 use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
+use talktime_kit::testing::{TestTokens, request_with_token, stack_tokens};
 use talktime_proto::access::v1::Workload;
 use tokio::process::Command;
+use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 /// Connections for preparation and checks, which are not measured.
 const CONNECTIONS_MAX: u32 = 4;
+
+/// The key with which auth of the stack signs tokens.
+static TOKENS: OnceLock<TestTokens> = OnceLock::new();
 
 /// The stack under measurement.
 pub(crate) struct BenchStack {
@@ -31,7 +37,11 @@ pub(crate) struct BenchStack {
 }
 
 impl BenchStack {
-    pub(crate) fn from_env() -> anyhow::Result<Self> {
+    pub(crate) async fn from_env() -> anyhow::Result<Self> {
+        if TOKENS.get().is_none() {
+            // A second key of the same stack would be the same one.
+            let _ = TOKENS.set(stack_tokens().await);
+        }
         Ok(Self {
             gateway_url: read_variable("GATEWAY_URL")?,
             database_url: read_variable("DATABASE_URL")?,
@@ -61,6 +71,14 @@ impl BenchStack {
         let options = PgPoolOptions::new().max_connections(CONNECTIONS_MAX);
         Ok(options.connect(&self.database_url).await?)
     }
+}
+
+/// Returns a request for a user who need not have logged in, with a token as the gateway would send it.
+pub(crate) fn request_of<T>(user_id: i64, message: T) -> Request<T> {
+    let tokens = TOKENS
+        .get()
+        .expect("loaded with the addresses of the stack");
+    request_with_token(&tokens.sign_for(user_id), message)
 }
 
 /// Starts a second gateway, for measurements of what passes between two.

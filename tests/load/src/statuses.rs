@@ -9,6 +9,8 @@ use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient
 use tokio::time::sleep_until;
 use tonic::transport::Channel;
 
+use crate::stack::request_of;
+
 /// First user id, far above those of registered users.
 pub(crate) const FIRST: i64 = 3_000_000_000;
 /// Number of possible waits in minutes, by which changes are distinguished.
@@ -60,7 +62,7 @@ pub(crate) async fn change_status(
         wait_time: Some(i32::try_from(wait_time)?),
         ..UpdateStatusRequest::default()
     };
-    presence.update_status(request).await?;
+    presence.update_status(request_of(user_id, request)).await?;
     Ok(Instant::now())
 }
 

@@ -23,7 +23,7 @@ use crate::http::HttpConnection;
 use crate::people;
 use crate::pgbench::PgbenchScript;
 use crate::report::{RateReport, ReportLine};
-use crate::stack::BenchStack;
+use crate::stack::{BenchStack, request_of};
 
 /// Users with coins, as many as pgbench has.
 const PAYERS: i64 = 1_000;
@@ -89,7 +89,7 @@ async fn recharge_repeatedly(
             payment_method: "upi".to_owned(),
             ..RechargeRequest::default()
         };
-        wallet.recharge(request).await?;
+        wallet.recharge(request_of(user_id, request)).await?;
     }
     Ok(())
 }

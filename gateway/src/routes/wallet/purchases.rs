@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use talktime_kit::{Error, ErrorKind};
 use talktime_proto::wallet::v1::{
-    AddCoinsRequest, OpenOrderRequest, OpenOrderResponse, RazorpayProof,
+    AddCoinsRequest, GiveCoinsRequest, OpenOrderRequest, OpenOrderResponse, RazorpayProof,
     ReceivePaymentNoticeRequest, RechargeRequest, RechargeResponse,
 };
 use utoipa::ToSchema;
@@ -197,7 +197,7 @@ impl From<RechargeResponse> for AddCoinsAnswer {
     params(IdempotencyKey),
     responses(
         (status = 200, body = AddCoinsAnswer),
-        (status = 400, description = "invalid_amount, out_of_range, invalid_tx_type, above_bonus_limit, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
+        (status = 400, description = "invalid_amount, out_of_range, invalid_tx_type, above_bonus_limit, audit_reason_required, incomplete_payment_proof, payment_for_something_else, invalid_idempotency_key"),
         (status = 402, description = "payment_not_found, payment_pending, payment_failed, payment_mismatch"),
         (status = 403, description = "admin_only"),
         (status = 404, description = "no_such_user"),
@@ -226,28 +226,39 @@ pub(in crate::routes) async fn add_coins(
         )
         .into());
     }
-    let money = body.money_amount.as_ref();
-    let request = AddCoinsRequest {
-        user_id: body
-            .user_id
-            .filter(|_| is_gift)
-            .unwrap_or(current_user.user_id),
-        coins: body.coins,
-        tx_type,
-        amount_paise: money
-            .map_or(Some(0), DecimalNumber::hundredths)
-            .ok_or_else(invalid_amount)?,
-        payment_id: body.payment_id,
-        razorpay: razorpay_proof(
-            body.razorpay_order_id,
-            body.razorpay_payment_id,
-            body.razorpay_signature,
-        )?,
-        admin_id: if is_gift { current_user.user_id } else { 0 },
-        idempotency_key,
+    let amount_paise = body
+        .money_amount
+        .as_ref()
+        .map_or(Some(0), DecimalNumber::hundredths)
+        .ok_or_else(invalid_amount)?;
+    let razorpay = razorpay_proof(
+        body.razorpay_order_id,
+        body.razorpay_payment_id,
+        body.razorpay_signature,
+    )?;
+    let added = if is_gift {
+        let gift = GiveCoinsRequest {
+            admin_id: current_user.user_id,
+            user_id: body.user_id.unwrap_or(current_user.user_id),
+            coins: body.coins,
+            tx_type,
+            idempotency_key,
+            amount_paise,
+        };
+        wallet.give_coins(gift).await?
+    } else {
+        let purchase = AddCoinsRequest {
+            user_id: current_user.user_id,
+            coins: body.coins,
+            tx_type,
+            amount_paise,
+            payment_id: body.payment_id,
+            razorpay,
+            idempotency_key,
+        };
+        wallet.add_coins(purchase).await?
     };
-    let added = wallet.add_coins(request).await?.into_inner();
-    Ok(Json(added.into()))
+    Ok(Json(added.into_inner().into()))
 }
 
 #[derive(eserde::Deserialize, ToSchema)]

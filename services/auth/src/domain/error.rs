@@ -72,6 +72,18 @@ pub enum AuthError {
     /// The refresh token is not ours, or not valid any more.
     #[error("bad, expired, used or revoked refresh token")]
     InvalidRefreshToken,
+    /// The access token is not ours, or not valid any more.
+    #[error("bad or expired access token")]
+    InvalidAccessToken,
+    /// The access token was revoked before its end.
+    #[error("a revoked access token")]
+    AccessTokenRevoked,
+    /// The operator requires a reason for each request of an admin.
+    #[error("a request of an admin without a reason")]
+    AuditReasonRequired,
+    /// The user does not have the role of an admin.
+    #[error("not an admin")]
+    NotAdmin,
     /// The user has no such open session.
     #[error("no such session")]
     SessionNotFound,
@@ -156,6 +168,26 @@ impl AuthError {
                 ErrorKind::Unauthenticated,
                 "invalid_refresh_token",
                 "The refresh token is invalid or expired; please log in again.",
+            ),
+            Self::InvalidAccessToken => (
+                ErrorKind::Unauthenticated,
+                "invalid_token",
+                "The access token is not valid.",
+            ),
+            Self::AccessTokenRevoked => (
+                ErrorKind::Unauthenticated,
+                "token_revoked",
+                "The access token has been revoked.",
+            ),
+            Self::AuditReasonRequired => (
+                ErrorKind::InvalidArgument,
+                "audit_reason_required",
+                "Please give the reason of this request in X-Audit-Reason.",
+            ),
+            Self::NotAdmin => (
+                ErrorKind::PermissionDenied,
+                "admin_only",
+                "This is for admins only.",
             ),
             Self::SessionNotFound => (
                 ErrorKind::NotFound,

@@ -1,7 +1,7 @@
 //! `auth.audit_log`: what was done in whose name. Append-only.
 
 use chrono::{DateTime, Utc};
-use talktime_kit::db::PgConnection;
+use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::text_enum;
 use uuid::Uuid;
 
@@ -38,6 +38,12 @@ pub enum AuditAction {
     RefreshRefused,
     /// A registration token was not valid.
     RegistrationRefused,
+    /// An admin's request was admitted, reads included.
+    AdminActed,
+    /// A request that needs an admin was refused to somebody else.
+    AdminRefused,
+    /// An operator ran a command.
+    OperatorActed,
 }
 
 text_enum!(AuditAction {
@@ -53,6 +59,9 @@ text_enum!(AuditAction {
     OtpLimited => "otp_limited",
     RefreshRefused => "refresh_refused",
     RegistrationRefused => "registration_refused",
+    AdminActed => "admin_acted",
+    AdminRefused => "admin_refused",
+    OperatorActed => "operator_acted",
 });
 
 /// A line of the log. Never an OTP, a token or a whole phone.
@@ -64,6 +73,8 @@ pub struct AuditLogEntry {
     session_id: Option<Uuid>,
     phone_ends_in: Option<String>,
     detail: Option<String>,
+    client_address: Option<String>,
+    reason: Option<String>,
 }
 
 impl AuditLogEntry {
@@ -76,6 +87,8 @@ impl AuditLogEntry {
             session_id: None,
             phone_ends_in: None,
             detail: None,
+            client_address: None,
+            reason: None,
         }
     }
 
@@ -115,6 +128,16 @@ impl AuditLogEntry {
             ..self
         }
     }
+
+    /// Sets from where a request came and why, as far as that is known.
+    #[must_use]
+    pub fn with_origin(self, client_address: Option<String>, reason: Option<String>) -> Self {
+        Self {
+            client_address,
+            reason,
+            ..self
+        }
+    }
 }
 
 /// Inserts an entry.
@@ -134,11 +157,14 @@ pub async fn record_all(
     let session_ids: Vec<_> = column(|entry| entry.session_id.map(|id| id.to_string()));
     let phones: Vec<_> = column(|entry| entry.phone_ends_in.clone());
     let details: Vec<_> = column(|entry| entry.detail.clone());
+    let addresses: Vec<_> = column(|entry| entry.client_address.clone());
+    let reasons: Vec<_> = column(|entry| entry.reason.clone());
     sqlx::query(
         "INSERT INTO auth.audit_log
-             (happened_at, action, user_id, session_id, phone_ends_in, detail)
+             (happened_at, action, user_id, session_id, phone_ends_in, detail, client_address,
+              reason)
          SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::bigint[], $4::text[], $5::text[],
-                              $6::text[])",
+                              $6::text[], $7::text[], $8::text[])",
     )
     .bind(happened_at)
     .bind(actions)
@@ -146,6 +172,8 @@ pub async fn record_all(
     .bind(session_ids)
     .bind(phones)
     .bind(details)
+    .bind(addresses)
+    .bind(reasons)
     .execute(connection)
     .await?;
     Ok(())
@@ -169,4 +197,15 @@ pub async fn find_logins(
     .bind(session_ids)
     .fetch_all(connection)
     .await
+}
+
+/// Drops the months that ended more than `kept_months` before the present one began; returns how many.
+pub async fn drop_months(db: &DatabasePool, kept_months: i32) -> sqlx::Result<i32> {
+    let mut tx = db.begin().await?;
+    let dropped = sqlx::query_scalar("SELECT auth.drop_audit_months($1)")
+        .bind(kept_months)
+        .fetch_one(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(dropped)
 }

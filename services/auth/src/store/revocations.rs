@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use talktime_kit::db::{DatabasePool, PgConnection};
 
 use crate::domain::TokenRevocation;
+use crate::domain::claims::{TokenClaims, UserSession};
 
 /// Rows of a page at most.
 pub const PAGE_MAX: usize = 5_000;
@@ -85,6 +86,27 @@ pub async fn list(
         has_more,
         as_of,
     })
+}
+
+/// Returns whether an access token is revoked: by itself, with its session, or with all tokens of its user.
+pub async fn covers(
+    connection: &mut PgConnection,
+    session: UserSession,
+    claims: &TokenClaims,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM auth.revocations
+                        WHERE user_id = $1
+                          AND ($2 = ANY (token_ids) OR $3 = ANY (session_ids)
+                               OR issued_until >= $4))",
+    )
+    .bind(session.user_id)
+    .bind(claims.jti.to_string())
+    .bind(session.session_id.to_string())
+    // A time of issue that is none is older than every revocation.
+    .bind(DateTime::from_timestamp(claims.iat, 0).unwrap_or_default())
+    .fetch_one(connection)
+    .await
 }
 
 /// Deletes expired revocations; returns how many.

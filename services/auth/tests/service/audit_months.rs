@@ -82,6 +82,38 @@ async fn old_months_leave_the_log_as_tables_of_their_own() {
 }
 
 #[tokio::test]
+async fn months_are_dropped_when_their_time_is_over() {
+    let database = long_log().await;
+    let now = Clock::System.now();
+    record(&database, AuditAction::LoggedIn, month("2025-01")).await;
+    record(&database, AuditAction::SessionEnded, now).await;
+    let dropped = audit_log::drop_months(&database.app, 3).await;
+    assert!(dropped.expect("dropped") > 1);
+    assert_eq!(
+        read_actions(&database, audit_log::TABLE).await,
+        ["session_ended"]
+    );
+    let again = audit_log::drop_months(&database.app, 3).await;
+    assert_eq!(again.expect("nothing left"), 0);
+}
+
+#[tokio::test]
+async fn the_service_cannot_drop_the_latest_months() {
+    let database = long_log().await;
+    record(&database, AuditAction::LoggedIn, Clock::System.now()).await;
+    for kept_months in [-1, 0, 2] {
+        let refused = audit_log::drop_months(&database.app, kept_months).await;
+        assert!(refused.is_err(), "{kept_months}");
+    }
+    let by_hand = sqlx::query("DROP TABLE auth.audit_log_first").execute(&database.app_pool);
+    assert!(by_hand.await.is_err());
+    assert_eq!(
+        read_actions(&database, audit_log::TABLE).await,
+        ["logged_in"]
+    );
+}
+
+#[tokio::test]
 async fn the_present_month_stays_whatever_is_asked_for() {
     let database = long_log().await;
     let detached = detach_months(&database.owner_url, audit_log::TABLE, month("2099-01")).await;

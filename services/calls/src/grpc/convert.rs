@@ -100,6 +100,7 @@ pub(super) fn parse_billing_request(
 
 pub(super) fn parse_emergency_end_request(
     request: EmergencyEndCallRequest,
+    as_admin: bool,
 ) -> Result<HangUpRequest, CallError> {
     let (user_id, body) = (request.user_id, request.call_id);
     let idempotency = request
@@ -109,7 +110,7 @@ pub(super) fn parse_emergency_end_request(
     Ok(HangUpRequest {
         call_id: request.call_id,
         user_id,
-        as_admin: request.as_admin,
+        as_admin,
         status: call::CallStatus::Dropped,
         waited: TimeDelta::zero(),
         reason: ending::CallEndReason::HungUp,

@@ -41,6 +41,16 @@ impl CallsGrpcApi {
     pub(crate) fn new(calls: CallService, badges: BadgeService) -> Self {
         Self { calls, badges }
     }
+
+    async fn end_in_emergency(
+        &self,
+        request: EmergencyEndCallRequest,
+        as_admin: bool,
+    ) -> Result<EndCallResponse, Status> {
+        let end = convert::parse_emergency_end_request(request, as_admin).map_err(into_status)?;
+        let ended = self.calls.end_call(&end).await.map_err(into_status)?;
+        Ok(convert::end_response(ended))
+    }
 }
 
 #[tonic::async_trait]
@@ -197,10 +207,16 @@ impl CallsService for CallsGrpcApi {
         &self,
         request: Request<EmergencyEndCallRequest>,
     ) -> Result<Response<EndCallResponse>, Status> {
-        let end =
-            convert::parse_emergency_end_request(request.into_inner()).map_err(into_status)?;
-        let ended = self.calls.end_call(&end).await.map_err(into_status)?;
-        Ok(Response::new(convert::end_response(ended)))
+        let ended = self.end_in_emergency(request.into_inner(), false).await?;
+        Ok(Response::new(ended))
+    }
+
+    async fn end_call_as_admin(
+        &self,
+        request: Request<EmergencyEndCallRequest>,
+    ) -> Result<Response<EndCallResponse>, Status> {
+        let ended = self.end_in_emergency(request.into_inner(), true).await?;
+        Ok(Response::new(ended))
     }
 
     async fn clean_up(

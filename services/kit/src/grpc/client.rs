@@ -15,6 +15,7 @@ use talktime_proto::access::v1::Workload;
 pub use super::balance::PeerHealth;
 use super::balance::{PeerAddresses, PeerTls};
 use super::guarded::{GuardedChannel, is_circuit_open};
+use super::user_token::attach_user;
 use crate::deadlines::RPC_CALL;
 use crate::error::Error;
 use crate::identity::WorkloadIdentity;
@@ -73,7 +74,8 @@ impl PeerConnector {
     }
 }
 
-/// Adds the current trace to every outgoing call, and the remaining time if the caller set no time-out.
+/// Adds the current trace to every outgoing call, the current user if the method acts for one, and the remaining time if
+/// the caller set no time-out.
 #[derive(Clone, Debug)]
 pub struct CallContextInterceptor;
 
@@ -82,6 +84,9 @@ impl Interceptor for CallContextInterceptor {
         if !request.metadata().contains_key(GRPC_TIMEOUT) {
             request.set_timeout(grpc::time_left().unwrap_or(RPC_CALL));
         }
+        let (mut metadata, extensions, ()) = request.into_parts();
+        attach_user(&extensions, &mut metadata);
+        let mut request = Request::from_parts(metadata, extensions, ());
         let traceparent = trace::current().and_then(|value| MetadataValue::try_from(value).ok());
         if let Some(traceparent) = traceparent {
             request

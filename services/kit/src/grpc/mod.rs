@@ -1,15 +1,22 @@
 //! gRPC between services. Every request carries its deadline and its trace.
 
 mod access;
+mod acting_user;
 mod balance;
 pub mod client;
 mod guarded;
 mod incoming;
+mod request_origin;
 pub mod server;
+mod user_guard;
+mod user_token;
 
 use std::time::{Duration, Instant};
 
 pub use access::CallerLookup;
+pub use request_origin::{RequestOrigin, with_request_origin};
+pub use user_guard::{UserAssertion, UserGuard};
+pub use user_token::{USER_TOKEN, current_user_token, with_user_token};
 
 use crate::error::{Error, ErrorKind};
 

@@ -25,6 +25,7 @@ use tracing::Instrument;
 use super::HEALTH_PATHS;
 use super::access::{CallerLookup, find_caller, is_allowed, register_metrics, report_refusal};
 use super::incoming::accept_connections;
+use super::user_guard::{UserGuard, require_user};
 use crate::error::{Error, ErrorKind, chain};
 use crate::identity::WorkloadIdentity;
 use crate::lifecycle::ProcessLifecycle;
@@ -53,6 +54,8 @@ pub struct ServerParts {
     pub identity: WorkloadIdentity,
     /// The callers of each method.
     pub find_callers: CallerLookup,
+    /// Proves for whom requests are made.
+    pub users: UserGuard,
     /// Whether the services and their messages can be listed, as in development.
     pub serves_reflection: bool,
 }
@@ -80,6 +83,7 @@ pub async fn serve(
     let runner = GrpcMethodRunner::new(lifecycle.clone());
     let routes = routes
         .into_axum_router()
+        .layer(middleware::from_fn_with_state(parts.users, require_user))
         .layer(middleware::from_fn_with_state(runner, run_method))
         .layer(middleware::from_fn_with_state(
             parts.find_callers,

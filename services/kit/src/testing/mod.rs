@@ -4,6 +4,7 @@
 mod identities;
 mod private_postgres;
 mod proxy;
+mod tokens;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
 pub use private_postgres::{PrivatePostgres, as_postgres, send_signal, signal_all};
 pub use proxy::SilentProxy;
+pub use tokens::{TestTokens, request_with_token, stack_tokens};
 
 /// Connections of one test to its database.
 const CONNECTIONS_MAX: u32 = 10;

@@ -54,6 +54,17 @@ impl ProfileService for ProfileGrpcApi {
         )))
     }
 
+    async fn get_roles(
+        &self,
+        request: Request<pb::GetRolesRequest>,
+    ) -> Result<Response<pb::GetRolesResponse>, Status> {
+        let user_id = request.into_inner().user_id;
+        let roles = self.operations.users.list_roles(user_id).await;
+        Ok(Response::new(pb::GetRolesResponse {
+            roles: roles.map_err(status_of)?,
+        }))
+    }
+
     async fn get_user_by_phone(
         &self,
         request: Request<pb::GetUserByPhoneRequest>,

@@ -37,6 +37,16 @@ pub async fn revoke(tx: &mut PgConnection, user_id: i64, role: UserRole) -> sqlx
     Ok(revoked.rows_affected() == 1)
 }
 
+/// Lists the roles that a user has now, by name.
+pub async fn list_active(connection: &mut PgConnection, user_id: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT role FROM profile.user_roles WHERE user_id = $1 AND active ORDER BY role",
+    )
+    .bind(user_id)
+    .fetch_all(connection)
+    .await
+}
+
 /// Returns whether a user has a role now.
 async fn is_active(
     connection: &mut PgConnection,

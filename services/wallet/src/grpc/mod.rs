@@ -16,7 +16,6 @@ use crate::domain::earning_days::parse_date;
 use crate::domain::history::TransactionHistoryFilter;
 use crate::domain::withdrawal;
 use crate::ledger::WalletLedger;
-use purchases::AdminCoinAddition;
 
 /// Maximum number of charges, settlements or users in one request.
 const BATCH_MAX: usize = 1_000;
@@ -168,13 +167,19 @@ impl WalletService for WalletGrpcApi {
         &self,
         request: Request<pb::AddCoinsRequest>,
     ) -> Result<Response<pb::RechargeResponse>, Status> {
-        let added = match purchases::parse_coin_addition(request.into_inner()).map_err(to_status)? {
-            AdminCoinAddition::Recharge(recharge) => self.ledger.redeem_recharge(&recharge).await,
-            AdminCoinAddition::Bonus(bonus) => self.ledger.give_bonus(&bonus).await,
-        };
-        Ok(Response::new(purchases::recharge_response(
-            &added.map_err(to_status)?,
-        )))
+        let purchase = purchases::parse_coin_purchase(request.into_inner()).map_err(to_status)?;
+        let bought = self.ledger.redeem_recharge(&purchase).await;
+        let bought = bought.map_err(to_status)?;
+        Ok(Response::new(purchases::recharge_response(&bought)))
+    }
+
+    async fn give_coins(
+        &self,
+        request: Request<pb::GiveCoinsRequest>,
+    ) -> Result<Response<pb::RechargeResponse>, Status> {
+        let gift = purchases::parse_coin_gift(request.into_inner()).map_err(to_status)?;
+        let given = self.ledger.give_bonus(&gift).await.map_err(to_status)?;
+        Ok(Response::new(purchases::recharge_response(&given)))
     }
 
     async fn receive_payment_notice(

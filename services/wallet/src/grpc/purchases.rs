@@ -17,12 +17,6 @@ use crate::ledger::{
 const RECHARGE: &str = "POST /calls/recharge";
 const ADD_COINS: &str = "POST /wallet/add-coins";
 
-/// A request of an admin to add coins: a purchase or a gift.
-pub(super) enum AdminCoinAddition {
-    Recharge(RechargeRequest),
-    Bonus(CoinBonusGrant),
-}
-
 /// A unique id that sorts by time.
 pub(super) fn generate_fresh_id() -> String {
     Uuid::now_v7().simple().to_string()
@@ -49,47 +43,54 @@ pub(super) fn parse_recharge(request: pb::RechargeRequest) -> Result<RechargeReq
     })
 }
 
-pub(super) fn parse_coin_addition(
+pub(super) fn parse_coin_purchase(
     request: pb::AddCoinsRequest,
-) -> Result<AdminCoinAddition, WalletError> {
+) -> Result<RechargeRequest, WalletError> {
     let tx_type = TransactionType::parse(&request.tx_type)?;
-    let (coins, amount_paise) = (request.coins, request.amount_paise);
-    let proof = parse_proof(request.payment_id, request.razorpay);
-    let body = (request.user_id, coins, amount_paise, tx_type.name(), &proof);
-    // Users buy for themselves; only gifts are requested by another person.
-    let requester_id = if tx_type == TransactionType::Purchase {
-        request.user_id
-    } else {
-        request.admin_id
-    };
-    let idempotency = idempotency_request(requester_id, ADD_COINS, request.idempotency_key, &body)?;
-    match tx_type {
-        TransactionType::Purchase => Ok(AdminCoinAddition::Recharge(RechargeRequest {
-            user_id: request.user_id,
-            wanted: RequestedCoinPurchase::Coins {
-                coins,
-                amount_paise,
-            },
-            payment_method: None,
-            proof,
-            fresh_id: generate_fresh_id(),
-            idempotency,
-        })),
-        TransactionType::Bonus | TransactionType::ReferralBonus if amount_paise == 0 => {
-            Ok(AdminCoinAddition::Bonus(CoinBonusGrant {
-                user_id: request.user_id,
-                admin_id: request.admin_id,
-                tx_type,
-                coins,
-                fresh_id: generate_fresh_id(),
-                idempotency,
-            }))
-        }
-        TransactionType::Bonus | TransactionType::ReferralBonus => {
-            Err(WalletError::OutOfRange("the money"))
-        }
-        _ => Err(WalletError::UnknownTxType),
+    if tx_type != TransactionType::Purchase {
+        return Err(WalletError::UnknownTxType);
     }
+    let (user_id, coins, amount_paise) = (request.user_id, request.coins, request.amount_paise);
+    let proof = parse_proof(request.payment_id, request.razorpay);
+    let body = (user_id, coins, amount_paise, tx_type.name(), &proof);
+    Ok(RechargeRequest {
+        user_id,
+        wanted: RequestedCoinPurchase::Coins {
+            coins,
+            amount_paise,
+        },
+        payment_method: None,
+        idempotency: idempotency_request(user_id, ADD_COINS, request.idempotency_key, &body)?,
+        proof,
+        fresh_id: generate_fresh_id(),
+    })
+}
+
+pub(super) fn parse_coin_gift(
+    request: pb::GiveCoinsRequest,
+) -> Result<CoinBonusGrant, WalletError> {
+    let tx_type = TransactionType::parse(&request.tx_type)?;
+    let is_gift = matches!(
+        tx_type,
+        TransactionType::Bonus | TransactionType::ReferralBonus
+    );
+    if !is_gift {
+        return Err(WalletError::UnknownTxType);
+    }
+    if request.amount_paise != 0 {
+        return Err(WalletError::OutOfRange("the money"));
+    }
+    let (admin_id, user_id, coins) = (request.admin_id, request.user_id, request.coins);
+    // The same as before gifts had a method of their own, so that repeated requests are recognized.
+    let body = (user_id, coins, 0_i64, tx_type.name(), &PaymentProof::None);
+    Ok(CoinBonusGrant {
+        user_id,
+        admin_id,
+        tx_type,
+        coins,
+        fresh_id: generate_fresh_id(),
+        idempotency: idempotency_request(admin_id, ADD_COINS, request.idempotency_key, &body)?,
+    })
 }
 
 fn parse_proof(payment_id: Option<String>, razorpay: Option<pb::RazorpayProof>) -> PaymentProof {

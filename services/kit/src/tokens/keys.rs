@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
-use talktime_kit::grpc::client::retry_idempotent;
-use talktime_kit::lifecycle::ProcessLifecycle;
-use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
-use talktime_kit::{Error, ErrorKind};
 use talktime_proto::auth::v1::GetKeySetRequest;
+use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use tokio::sync::{Mutex, watch};
 
-use crate::clients::AuthClient;
+use crate::error::{Error, ErrorKind};
+use crate::grpc::client::{PeerChannel, retry_idempotent};
+use crate::lifecycle::ProcessLifecycle;
+use crate::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+
+type AuthClient = AuthServiceClient<PeerChannel>;
 
 const REFRESH_WORK: PeriodicWork = PeriodicWork {
-    name: Cow::Borrowed("gateway.keys"),
+    name: Cow::Borrowed("tokens.keys"),
     // At most ten seconds, since intervals vary by a tenth. A new key is published for longer than that before it
     // signs tokens, and a retired key stays valid here for no longer than that.
     interval: Duration::from_secs(9),
@@ -34,7 +36,8 @@ const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(5);
 pub struct SigningKeys(Arc<SigningKeysState>);
 
 struct SigningKeysState {
-    auth: AuthClient,
+    /// Absent in auth itself, which replaces the set whenever it reads its keys.
+    auth: Option<AuthClient>,
     current: watch::Sender<Option<Arc<PublicKeySet>>>,
     last_unknown_lookup: Mutex<Option<Instant>>,
 }
@@ -48,6 +51,15 @@ struct PublicKeySet {
 impl SigningKeys {
     /// Creates an empty key set, which [`SigningKeys::start_refreshing`] fills.
     pub fn new(auth: AuthClient) -> Self {
+        Self::create(Some(auth))
+    }
+
+    /// Creates an empty key set, which [`SigningKeys::replace`] fills.
+    pub fn without_auth() -> Self {
+        Self::create(None)
+    }
+
+    fn create(auth: Option<AuthClient>) -> Self {
         Self(Arc::new(SigningKeysState {
             auth,
             current: watch::Sender::new(None),
@@ -55,18 +67,14 @@ impl SigningKeys {
         }))
     }
 
-    /// Creates a key set that cannot be refreshed.
-    #[cfg(test)]
-    pub(crate) fn fixed(jwks_json: String) -> Self {
-        use talktime_kit::testing::TestAuthority;
-        use talktime_proto::access::v1::Workload;
-
-        let connector = TestAuthority::default().connector(Workload::Gateway);
-        let nowhere = connector.connect(Workload::Auth, "https://127.0.0.1:1");
-        let keys = Self::new(AuthClient::new(nowhere.expect("a valid address")));
-        let set = PublicKeySet::parse(jwks_json).expect("a key set");
-        keys.0.current.send_replace(Some(Arc::new(set)));
-        keys
+    /// Uses this key set from now on (RFC 7517).
+    ///
+    /// # Errors
+    /// It is not valid; the previous one stays in use.
+    pub fn replace(&self, jwks_json: &str) -> anyhow::Result<()> {
+        let keys = PublicKeySet::parse(jwks_json.to_owned())?;
+        self.0.current.send_replace(Some(Arc::new(keys)));
+        Ok(())
     }
 
     /// Refreshes the key set regularly until the process stops, and more often while that fails.
@@ -80,6 +88,11 @@ impl SigningKeys {
                 Ok(NextTurnStart::AfterInterval)
             }
         });
+    }
+
+    /// Returns whether there is a key set.
+    pub fn are_loaded(&self) -> bool {
+        self.0.current.borrow().is_some()
     }
 
     /// Waits for the first key set.
@@ -125,11 +138,11 @@ impl SigningKeys {
     }
 
     async fn fetch(&self) -> anyhow::Result<()> {
-        let answer =
-            retry_idempotent(&self.0.auth, AuthClient::get_key_set, GetKeySetRequest {}).await?;
-        let keys = PublicKeySet::parse(answer.jwks_json)?;
-        self.0.current.send_replace(Some(Arc::new(keys)));
-        Ok(())
+        let Some(auth) = &self.0.auth else {
+            return Ok(());
+        };
+        let answer = retry_idempotent(auth, AuthClient::get_key_set, GetKeySetRequest {}).await?;
+        self.replace(&answer.jwks_json)
     }
 }
 
