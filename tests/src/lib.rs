@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, OtpInbox, UserRole};
-use talktime_kit::testing::stack_identity;
+use talktime_kit::messaging;
+use talktime_kit::testing::{operator_nats, stack_identity};
 use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
@@ -44,6 +45,13 @@ const POLL: Duration = Duration::from_millis(50);
 /// Reads a variable of the stack, as `cargo dev env` prints it.
 pub fn read_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo dev test`"))
+}
+
+/// Connects to NATS as its operator.
+pub async fn connect_nats() -> async_nats::Client {
+    let config = operator_nats(read_variable("NATS_URL"));
+    let connected = messaging::connect_as_operator(&config).await;
+    connected.expect("NATS is up")
 }
 
 /// Returns a channel to a service of the test stack, as another of its processes would open it. It connects when it is

@@ -36,10 +36,11 @@ use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
 use talktime_kit::{RunningService, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
+use talktime_proto::events::consumers::AUTH_PROFILE;
 use tonic::service::Routes;
 
 use crate::config::AuthConfig;
-use crate::consumers::{AuthEventHandler, PROFILE_EVENTS};
+use crate::consumers::AuthEventHandler;
 use crate::delivery::OtpDelivery;
 use crate::domain::PhoneNumber;
 use crate::events::SessionEventRecorder;
@@ -98,7 +99,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         clock: service.clock.clone(),
     };
     let consumer = AuthEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
-    service.consume(PROFILE_EVENTS, consumer);
+    service.consume(AUTH_PROFILE, consumer);
     start_purge(
         &service.lifecycle,
         service.db.clone(),

@@ -30,11 +30,12 @@ use talktime_kit::db::{self, DatabasePool, DatabaseSchema, PlanCacheMode, Standb
 use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, RunningService};
+use talktime_proto::events::consumers::WALLET_PROFILE;
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
 use tonic::service::Routes;
 
 use crate::config::WalletConfig;
-use crate::consumers::{PROFILE_EVENTS, WalletEventHandler};
+use crate::consumers::WalletEventHandler;
 use crate::grpc::WalletGrpcApi;
 use crate::jobs::reconcile_orders::start_reconciliation;
 use crate::jobs::verify_books::start_verification;
@@ -64,7 +65,7 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
     )?;
     start_reconciliation(&service.lifecycle, ledger.clone());
     start_verification(&service.lifecycle, db, config.verify_every());
-    service.consume(PROFILE_EVENTS, WalletEventHandler::new(clock));
+    service.consume(WALLET_PROFILE, WalletEventHandler::new(clock));
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes =
         Routes::new(WalletServiceServer::new(WalletGrpcApi::new(ledger))).add_service(export);
