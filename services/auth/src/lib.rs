@@ -31,7 +31,7 @@ pub mod tokens;
 use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
-use talktime_kit::config::ServiceConfig;
+use talktime_kit::config::{DeploymentEnvironment, ServiceConfig};
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
 use talktime_kit::{RunningService, redis};
@@ -42,7 +42,7 @@ use tonic::service::Routes;
 use crate::config::AuthConfig;
 use crate::consumers::AuthEventHandler;
 use crate::delivery::OtpDelivery;
-use crate::domain::PhoneNumber;
+use crate::domain::{OtpStorage, PhoneNumber};
 use crate::events::SessionEventRecorder;
 use crate::grpc::AuthGrpcApi;
 use crate::jobs::purge::start_purge;
@@ -89,6 +89,11 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     };
     let login = LoginService {
         redis: redis.clone(),
+        otp_storage: if environment == DeploymentEnvironment::Development {
+            OtpStorage::Digits
+        } else {
+            OtpStorage::hashed(&config.tokens.sealing_key)
+        },
         otp_rules: config.otp,
         phone_rules: config.phones,
         delivery,
