@@ -299,7 +299,7 @@ class Overlay:
         for name, setting in settings.items():
             if setting.required and name not in configured:
                 yield f"{RELAY}: {name} has no default and is not set"
-            elif name in configured and not can_be_read_as(configured[name], setting.kind):
+            elif configured.get(name) is not None and not can_be_read_as(configured[name], setting.kind):
                 yield f"{RELAY}: {name}: {configured[name]} is no {setting.kind}"
         relay_env = {variable["name"]: variable.get("value") for variable in containers["coturn"]["env"]}
         expected = {

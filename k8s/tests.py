@@ -174,7 +174,7 @@ class Policy(unittest.TestCase):
             lambda d: container(d)["livenessProbe"].update(httpGet={"path": "/readyz", "port": "ops"}),
             "talktime-wallet: its livenessProbe requests {'path': '/readyz', 'port': 'ops'}",
         ),
-        (lambda d: without(d, "ExternalSecret", "redis"), "there is no password in a Secret redis"),
+        (lambda d: without(d, "ExternalSecret", "redis"), "there is no OPERATOR_PASSWORD in a Secret redis-users"),
         (lambda d: settings_of(d, "gateway").pop("HTTP__TRUSTED_HOPS"), "takes the proxies before it for"),
         (lambda d: settings_of(d, "calls").update(MINUTE_SEC="60"), "MINUTE_SEC is no setting"),
         (lambda d: settings_of(d, "calls").update(MINUTE_SECS="a minute"), "MINUTE_SECS: a minute is no u32"),
@@ -329,7 +329,7 @@ class Values(unittest.TestCase):
         ),
         (
             lambda d: named(d, "ExternalSecret", "redis")["spec"]["data"][0]["remoteRef"].update(property="pasword"),
-            "ExternalSecret redis: the store has no pasword in redis",
+            "ExternalSecret redis-users: the store has no pasword in redis",
         ),
         (
             lambda d: named(d, "ExternalSecret", "talktime-auth-owner")["spec"]["data"][0]["remoteRef"].update(

@@ -47,6 +47,7 @@ use talktime_kit::grpc::client::PeerConnector;
 use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Clock, messaging, ops, telemetry};
+use talktime_proto::access::v1::Workload;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -70,7 +71,7 @@ pub async fn serve(process: ProcessConfig, config: GatewayConfig) -> anyhow::Res
 
     let identity = WorkloadIdentity::load(&process.identity, &lifecycle)?;
     let connector = PeerConnector::new(identity);
-    let nats = messaging::connect(&config.nats).await?;
+    let nats = messaging::connect(&config.nats, Workload::Gateway.name()).await?;
     let app = AppState::connect(
         &config,
         &connector,

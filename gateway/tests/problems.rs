@@ -39,6 +39,7 @@ fn config() -> GatewayConfig {
         },
         nats: NatsConfig {
             url: "nats://127.0.0.1:1".to_owned(),
+            password: SecretString::from("none"),
         },
         require_verified_listeners: false,
         sockets: SocketsConfig::default(),
@@ -52,7 +53,7 @@ fn config() -> GatewayConfig {
 async fn gateway(http: &PublicHttpConfig) -> Router {
     let connector = TestAuthority::default().connector(Workload::Gateway);
     let config = config();
-    let nats = messaging::connect(&config.nats)
+    let nats = messaging::connect(&config.nats, Workload::Gateway.name())
         .await
         .expect("a valid address");
     let app = AppState::connect(

@@ -25,10 +25,14 @@ def call_until_it_succeeds(cluster, programs, bound_secs):
 def make_call(cluster, programs):
     """Signs up two people and lets one call the other, from outside of all pods."""
     nats = next(pod for pod in cluster.pods.values() if pod.labels.get("talktime/store") == "nats" and not pod.place.is_cut)
+    secrets = cluster.objects.secrets
+    password = secrets["nats-users"]["OPERATOR_PASSWORD"]
+    gateway, operator = (secrets["redis-users"][f"{user}_PASSWORD"] for user in ("GATEWAY", "OPERATOR"))
     variables = {
         "GATEWAY_URL": "http://talktime-gateway:8080",
-        "NATS_URL": f"nats://{nats.place.address}:4222",
-        "REDIS_URL": cluster.objects.secrets["talktime-gateway"]["REDIS__URL"],
+        "NATS_URL": f"nats://operator:{password}@{nats.place.address}:4222",
+        # One-time passwords are no business of the gateway.
+        "REDIS_URL": secrets["talktime-gateway"]["REDIS__URL"].replace(f"gateway:{gateway}@", f"operator:{operator}@"),
         # A minute that has begun is paid for, so that nobody needs to wait for its end.
         "MINUTE_SECS": "60",
     }

@@ -14,8 +14,16 @@ pub mod access {
         tonic::include_proto!("talktime.access.v1");
     }
 
+    mod bus;
+    mod keys;
     mod methods;
     mod workloads;
+    pub use bus::{
+        BUS_ACCESS, BUS_OPERATOR, BusAccess, BusPermissions, inbox_prefix, render_bus_users,
+    };
+    pub use keys::{
+        KEY_ACCESS, KeyAccess, REDIS_OPERATOR, render_redis_users, render_sentinel_users,
+    };
     pub use methods::{METHOD_ACTORS, METHOD_CALLERS, MethodActor, find_actor, find_callers};
 }
 
@@ -86,8 +94,11 @@ pub mod events {
         tonic::include_proto!("talktime.events.v1");
     }
 
+    pub mod consumers;
     mod subject;
-    pub use subject::{LIVE_PRESENCE_SUBJECT, STREAM_NAME, STREAM_SUBJECTS, subject};
+    pub use subject::{
+        EVENT_SUBJECTS, LIVE_PRESENCE_SUBJECT, STREAM_NAME, STREAM_SUBJECTS, subject,
+    };
 }
 
 mod availability;

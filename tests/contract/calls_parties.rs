@@ -7,7 +7,9 @@ use talktime_client::AppUser;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserBlocked, UserDeleted};
-use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, read_variable, wait_for};
+use talktime_tests::{
+    CallPair, ExpectAnswer, assert_books_are_right, connect_nats, read_variable, wait_for,
+};
 
 const ROUNDS: usize = 8;
 const RECHARGED_COINS: i64 = 300;
@@ -67,8 +69,7 @@ async fn publish(kind: Kind) {
         happened_at: None,
         kind: Some(kind),
     };
-    let nats = async_nats::connect(read_variable("NATS_URL")).await;
-    let nats = nats.expect("NATS is up");
+    let nats = connect_nats().await;
     let published = nats.publish(subject, event.encode_to_vec().into()).await;
     published.expect("published");
     nats.flush().await.expect("flushed");

@@ -24,10 +24,11 @@ const APPEND_ONLY: [&str; 9] = [
     "wallet.withdrawal_decisions",
 ];
 /// Tables whose rows change and stay.
-const NEVER_DELETED: [&str; 3] = [
+const NEVER_DELETED: [&str; 4] = [
     "auth.signing_keys",
     "wallet.closed_wallets",
     "wallet.order_payments",
+    "wallet.payment_disputes",
 ];
 
 /// A table of a service.

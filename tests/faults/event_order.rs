@@ -10,7 +10,7 @@ use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use talktime_tests::replica::start_calls_replica;
-use talktime_tests::{CallPair, WAIT_MAX, read_variable, run_dev};
+use talktime_tests::{CallPair, WAIT_MAX, connect_nats, run_dev};
 use tokio::process::Command;
 
 use crate::lock_stack;
@@ -32,8 +32,7 @@ async fn send_signal(pid: &str, signal: &str) {
 }
 
 async fn stream() -> Stream {
-    let nats = async_nats::connect(read_variable("NATS_URL")).await;
-    let jetstream = jetstream::new(nats.expect("NATS is up"));
+    let jetstream = jetstream::new(connect_nats().await);
     jetstream.get_stream(STREAM_NAME).await.expect("it exists")
 }
 

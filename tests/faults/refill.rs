@@ -9,7 +9,7 @@ use futures::StreamExt;
 use sqlx::PgPool;
 use talktime_proto::events::STREAM_NAME;
 use talktime_tests::{
-    CallPair, ExpectAnswer, SERVICES, WAIT_MAX, read_variable, run_dev, wait_for,
+    CallPair, ExpectAnswer, SERVICES, WAIT_MAX, connect_nats, read_variable, run_dev, wait_for,
 };
 use tokio::time::timeout;
 
@@ -44,8 +44,7 @@ async fn count_rows(pool: &PgPool, query: &'static str) -> i64 {
 
 /// Lists the durable consumers of the stream, if there is a stream.
 async fn list_consumers() -> BTreeSet<String> {
-    let nats = async_nats::connect(read_variable("NATS_URL")).await;
-    let jetstream = async_nats::jetstream::new(nats.expect("NATS is up"));
+    let jetstream = async_nats::jetstream::new(connect_nats().await);
     match jetstream.get_stream(STREAM_NAME).await {
         Ok(stream) => {
             let names = stream

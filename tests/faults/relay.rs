@@ -9,13 +9,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use prost::Message as _;
 use sqlx::PgPool;
-use talktime_kit::config::{NatsConfig, RedisConfig};
+use talktime_kit::config::RedisConfig;
+use talktime_kit::redis;
 use talktime_kit::redis::SubscriberClient;
 use talktime_kit::redis::commands::{EventInterface, PubsubInterface};
-use talktime_kit::{messaging, redis};
 use talktime_proto::calls::relay_cut_subject;
 use talktime_proto::calls::v1::RelayCut;
-use talktime_tests::{CallPair, read_variable, run_dev, wait_for};
+use talktime_tests::{CallPair, connect_nats, read_variable, run_dev, wait_for};
 use tokio::net::UdpSocket;
 use tokio::process::{Child, Command};
 
@@ -191,8 +191,7 @@ impl RelayWitness {
 
 /// Orders the first relay to end the sessions of the caller, as calls does.
 async fn publish_cut(call_id: i64) {
-    let url = read_variable("NATS_URL");
-    let nats = messaging::connect(&NatsConfig { url }).await.expect("NATS");
+    let nats = connect_nats().await;
     let cut = RelayCut {
         usernames: vec![format!("{call_id}.caller.1")],
     };

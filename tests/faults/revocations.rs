@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use talktime_client::{ApiAnswer, ApiClient, AppUser, UserRole};
+use talktime_kit::config::RedisConfig;
+use talktime_kit::redis::commands::ClientLike;
+use talktime_kit::redis::{self, Script};
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::lock_stack;
 
@@ -218,11 +219,11 @@ async fn a_deletion_is_finished_after_a_kill_at_any_step() {
 }
 
 async fn flush_redis() {
-    let url = read_variable("REDIS_URL");
-    let address = url.strip_prefix("redis://").expect("redis://host:port");
-    let mut redis = TcpStream::connect(address).await.expect("Redis is up");
-    redis.write_all(b"FLUSHALL\r\n").await.expect("sent");
-    let mut answer = [0; 5];
-    redis.read_exact(&mut answer).await.expect("answered");
-    assert_eq!(&answer, b"+OK\r\n");
+    let url = read_variable("REDIS_URL").into();
+    let redis = redis::connect(&RedisConfig { url }).expect("a valid address");
+    redis.wait_for_connect().await.expect("Redis is up");
+    let nothing = Vec::<String>::new;
+    let flush = Script::from_lua("redis.call('FLUSHALL')");
+    let flushed = flush.evalsha_with_reload::<(), _, _>(redis.next(), nothing(), nothing());
+    flushed.await.expect("flushed");
 }

@@ -5,7 +5,7 @@ use prost::Message as _;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
-use crate::{WAIT_MAX, read_variable};
+use crate::{WAIT_MAX, connect_nats};
 
 /// The events that are published after the subscription.
 pub struct EventLog {
@@ -15,8 +15,7 @@ pub struct EventLog {
 impl EventLog {
     /// Subscribes to subjects, such as `events.wallet.>`.
     pub async fn subscribe(subjects: &'static str) -> Self {
-        let nats = async_nats::connect(read_variable("NATS_URL"));
-        let nats = nats.await.expect("NATS is up");
+        let nats = connect_nats().await;
         let subscriber = nats.subscribe(subjects).await.expect("subscribed");
         // The flush ensures that the server knows the subscription.
         nats.flush().await.expect("flushed");

@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use talktime_client::{
     ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, NewAppUser, OtpInbox, UserRole,
 };
-use talktime_kit::testing::stack_identity;
+use talktime_kit::messaging;
+use talktime_kit::testing::{operator_nats, stack_identity};
 use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
@@ -55,6 +56,13 @@ pub fn object_store_client() -> reqwest::Client {
     let authority = reqwest::Certificate::from_pem(&authority).expect("a certificate");
     let client = reqwest::Client::builder().tls_certs_only([authority]);
     client.build().expect("valid settings")
+}
+
+/// Connects to NATS as its operator.
+pub async fn connect_nats() -> async_nats::Client {
+    let config = operator_nats(read_variable("NATS_URL"));
+    let connected = messaging::connect_as_operator(&config).await;
+    connected.expect("NATS is up")
 }
 
 /// Returns a channel to a service of the test stack, as another of its processes would open it. It connects when it is

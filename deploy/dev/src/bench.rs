@@ -132,7 +132,7 @@ fn start_and_measure(
     let mut command = Command::new(stack.binary(PROGRAM));
     command
         .args(measurement)
-        .envs(up::client_variables(stack, settings))
+        .envs(up::client_variables(stack, settings)?)
         .env("TALKTIME_DEV", cargo::runner_path(stack))
         .env("PGBENCH", install::find_postgres_bin()?.join("pgbench"))
         .envs(variables.iter().copied());

@@ -11,10 +11,11 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::job::RunnerJob;
+use crate::parts;
 use crate::progress::{self, ProgressStep};
 use crate::settings::BuildProfile;
 use crate::stack::{DevStack, workspace_root};
-use crate::unit::{StackUnit, all_units};
+use crate::unit::{PARTS, StackUnit, all_units};
 
 /// Time for a build; the first one takes many minutes on a small machine.
 const BUILD_DEADLINE: Duration = Duration::from_hours(1);
@@ -42,7 +43,15 @@ impl BuildTargets {
         // The program of the relay agent is that of calls.
         let units = all_units().filter(|unit| *unit != StackUnit::RelayAgent);
         let programs = units.filter_map(StackUnit::binary);
+        let programs = programs.chain([parts::STORES_PROGRAM.to_owned()]);
         Self::Programs(programs.chain(others).collect())
+    }
+
+    /// Returns the programs of the parts that a stack runs.
+    pub(crate) fn parts() -> Self {
+        let programs = PARTS.into_iter().filter(|unit| *unit != StackUnit::Page);
+        let programs = programs.filter_map(StackUnit::binary);
+        Self::Programs(programs.chain([parts::STORES_PROGRAM.to_owned()]).collect())
     }
 
     /// Returns one program.

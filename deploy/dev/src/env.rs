@@ -11,7 +11,8 @@ use crate::instance::{self, REPLICAS_MAX, UnitInstance};
 use crate::secrets::{self, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
-use crate::unit::{GRPC_SERVICES, StackUnit};
+use crate::stores::{REDIS_USERS, STORE_OPERATOR, nats_address, nats_url, redis_url};
+use crate::unit::{GRPC_SERVICES, StackUnit, variable_name};
 use crate::{identities, install, relays, stack_limits};
 
 /// The bucket of uploads and photos.
@@ -52,7 +53,11 @@ pub(crate) fn service_variables(
         "IDENTITY__FOLDER",
         identities.join(service.name()).display().to_string(),
     );
-    set("NATS__URL", nats_url(stack));
+    set("NATS__URL", nats_address(stack));
+    set(
+        "NATS__PASSWORD",
+        secrets::nats_password(stack, service.name())?,
+    );
     if service.has_grpc() {
         set(
             "GRPC__LISTEN",
@@ -64,16 +69,28 @@ pub(crate) fn service_variables(
     // Every service gets the addresses of all others and ignores those that it does not call.
     for peer in GRPC_SERVICES.into_iter().filter(|peer| *peer != service) {
         set(
-            &format!("PEERS__{}", upper_name(peer)),
+            &format!("PEERS__{}", variable_name(peer.name())),
             peer_urls(stack, peer),
         );
     }
     variables.extend(own_variables(stack, settings, instance)?);
-    let prefix = format!("TALKTIME_{}__", upper_name(service));
+    let prefix = format!("TALKTIME_{}__", variable_name(service.name()));
     let variables = variables
         .into_iter()
         .map(|(key, value)| (format!("{prefix}{key}"), value));
     Ok(variables.chain([worker_threads_variable()]).collect())
+}
+
+/// Returns the variables by which a command for operators, such as `restored`, may do in stores what no service may.
+pub(crate) fn operator_variables(stack: &DevStack, service: StackUnit) -> Result<EnvVariables> {
+    let name = variable_name(service.name());
+    let password = secrets::nats_password(stack, STORE_OPERATOR)?;
+    let mut variables = vec![(format!("TALKTIME_{name}__NATS__PASSWORD"), password)];
+    if REDIS_USERS.contains(&service.name()) {
+        let url = redis_url(stack, STORE_OPERATOR)?;
+        variables.push((format!("TALKTIME_{name}__REDIS__URL"), url));
+    }
+    Ok(variables)
 }
 
 /// Returns the variable that limits worker threads, with its value. All processes share this machine, where a
@@ -99,12 +116,12 @@ fn own_variables(
     settings: &StackSettings,
     instance: UnitInstance,
 ) -> Result<EnvVariables> {
-    let redis = ("REDIS__URL", redis_url(stack));
+    let redis = || anyhow::Ok(("REDIS__URL", redis_url(stack, instance.unit.name())?));
     let variables = match instance.unit {
         StackUnit::Auth => {
             let key = ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?);
             let limits = stack_limits::login_variables(stack);
-            [redis, key].into_iter().chain(limits).collect()
+            [redis()?, key].into_iter().chain(limits).collect()
         }
         StackUnit::Profile => vec![("PHONE_HASH_KEY", secrets::phone_hash_key(stack)?)],
         StackUnit::Wallet => vec![
@@ -127,7 +144,7 @@ fn own_variables(
         ],
         StackUnit::Calls => {
             let minute = ("MINUTE_SECS", settings.minute_secs.to_string());
-            let variables = [redis, minute].into_iter();
+            let variables = [redis()?, minute].into_iter();
             let variables = variables.chain(media_variables(stack));
             variables
                 .chain(stack_limits::ringing_variables(stack))
@@ -147,7 +164,7 @@ fn own_variables(
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             let origins = format!("{:?}", page_origins(stack));
             let variables = [
-                redis,
+                redis()?,
                 ("HTTP__LISTEN", listen),
                 ("HTTP__CORS_ORIGINS", origins),
             ];
@@ -201,14 +218,22 @@ pub(crate) fn client_variables(
     stack: &DevStack,
     settings: &StackSettings,
     pid_of: impl Fn(UnitInstance) -> Option<i32>,
-) -> EnvVariables {
-    let mut variables = stack_variables(stack, settings);
+) -> Result<EnvVariables> {
+    let mut variables = stack_variables(stack, settings)?;
     let mut set = |instance: UnitInstance, key: &str, value: String| {
-        let name = instance.name().to_uppercase().replace('-', "_");
+        let name = variable_name(&instance.name());
         variables.push((format!("{name}_{key}"), value));
     };
     for instance in instance::service_instances(REPLICAS_MAX) {
         let service = instance.unit;
+        if instance.is_first() {
+            let password = secrets::nats_password(stack, service.name())?;
+            set(instance, "NATS_PASSWORD", password);
+        }
+        if instance.is_first() && REDIS_USERS.contains(&service.name()) {
+            let password = secrets::redis_password(stack, service.name())?;
+            set(instance, "REDIS_PASSWORD", password);
+        }
         if service.has_grpc() {
             set(instance, "GRPC_URL", grpc_url(stack, instance));
         } else {
@@ -237,10 +262,10 @@ pub(crate) fn client_variables(
         set(relay, "CONSOLE", relays::console_address(stack, relay));
         set(relay, "REDIS_URL", relays::redis_url(stack, relay));
     }
-    variables
+    Ok(variables)
 }
 
-fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
+fn stack_variables(stack: &DevStack, settings: &StackSettings) -> Result<EnvVariables> {
     let otlp_endpoint = otlp_endpoint(stack).map(|endpoint| ("OTLP_ENDPOINT", endpoint));
     let identities = identities::identities_dir(stack);
     // For tests that start a server of their own.
@@ -250,8 +275,8 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
         ("DATABASE_URL", superuser_url(stack)),
         ("TEMPLATE_DATABASE", TEMPLATE_DATABASE.to_owned()),
         ("PAGE_URL", page_url(stack)),
-        ("REDIS_URL", redis_url(stack)),
-        ("NATS_URL", nats_url(stack)),
+        ("REDIS_URL", redis_url(stack, STORE_OPERATOR)?),
+        ("NATS_URL", nats_url(stack)?),
         ("S3_ENDPOINT", s3_url(stack)),
         ("S3_CA_FILE", s3_authority(stack)),
         ("S3_BUCKET", BUCKET.to_owned()),
@@ -278,7 +303,7 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> EnvVariables {
     .into_iter()
     .chain(otlp_endpoint)
     .chain(postgres_bin)
-    .map(|(key, value)| (key.to_owned(), value))
+    .map(|(key, value)| Ok((key.to_owned(), value)))
     .collect()
 }
 
@@ -303,14 +328,6 @@ pub(crate) fn page_url(stack: &DevStack) -> String {
 fn page_origins(stack: &DevStack) -> [String; 2] {
     let port = stack.main_port(StackUnit::Page);
     ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"))
-}
-
-pub(crate) fn redis_url(stack: &DevStack) -> String {
-    format!("redis://127.0.0.1:{}", stack.main_port(StackUnit::Redis))
-}
-
-pub(crate) fn nats_url(stack: &DevStack) -> String {
-    format!("nats://127.0.0.1:{}", stack.main_port(StackUnit::Nats))
 }
 
 pub(crate) fn s3_url(stack: &DevStack) -> String {
@@ -344,10 +361,6 @@ fn peer_urls(stack: &DevStack, peer: StackUnit) -> String {
     urls.join(",")
 }
 
-fn upper_name(unit: StackUnit) -> String {
-    unit.name().to_uppercase().replace('-', "_")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,18 +375,20 @@ mod tests {
 
     #[test]
     fn a_service_gets_its_addresses_databases_and_peers() {
-        let stack = DevStack::with_port_offset(StackName::Dev, 0);
+        let stack = DevStack::for_test(StackName::Dev);
         let settings = StackSettings {
             minute_secs: 5,
             ..StackSettings::default()
         };
         let calls = service_variables(&stack, &settings, StackUnit::Calls.into());
-        let calls = calls.expect("calls needs no secret");
+        let calls = calls.expect("the secrets are generated");
         let get = |key: &str| value(&calls, &format!("TALKTIME_CALLS__{key}"));
         assert_eq!(get("GRPC__LISTEN"), Some("127.0.0.1:7105"));
         assert_eq!(get("OPS__LISTEN"), Some("127.0.0.1:7205"));
         assert_eq!(get("MINUTE_SECS"), Some("5"));
-        assert_eq!(get("REDIS__URL"), Some("redis://127.0.0.1:7379"));
+        let redis = get("REDIS__URL").expect("calls uses Redis");
+        assert!(redis.starts_with("redis://calls:p"), "{redis}");
+        assert!(redis.ends_with("@127.0.0.1:7379"), "{redis}");
         assert_eq!(
             get("PEERS__WALLET"),
             Some("https://127.0.0.1:7104,https://127.0.0.1:7154")
@@ -387,10 +402,10 @@ mod tests {
 
     #[test]
     fn the_gateway_has_no_database_and_no_grpc() {
-        let stack = DevStack::with_port_offset(StackName::Test, 0);
+        let stack = DevStack::for_test(StackName::Test);
         let second = "gateway-2".parse().expect("a replica");
         let gateway = service_variables(&stack, &StackSettings::default(), second);
-        let gateway = gateway.expect("the gateway needs no secret");
+        let gateway = gateway.expect("the secrets are generated");
         assert_eq!(
             value(&gateway, "TALKTIME_GATEWAY__HTTP__LISTEN"),
             Some("127.0.0.1:18130")
@@ -401,7 +416,7 @@ mod tests {
 
     #[test]
     fn clients_get_addresses_and_pids() {
-        let stack = DevStack::with_port_offset(StackName::Test, 0);
+        let stack = DevStack::for_test(StackName::Test);
         let settings = StackSettings {
             minute_secs: 2,
             ..StackSettings::default()
@@ -409,6 +424,7 @@ mod tests {
         let lines = client_variables(&stack, &settings, |unit| {
             (unit == StackUnit::Wallet.into()).then_some(4711)
         });
+        let lines = lines.expect("the secrets are generated");
         let get = |key: &str| value(&lines, key);
         assert_eq!(get("GATEWAY_URL"), Some("http://127.0.0.1:18080"));
         assert_eq!(get("GATEWAY_2_URL"), Some("http://127.0.0.1:18130"));

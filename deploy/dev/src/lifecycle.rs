@@ -58,6 +58,9 @@ pub(crate) fn start_instances(
         }
         wait::sleep_briefly();
     }
+    if instances.contains(&StackUnit::Nats.into()) {
+        parts::create_stream(stack)?;
+    }
     Ok(())
 }
 
@@ -94,7 +97,7 @@ fn build_command(
         StackUnit::Redis => parts::build_redis_command(stack),
         StackUnit::Nats => parts::build_nats_command(stack),
         StackUnit::S3 => Ok(parts::build_s3_command(stack)),
-        StackUnit::Page => Ok(parts::build_page_command(stack, settings)),
+        StackUnit::Page => parts::build_page_command(stack, settings),
         StackUnit::RelayRedis => relays::build_redis_command(stack, instance),
         StackUnit::Coturn => relays::build_coturn_command(stack, instance),
         StackUnit::RelayAgent => {

@@ -11,7 +11,7 @@
 //! - `audit`: searches the logs for secrets after the tests
 //! - `session`, `lock`, `reaper`: responsibility for a stack, so that no process of it remains
 //! - `lifecycle`, `probe`: starting, waiting until ready, stopping
-//! - `parts`, `cluster`, `databases`, `env`, `secrets`, `cargo`, `install`: the programs and their settings
+//! - `parts`, `cluster`, `databases`, `stores`, `env`, `secrets`, `cargo`, `install`: the programs and their settings
 //! - `process`, `job`, `procfs`, `ports`, `wait`: the operating system
 //! - `unit`, `instance`, `stack`, `settings`: the terms that all other modules use
 //!
@@ -51,6 +51,7 @@ mod settings;
 mod single;
 mod stack;
 mod stack_limits;
+mod stores;
 mod testing;
 mod totals;
 mod unit;
@@ -107,13 +108,15 @@ enum RunnerCommand {
     },
     /// Run the demo against the stack that is up
     Demo,
+    /// Print the one-time password of a phone, which development does not send
+    Otp { phone: String },
     /// Make the user with this phone number an admin
     GrantAdmin { phone: String },
     /// Run a service's binary with any arguments, as in `cargo dev run wallet dead-letters list`
     Run(single::RunOptions),
     /// Make a database safe that was restored to a moment of the past, while no service runs
     Restored(restored::RestoredOptions),
-    /// Generate `docs/openapi.json` and `docs/asyncapi.json` from endpoints and sockets
+    /// Generate `docs/openapi.json`, `docs/asyncapi.json` and the users of NATS and Redis from the source
     Docs,
     /// Print the addresses of the stack as NAME=VALUE lines
     Env,
@@ -149,6 +152,7 @@ fn run(options: RunnerOptions) -> Result<ExitCode> {
         RunnerCommand::Stop(options) => single::run_stop(&stack, &options)?,
         RunnerCommand::Kill { instance } => single::run_kill(&stack, instance)?,
         RunnerCommand::Demo => return single::run_demo(&stack),
+        RunnerCommand::Otp { phone } => return single::run_otp(&stack, &phone),
         RunnerCommand::GrantAdmin { phone } => {
             let arguments = ["grant-admin", "--operator", "developer", &phone];
             let arguments = arguments.map(str::to_owned).to_vec();
@@ -160,7 +164,7 @@ fn run(options: RunnerOptions) -> Result<ExitCode> {
         RunnerCommand::Run(options) => return single::run_binary(&stack, &options),
         RunnerCommand::Restored(options) => return restored::run_restored(&stack, &options),
         RunnerCommand::Docs => docs::write_documents(&stack)?,
-        RunnerCommand::Env => report::print_env(&stack),
+        RunnerCommand::Env => report::print_env(&stack)?,
         RunnerCommand::Test(options) => return Ok(testing::run_tests(&options)),
         RunnerCommand::Bench(options) => return bench::run_bench(&options),
         RunnerCommand::Roll(options) => return roll::run_roll(&options),

@@ -59,10 +59,11 @@ pub(crate) fn print_status(stack: &DevStack) -> ExitCode {
 }
 
 /// The command `env`.
-pub(crate) fn print_env(stack: &DevStack) {
-    for (name, value) in up::client_variables(stack, &StackSettings::load(stack)) {
+pub(crate) fn print_env(stack: &DevStack) -> Result<()> {
+    for (name, value) in up::client_variables(stack, &StackSettings::load(stack))? {
         println!("{name}={value}");
     }
+    Ok(())
 }
 
 /// The command `logs`, which replaces the runner with `tail`.

@@ -10,7 +10,7 @@ use crate::job::RunnerJob;
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::StackUnit;
-use crate::{lifecycle, progress, single, up};
+use crate::{env, lifecycle, progress, single, up};
 
 /// Time for one service, which may wait for processes that have just ended, or ask the provider of payments.
 const RESTORED_DEADLINE: Duration = Duration::from_hours(2);
@@ -52,7 +52,9 @@ pub(crate) fn run_restored(stack: &DevStack, options: &RestoredOptions) -> Resul
         let arguments = ["restored".to_owned()];
         let mut command =
             lifecycle::build_service_command(stack, &settings, service.into(), &arguments)?;
-        command.envs(options.variables.iter().cloned());
+        command
+            .envs(env::operator_variables(stack, service)?)
+            .envs(options.variables.iter().cloned());
         let job = RunnerJob {
             stack,
             name: "restored",

@@ -65,7 +65,7 @@ fn start_and_roll(stack: &DevStack, settings: &StackSettings, load: &[String]) -
     let mut command = Command::new(stack.binary(PROGRAM));
     command
         .args(load)
-        .envs(up::client_variables(stack, settings))
+        .envs(up::client_variables(stack, settings)?)
         .env("TALKTIME_DEV", cargo::runner_path(stack));
     let job = RunnerJob {
         stack,

@@ -61,6 +61,22 @@ pub(crate) fn phone_hash_key(stack: &DevStack) -> Result<String> {
     load_random_key(stack, "phone-hash.key")
 }
 
+/// Returns the password of a user of NATS.
+pub(crate) fn nats_password(stack: &DevStack, user: &str) -> Result<String> {
+    store_password(stack, "nats", user)
+}
+
+/// Returns the password of a user of Redis.
+pub(crate) fn redis_password(stack: &DevStack, user: &str) -> Result<String> {
+    store_password(stack, "redis", user)
+}
+
+/// Begins with a letter, because NATS would read some other values of its environment as numbers.
+fn store_password(stack: &DevStack, store: &str, user: &str) -> Result<String> {
+    let key = load_random_key(stack, &format!("{store}-{user}.key"))?;
+    Ok(format!("p{key}"))
+}
+
 /// Returns the file with the secret that signs the credentials of the media relays.
 pub(crate) fn turn_secret_file(stack: &DevStack) -> PathBuf {
     stack.secrets_dir().join(TURN_SECRET)

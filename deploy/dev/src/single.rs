@@ -1,7 +1,7 @@
 //! The commands for single processes of a stack.
 
 use std::os::unix::process::CommandExt;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -11,7 +11,7 @@ use crate::instance::UnitInstance;
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
 use crate::unit::StackUnit;
-use crate::{cargo, lifecycle, parts, process, progress, up};
+use crate::{cargo, env, install, lifecycle, parts, process, progress, secrets, stores, up};
 
 #[derive(Args)]
 pub(crate) struct RestartOptions {
@@ -143,8 +143,30 @@ pub(crate) fn run_binary(stack: &DevStack, options: &RunOptions) -> Result<ExitC
     let settings = StackSettings::load(stack);
     let mut command =
         lifecycle::build_service_command(stack, &settings, service.into(), &options.arguments)?;
+    // Commands other than `serve` are those of an operator.
+    if options
+        .arguments
+        .first()
+        .is_none_or(|command| command != "serve")
+    {
+        command.envs(env::operator_variables(stack, service)?);
+    }
     command.envs(options.variables.iter().cloned());
     Err(command.exec()).with_context(|| format!("cannot run {}", command.get_program().display()))
+}
+
+/// The command `otp`: replaces the runner with the client of Redis.
+pub(crate) fn run_otp(stack: &DevStack, phone: &str) -> Result<ExitCode> {
+    let mut command = Command::new(install::find_program("redis-cli")?);
+    command
+        .env(
+            "REDISCLI_AUTH",
+            secrets::redis_password(stack, stores::STORE_OPERATOR)?,
+        )
+        .args(["--raw", "--user", stores::STORE_OPERATOR, "-p"])
+        .arg(stack.main_port(StackUnit::Redis).to_string())
+        .args(["get", &format!("otp:{phone}")]);
+    Err(command.exec()).context("cannot run redis-cli")
 }
 
 pub(crate) fn parse_variable(text: &str) -> Result<(String, String), String> {

@@ -12,6 +12,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+#[cfg(test)]
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -69,6 +71,20 @@ impl DevStack {
             dir: workspace_root().join(".dev").join(folder),
             port_offset,
         }
+    }
+
+    /// Returns a stack without an offset whose secrets are in a folder of its own.
+    #[cfg(test)]
+    pub(crate) fn for_test(name: StackName) -> Self {
+        static STACKS: AtomicU32 = AtomicU32::new(0);
+        let number = STACKS.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("talktime-dev-{}-{number}", std::process::id());
+        let stack = Self {
+            dir: std::env::temp_dir().join(folder),
+            ..Self::with_port_offset(name, 0)
+        };
+        fs::create_dir_all(stack.secrets_dir()).expect("a folder for secrets");
+        stack
     }
 
     pub(crate) fn name(&self) -> &'static str {

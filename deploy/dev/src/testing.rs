@@ -114,7 +114,7 @@ fn start_and_test(
     up::start_stack(stack, settings, &targets)?;
     let mut command = cargo_test(&packages, &options.cargo_test)?;
     command
-        .envs(up::client_variables(stack, settings))
+        .envs(up::client_variables(stack, settings)?)
         .env("TALKTIME_DEV", cargo::runner_path(stack));
     let step = ProgressStep::start("tests");
     let job = RunnerJob {

@@ -142,6 +142,11 @@ impl StackUnit {
     }
 }
 
+/// Returns a name as a part of the name of a variable.
+pub(crate) fn variable_name(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use crate::stack::DevStack;
 use crate::unit::{GRPC_SERVICES, StackUnit};
 use crate::{
     cargo, database_urls, databases, env, install, interrupt, lifecycle, lock, log, parts, ports,
-    wait,
+    stores, wait,
 };
 
 /// Time for the demo, which waits for a few minutes of a call, whose length `--minute-secs` sets.
@@ -98,7 +98,7 @@ fn start_and_demo(
     options: &UpOptions,
 ) -> Result<ExitCode> {
     let targets = if settings.infra_only {
-        cargo::BuildTargets::single("talktime-dev-s3")
+        cargo::BuildTargets::parts()
     } else {
         cargo::BuildTargets::stack_and(&[DEMO])
     };
@@ -191,7 +191,7 @@ pub(crate) fn run_demo(stack: &DevStack, settings: &StackSettings) -> Result<Exi
     progress::print_status("demo", "running", "");
     let step = ProgressStep::start("demo");
     let mut command = Command::new(binary);
-    command.envs(client_variables(stack, settings));
+    command.envs(client_variables(stack, settings)?);
     let job = RunnerJob {
         stack,
         name: "demo",
@@ -203,7 +203,10 @@ pub(crate) fn run_demo(stack: &DevStack, settings: &StackSettings) -> Result<Exi
 }
 
 /// Returns the variables of `cargo dev env` with the current pids.
-pub(crate) fn client_variables(stack: &DevStack, settings: &StackSettings) -> env::EnvVariables {
+pub(crate) fn client_variables(
+    stack: &DevStack,
+    settings: &StackSettings,
+) -> Result<env::EnvVariables> {
     env::client_variables(stack, settings, |service| {
         process::find_running(stack, &service.name()).map(|process| process.pid)
     })
@@ -218,8 +221,8 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
 fn print_addresses(stack: &DevStack, settings: &StackSettings) {
     let mut addresses = vec![
         ("Postgres", database_urls::superuser_url(stack)),
-        ("Redis", env::redis_url(stack)),
-        ("NATS", env::nats_url(stack)),
+        ("Redis", stores::redis_address(stack)),
+        ("NATS", stores::nats_address(stack)),
         ("S3", env::s3_url(stack)),
         ("TURN", env::turn_url(stack)),
     ];

@@ -12,18 +12,23 @@ use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
 use prost::Message as _;
 use talktime_kit::lifecycle::ProcessLifecycle;
-use talktime_kit::messaging::{HEADER_ID, HEADER_SUBJECT};
+use talktime_kit::messaging::{
+    ForeignEvent, HEADER_ID, HEADER_SOURCE, HEADER_SUBJECT, check_origin, register_refusals,
+};
 use talktime_kit::progress::LoopProgress;
 use talktime_kit::{Clock, messaging};
 use talktime_proto::events::v1::{Event, SignsOfLife};
-use talktime_proto::events::{LIVE_PRESENCE_SUBJECT, STREAM_SUBJECTS};
+use talktime_proto::events::{LIVE_PRESENCE_SUBJECT, STREAM_NAME, STREAM_SUBJECTS};
 use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::SocketHub;
 use super::event_order::AggregateEventPlace;
 use super::stream_state::EventStreamState;
 
+/// The name of this reader of the stream in metrics and logs.
+const FOLLOWER: &str = "gateway";
 /// Events from before the start of this replica that are read as well: a client that was connected to another
 /// replica may have missed them.
 const EVENTS_READ_BACK: u64 = 10_000;
@@ -60,6 +65,7 @@ impl EventStreamFollower {
     async fn follow_events(&self) {
         let jetstream = messaging::open_jetstream(self.nats.clone());
         let progress = self.lifecycle.register_loop("gateway.events", TURN_MAX);
+        register_refusals(FOLLOWER);
         let mut reading = None;
         loop {
             if let Err(error) = self.read_stream(&jetstream, &mut reading, &progress).await {
@@ -81,7 +87,7 @@ impl EventStreamFollower {
         progress: &LoopProgress,
     ) -> anyhow::Result<()> {
         progress.record_turn();
-        let mut stream = messaging::ensure_stream(jetstream).await?;
+        let mut stream = jetstream.get_stream(STREAM_NAME).await?;
         let info = stream.info().await?.clone();
         let current = match reading.take() {
             Some(current) if current.is_of(&info) => reading.insert(current),
@@ -130,6 +136,9 @@ impl EventStreamFollower {
         reading.stream_seq = info.stream_sequence;
         match Event::decode(message.payload.clone()) {
             Ok(event) => {
+                if let Err(foreign) = check_message(message, &event) {
+                    return foreign.record_refusal(FOLLOWER);
+                }
                 let place = place_of(message);
                 self.hub
                     .apply_event(&reading.state, info.stream_sequence, place, &event);
@@ -223,6 +232,8 @@ fn stream_id(info: &Info) -> String {
 async fn messages_after(stream: &Stream, stream_seq: u64) -> anyhow::Result<Ordered> {
     let consumer = stream
         .create_consumer(OrderedConfig {
+            // NATS permits gateways the form of this request that names the consumer and its filter.
+            name: Some(format!("{FOLLOWER}-{}", Uuid::now_v7().simple())),
             filter_subject: STREAM_SUBJECTS.to_owned(),
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: stream_seq + 1,
@@ -232,6 +243,16 @@ async fn messages_after(stream: &Stream, stream_seq: u64) -> anyhow::Result<Orde
         })
         .await?;
     Ok(consumer.messages().await?)
+}
+
+fn check_message(message: &Message, event: &Event) -> Result<(), ForeignEvent> {
+    let source = message.headers.as_ref();
+    let source = source.and_then(|headers| headers.get(HEADER_SOURCE));
+    check_origin(
+        &message.subject,
+        source.map(async_nats::HeaderValue::as_str),
+        event,
+    )
 }
 
 fn place_of(message: &Message) -> Option<AggregateEventPlace> {

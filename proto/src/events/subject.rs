@@ -11,6 +11,45 @@ pub const STREAM_SUBJECTS: &str = "events.>";
 /// Core NATS, outside the stream: `SignsOfLife`, the statuses of users who show one.
 pub const LIVE_PRESENCE_SUBJECT: &str = "live.presence";
 
+/// The subjects of all events.
+pub const EVENT_SUBJECTS: [&str; 35] = [
+    "events.auth.logged_in",
+    "events.auth.logged_out",
+    "events.auth.tokens_revoked",
+    "events.profile.user_registered",
+    "events.profile.user_updated",
+    "events.profile.user_deleted",
+    "events.profile.favorite_added",
+    "events.profile.favorite_removed",
+    "events.profile.user_blocked",
+    "events.profile.user_unblocked",
+    "events.profile.role_changed",
+    "events.presence.status_changed",
+    "events.wallet.coins_added",
+    "events.wallet.charged",
+    "events.wallet.earned",
+    "events.wallet.low_balance",
+    "events.wallet.withdrawal_updated",
+    "events.wallet.payment_reversed",
+    "events.calls.call_started",
+    "events.calls.minute_billed",
+    "events.calls.call_ended",
+    "events.calls.call_hung_up",
+    "events.calls.call_ringing",
+    "events.calls.call_reached",
+    "events.calls.call_accepted",
+    "events.calls.call_unanswered",
+    "events.calls.calls_paused",
+    "events.calls.call_low_balance",
+    "events.calls.call_rated",
+    "events.verification.submitted",
+    "events.verification.reviewed",
+    "events.verification.revoked",
+    "events.verification.photo_reviewed",
+    "events.verification.photo_deleted",
+    "events.verification.data_export_ready",
+];
+
 /// Returns the subject of an event: `events.<context>.<name>`.
 pub fn subject(kind: &Kind) -> &'static str {
     match kind {

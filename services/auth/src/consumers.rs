@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{DurableConsumer, EventHandler};
+use talktime_kit::messaging::EventHandler;
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
 use talktime_proto::datetime;
@@ -13,11 +13,6 @@ use crate::domain::claims::TokenLifetimes;
 use crate::login_records::end_account;
 use crate::store::audit_log::{self, AuditAction, AuditLogEntry};
 use crate::store::sessions;
-
-pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
-    name: "auth-profile",
-    filter: "events.profile.>",
-};
 
 /// Ends the sessions of deleted users, and audits changes of roles.
 pub struct AuthEventHandler {

@@ -32,20 +32,21 @@ pub mod tokens;
 use std::sync::Arc;
 
 use sqlx::migrate::Migrator;
-use talktime_kit::config::ServiceConfig;
+use talktime_kit::config::{DeploymentEnvironment, ServiceConfig};
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
 use talktime_kit::tokens::SigningKeys;
 use talktime_kit::{RunningService, redis};
 use talktime_proto::auth::v1::auth_service_server::{self, AuthServiceServer};
+use talktime_proto::events::consumers::AUTH_PROFILE;
 use tonic::service::Routes;
 
 use crate::admins::AdminAuthorizer;
 use crate::config::{AuditConfig, AuthConfig};
-use crate::consumers::{AuthEventHandler, PROFILE_EVENTS};
+use crate::consumers::AuthEventHandler;
 use crate::delivery::OtpDelivery;
-use crate::domain::PhoneNumber;
 use crate::domain::claims::TokenLifetimes;
+use crate::domain::{OtpStorage, PhoneNumber};
 use crate::events::SessionEventRecorder;
 use crate::grpc::AuthGrpcApi;
 use crate::jobs::purge::start_purge;
@@ -103,6 +104,11 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     };
     let login = LoginService {
         redis: redis.clone(),
+        otp_storage: if environment == DeploymentEnvironment::Development {
+            OtpStorage::Digits
+        } else {
+            OtpStorage::hashed(&config.tokens.sealing_key)
+        },
         otp_rules: config.otp,
         phone_rules: config.phones,
         delivery,
@@ -113,7 +119,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         clock: service.clock.clone(),
     };
     let consumer = AuthEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
-    service.consume(PROFILE_EVENTS, consumer);
+    service.consume(AUTH_PROFILE, consumer);
     start_purges(&service, config.tokens.lifetimes, config.audit);
     let keys = SigningKeys::without_auth();
     start_key_reloads(&service.lifecycle, rotation, issuer.clone(), keys.clone());

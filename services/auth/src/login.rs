@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
-use talktime_kit::Clock;
 use talktime_kit::error::chain;
 use talktime_kit::redis::Pool;
+use talktime_kit::{Clock, Error};
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::profile::v1::CreateUserRequest;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::audit::AuditRefusalRecorder;
 use crate::delivery::{OtpDelivery, OtpDeliveryFailure, OtpMessage};
 use crate::domain::claims::{TokenClaims, TokenGrant};
 use crate::domain::{
-    AuthError, ClientAddress, DeviceName, LoginProof, OtpChallenge, OtpGuess, OtpRules,
+    AuthError, ClientAddress, DeviceName, LoginProof, OtpChallenge, OtpGuess, OtpRules, OtpStorage,
     PhoneNumber, PhoneRules,
 };
 use crate::login_records::LoginRecordOutcome;
@@ -34,6 +34,8 @@ const DEFAULT_LANGUAGE: &str = "en";
 pub struct LoginService {
     /// The Redis that stores one-time passwords.
     pub redis: Pool,
+    /// The form in which they are stored there.
+    pub otp_storage: OtpStorage,
     /// Limits of one-time passwords.
     pub otp_rules: OtpRules,
     /// The phone numbers that may log in.
@@ -82,13 +84,14 @@ impl LoginService {
     ) -> Result<Uuid, AuthError> {
         let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
-        let fresh = OtpChallenge::generate(&mut rand::rng());
+        let fresh = self.otp_storage.generate(&mut rand::rng());
+        let stored = self.seal(&phone, &fresh);
         let (redis, rules) = (&self.redis, &self.otp_rules);
-        let mut outcome = otps::request(redis, &phone, address, &fresh, rules).await;
+        let mut outcome = otps::request(redis, &phone, address, &stored, rules).await;
         let uses_reserve = needs_reserve(&outcome) && self.is_known(&phone).await;
         if uses_reserve {
             let rules = &rules.with_reserve();
-            outcome = otps::request(redis, &phone, address, &fresh, rules).await;
+            outcome = otps::request(redis, &phone, address, &stored, rules).await;
         }
         record_otp_send(outcome.as_ref().err(), uses_reserve);
         self.audit_refusal(&phone, outcome)?;
@@ -108,17 +111,22 @@ impl LoginService {
     ) -> Result<ResentPassword, AuthError> {
         let phone = PhoneNumber::parse_allowed(phone, &self.phone_rules)?;
         self.check_delivery()?;
-        let fresh = OtpChallenge::generate(&mut rand::rng());
+        let fresh = self.otp_storage.generate(&mut rand::rng());
+        let stored = self.seal(&phone, &fresh);
         let (redis, rules, named) = (&self.redis, &self.otp_rules, named_challenge);
-        let mut resent = otps::resend(redis, &phone, address, named, &fresh, rules).await;
+        let mut resent = otps::resend(redis, &phone, address, named, &stored, rules).await;
         let uses_reserve = needs_reserve(&resent) && self.is_known(&phone).await;
         if uses_reserve {
             let rules = &rules.with_reserve();
-            resent = otps::resend(redis, &phone, address, named, &fresh, rules).await;
+            resent = otps::resend(redis, &phone, address, named, &stored, rules).await;
         }
         record_otp_send(resent.as_ref().err(), uses_reserve);
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {
-            OtpResendOutcome::Active(active) => (active, OtpSendReason::ResentActive),
+            OtpResendOutcome::Active { otp, challenge_id } => {
+                let active = self.otp_storage.open(&phone, otp, challenge_id);
+                let active = active.ok_or_else(|| Error::internal("a code has another key"))?;
+                (active, OtpSendReason::ResentActive)
+            }
             OtpResendOutcome::Fresh => (fresh.otp, OtpSendReason::ResentFresh),
         };
         let sent = OtpChallenge { id: fresh.id, otp };
@@ -132,6 +140,14 @@ impl LoginService {
                 Some(sent.id)
             },
         })
+    }
+
+    /// Returns a password in the form in which it is stored.
+    fn seal(&self, phone: &PhoneNumber, sent: &OtpChallenge) -> OtpChallenge {
+        OtpChallenge {
+            id: sent.id,
+            otp: self.otp_storage.seal(phone, sent.otp.expose()),
+        }
     }
 
     /// Returns whether the phone has an account. If that is unknown, the phone has no part in the reserve.
@@ -173,7 +189,8 @@ impl LoginService {
         if failure == OtpDeliveryFailure::Unknown {
             return Err(AuthError::OtpNotSent);
         }
-        otps::undo_send(&self.redis, phone, address, sent, sending).await?;
+        let stored = self.seal(phone, sent);
+        otps::undo_send(&self.redis, phone, address, &stored, sending).await?;
         Err(match failure {
             OtpDeliveryFailure::Refused => AuthError::PhoneUnreachable,
             OtpDeliveryFailure::NotSent | OtpDeliveryFailure::Unknown => AuthError::OtpNotSent,
@@ -204,6 +221,11 @@ impl LoginService {
         device: &DeviceName,
     ) -> Result<OtpVerificationOutcome, AuthError> {
         let (redis, rules, new_id) = (&self.redis, &self.otp_rules, Uuid::new_v4());
+        let guessed = self.otp_storage.seal(phone, guess.digits);
+        let guess = OtpGuess {
+            digits: guessed.expose(),
+            ..guess
+        };
         let checked = otp_guesses::check_guess(redis, phone, guess, rules, new_id).await;
         record_otp_guess(guess.challenge_id.is_some(), &checked);
         let code_id = checked?.ok_or(AuthError::InvalidOtp)?;

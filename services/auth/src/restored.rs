@@ -2,7 +2,7 @@
 //!
 //! Sessions and tokens from after that moment may belong to users who do not exist any more, and tokens of an
 //! access that was revoked meanwhile would be valid again. So all sessions end and all signing keys are replaced.
-//! Auth is the last of the services, and deletes the stream of events when the others have read it.
+//! Auth is the last of the services, and empties the stream of events when the others have read it.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub async fn make_safe(service: &ServiceConfig, config: &AuthConfig) -> anyhow::
         .await?;
     println!("key {key_id} signs, and tokens of all other keys are refused");
     failpoint::reach("auth.restored.keys_replaced");
-    restored::delete_stream(service).await
+    restored::replace_stream(service).await
 }
 
 /// Prints each session whose login the audit log does not contain.

@@ -2,7 +2,7 @@
 
 use talktime_kit::Error;
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{DurableConsumer, EventHandler};
+use talktime_kit::messaging::EventHandler;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::ROLE_LISTENER;
@@ -10,11 +10,6 @@ use talktime_proto::profile::ROLE_LISTENER;
 use crate::service::CallService;
 use crate::store::{
     answer_rates, badges, barred_pairs, call_ratings, calls, seen_unanswered, unanswered_streaks,
-};
-
-pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
-    name: "calls-profile",
-    filter: "events.profile.>",
 };
 
 /// Maintains the list of listeners, ends calls that may not go on, and deletes the data of deleted users.

@@ -41,11 +41,12 @@ use talktime_kit::export::{self, export_service};
 use talktime_kit::{RunningService, redis};
 use talktime_proto::calls::v1::calls_service_server::{self, CallsServiceServer};
 use talktime_proto::calls::v1::relay_service_server::{self, RelayServiceServer};
+use talktime_proto::events::consumers::CALLS_PROFILE;
 use tonic::service::Routes;
 
 use crate::badges::BadgeService;
 use crate::config::CallsConfig;
-use crate::consumers::{CallsEventHandler, PROFILE_EVENTS};
+use crate::consumers::CallsEventHandler;
 use crate::grpc::{CallsGrpcApi, RelayApi};
 use crate::jobs::cleanup::start_cleanup;
 use crate::jobs::media_watch::start_media_watch;
@@ -88,7 +89,7 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
         lifecycle: service.lifecycle.clone(),
         terms,
     });
-    service.consume(PROFILE_EVENTS, CallsEventHandler::new(calls.clone()));
+    service.consume(CALLS_PROFILE, CallsEventHandler::new(calls.clone()));
     metrics::register_metrics();
     start_cleanup(&service.lifecycle, &service.db);
     let db = service.db.clone();

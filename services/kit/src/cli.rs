@@ -37,7 +37,8 @@ pub enum CommonCommand {
 pub enum DeadLetterCommand {
     /// Lists the dead letters that have not been replayed.
     List,
-    /// Sends a dead letter to its consumer again; consumers that have handled it ignore it.
+    /// Sends a dead letter to its consumer again; consumers that have handled it ignore it. Needs the
+    /// password of the operator of NATS, since the event is of another service.
     Replay {
         /// The number that `list` shows.
         dead_letter_id: i64,
@@ -128,7 +129,7 @@ async fn dead_letters_command(
             operator,
         } => {
             operator.identify(&config.process)?;
-            let nats = messaging::connect(&config.nats).await?;
+            let nats = messaging::connect_as_operator(&config.nats).await?;
             dead_letters::replay(pool, &nats, dead_letter_id).await?;
             println!("{dead_letter_id} was handed back to its consumer");
         }

@@ -164,6 +164,8 @@ const fn default_read_max_connections() -> u32 {
 pub struct NatsConfig {
     /// `nats://host:port`, several separated by commas.
     pub url: String,
+    /// The password of this process; commands for operators need that of the operator.
+    pub password: SecretString,
 }
 
 /// Redis.

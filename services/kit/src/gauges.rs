@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::db::DatabasePool;
 use async_nats::jetstream::consumer::pull;
 use talktime_proto::events::STREAM_NAME;
+use talktime_proto::events::consumers::DurableConsumer;
 
 use crate::lifecycle::ProcessLifecycle;
-use crate::messaging::{DurableConsumer, open_jetstream, outbox};
+use crate::messaging::{open_jetstream, outbox};
 use crate::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 /// Shorter than the interval at which Prometheus reads the metrics.

@@ -4,6 +4,7 @@ use crate::db::{DatabasePool, StandbyReads};
 use talktime_proto::access::find_callers;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
+use talktime_proto::events::consumers::DurableConsumer;
 use tonic::service::Routes;
 
 use crate::clock::Clock;
@@ -15,7 +16,7 @@ use crate::grpc::client::PeerConnector;
 use crate::grpc::server::{self, ServerParts};
 use crate::identity::WorkloadIdentity;
 use crate::lifecycle::ProcessLifecycle;
-use crate::messaging::{self, DurableConsumer, EventHandler, Relay, consumer, relay};
+use crate::messaging::{self, EventHandler, EventSource, Relay, consumer, relay};
 use crate::ops;
 use crate::partitions;
 use crate::telemetry::{self, TelemetryGuard};
@@ -62,10 +63,10 @@ impl RunningService {
         let db = db::pool(schema, &config.database)?;
         let reads = db::standby_reads(schema, &config.database, db.clone())?;
         reads.start_observing(&lifecycle);
-        let nats = messaging::connect(&config.nats).await?;
+        let nats = messaging::connect(&config.nats, schema.name).await?;
         let relay = Relay::default();
         lifecycle.spawn(relay.clone().run(
-            schema.name,
+            EventSource::of_service(schema.name),
             db.clone(),
             nats.clone(),
             lifecycle.register_loop("outbox.relay", relay::TURN_MAX),

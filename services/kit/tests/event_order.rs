@@ -11,11 +11,11 @@ use prost::Message as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use talktime_kit::Clock;
-use talktime_kit::config::NatsConfig;
 use talktime_kit::db::{DatabasePool, DatabaseSchema, PlanCacheMode};
-use talktime_kit::messaging::{self, Relay, outbox};
+use talktime_kit::messaging::{self, EventSource, Relay, outbox};
 use talktime_kit::progress::LoopRegistry;
-use talktime_kit::testing::{TestDatabase, WAIT_MAX, unique_name, wait_until};
+use talktime_kit::testing::{TestDatabase, WAIT_MAX, operator_nats, unique_name, wait_until};
+use talktime_proto::access::BUS_OPERATOR;
 use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Earned, Event};
@@ -67,7 +67,7 @@ impl NatsServer {
 
     async fn connect(&self) -> async_nats::Client {
         let url = self.url.clone();
-        let connected = messaging::connect(&NatsConfig { url }).await;
+        let connected = messaging::connect(&operator_nats(url), BUS_OPERATOR).await;
         connected.expect("a valid address")
     }
 
@@ -112,7 +112,7 @@ impl Drop for NatsServer {
 struct Bench {
     database: TestDatabase,
     nats: NatsServer,
-    service: &'static str,
+    source: EventSource,
     stopping: CancellationToken,
     _stop: DropGuard,
 }
@@ -131,7 +131,7 @@ impl Bench {
         Self {
             database: TestDatabase::new(schema).await,
             nats,
-            service: unique_name("bench").leak(),
+            source: EventSource::of_service("wallet"),
             _stop: stopping.clone().drop_guard(),
             stopping,
         }
@@ -141,7 +141,7 @@ impl Bench {
     async fn start_relay(&self) -> Relay {
         let relay = Relay::default();
         let run = relay.clone().run(
-            self.service,
+            self.source,
             self.database.app.clone(),
             self.nats.connect().await,
             LoopRegistry::default().register("relay", WAIT_MAX),
@@ -159,15 +159,15 @@ impl Bench {
             .build()
             .expect("a runtime");
         let relay = Relay::default();
-        let (replica, service, stopping) = (relay.clone(), self.service, self.stopping.clone());
+        let (replica, source, stopping) = (relay.clone(), self.source, self.stopping.clone());
         let options: PgConnectOptions = (*self.database.app_pool.connect_options()).clone();
         let url = self.nats.url.clone();
         runtime.spawn(async move {
             let db = DatabasePool::connect_lazily(options, CONNECTIONS_MAX);
-            let nats = messaging::connect(&NatsConfig { url }).await;
+            let nats = messaging::connect(&operator_nats(url), BUS_OPERATOR).await;
             let nats = nats.expect("a valid address");
             let progress = LoopRegistry::default().register("relay", WAIT_MAX);
-            replica.run(service, db, nats, progress, stopping).await;
+            replica.run(source, db, nats, progress, stopping).await;
         });
         (relay, runtime)
     }

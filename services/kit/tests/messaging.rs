@@ -7,14 +7,16 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgPool, SqlSafeStr};
-use talktime_kit::config::NatsConfig;
 use talktime_kit::db::{DatabaseSchema, PgConnection, PlanCacheMode};
 use talktime_kit::messaging::{
-    self, DurableConsumer, EventHandler, Relay, consumer, dead_letters, outbox,
+    self, EventHandler, EventSource, Relay, consumer, dead_letters, outbox,
 };
 use talktime_kit::progress::LoopRegistry;
-use talktime_kit::testing::{TestDatabase, WAIT_MAX, unique_name, wait_until};
+use talktime_kit::testing::{TestDatabase, WAIT_MAX, operator_nats, unique_name, wait_until};
 use talktime_kit::{Clock, Error, trace};
+use talktime_proto::access::BUS_OPERATOR;
+use talktime_proto::events::STREAM_NAME;
+use talktime_proto::events::consumers::DurableConsumer;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Earned, Event};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -53,15 +55,18 @@ impl Bench {
         })
         .await;
         let url = std::env::var("NATS_URL").expect("NATS_URL is set by `cargo dev test`");
-        let nats = messaging::connect(&NatsConfig { url })
+        let nats = messaging::connect(&operator_nats(url), BUS_OPERATOR)
             .await
             .expect("connects");
         let relay = Relay::default();
         let stopping = CancellationToken::new();
-        // The relay names its messages by service and row: another database needs another name.
-        let service: &'static str = unique_name("bench").leak();
+        // The relay names its messages by their rows: another database needs another name.
+        let source = EventSource {
+            service: "wallet",
+            id_prefix: unique_name("bench").leak(),
+        };
         let run = relay.clone().run(
-            service,
+            source,
             database.app.clone(),
             nats.clone(),
             LoopRegistry::default().register("relay", WAIT_MAX),
@@ -85,7 +90,7 @@ impl Bench {
         let name: &'static str = unique_name("bench").leak();
         let consumer = DurableConsumer {
             name,
-            filter: "events.wallet.earned",
+            filter: "events.wallet.>",
         };
         tokio::spawn(consumer::run(
             consumer,
@@ -278,7 +283,7 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
     let _stop = stopping.clone().drop_guard();
     let consumer = DurableConsumer {
         name,
-        filter: "events.wallet.earned",
+        filter: "events.wallet.>",
     };
     let mended = Recorder {
         user_id: bench.user_id,
@@ -302,6 +307,53 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
         .await
         .expect("replayed");
     wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
+    assert_eq!(count(&bench.database.app_pool, letters).await, 0);
+}
+
+/// Publishes an event about the user of the bench, as somebody with the rights of a service could.
+async fn publish_forged(bench: &Bench, subject: &'static str, source: &str) {
+    let event = Event {
+        version: 1,
+        happened_at: None,
+        kind: Some(Kind::Earned(Earned {
+            user_id: bench.user_id,
+            paise: 1,
+            transfer_id: String::new(),
+        })),
+    };
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("ce-source", source);
+    let payload = prost::Message::encode_to_vec(&event).into();
+    let jetstream = messaging::open_jetstream(bench.nats.clone());
+    let publishing = jetstream.publish_with_headers(subject, headers, payload);
+    let stored = publishing.await.expect("sent").await;
+    stored.expect("the stream has it");
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_of_its_subject_has_no_effect_and_does_not_return() {
+    let bench = Bench::set_up().await;
+    let name = bench.consume(Recorder {
+        user_id: bench.user_id,
+        refuses: false,
+    });
+    publish_forged(&bench, "events.wallet.charged", "/talktime/wallet").await;
+    publish_forged(&bench, "events.wallet.earned", "/talktime/verification").await;
+    // It arrives after the others.
+    bench.append_and_commit().await;
+    wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
+    let jetstream = messaging::open_jetstream(bench.nats.clone());
+    let stream = jetstream
+        .get_stream_no_info(STREAM_NAME)
+        .await
+        .expect("named");
+    wait_until("all deliveries to end", || async {
+        let info = stream.consumer_info(name).await.expect("it exists");
+        info.num_ack_pending == 0
+    })
+    .await;
+    assert_eq!(bench.count_effects().await, 1, "the forged ones have none");
+    let letters = "SELECT count(*) FROM dead_letters";
     assert_eq!(count(&bench.database.app_pool, letters).await, 0);
 }
 

@@ -5,12 +5,12 @@ use secrecy::ExposeSecret;
 use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::{
-    DatabaseConfig, DeploymentEnvironment, GrpcPortConfig, IdentityConfig, NatsConfig,
-    OperationsPortConfig, ProcessConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
+    DatabaseConfig, DeploymentEnvironment, GrpcPortConfig, IdentityConfig, OperationsPortConfig,
+    ProcessConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
 };
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::restored;
-use talktime_kit::testing::TestDatabase;
+use talktime_kit::testing::{TestDatabase, operator_nats};
 
 static NO_TABLES: Migrator = Migrator::DEFAULT;
 
@@ -45,9 +45,7 @@ fn settings(database: &TestDatabase) -> ServiceConfig {
             read_url: None,
             read_max_connections: 1,
         },
-        nats: NatsConfig {
-            url: std::env::var("NATS_URL").expect("set by `cargo dev test`"),
-        },
+        nats: operator_nats(std::env::var("NATS_URL").expect("set by `cargo dev test`")),
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use fred::prelude::{KeysInterface, Pool};
 use sqlx::migrate::Migrator;
-use talktime_kit::config::{NatsConfig, RedisConfig};
+use talktime_kit::config::RedisConfig;
 use talktime_kit::db::{DatabasePool, DatabaseSchema, PlanCacheMode};
 use talktime_kit::lease::Lease;
 use talktime_kit::messaging::{self, ensure_stream};
-use talktime_kit::testing::{SilentProxy, TestDatabase};
+use talktime_kit::testing::{SilentProxy, TestDatabase, operator_nats};
 use talktime_kit::{deadlines, redis};
+use talktime_proto::access::BUS_OPERATOR;
 
 static NO_TABLES: Migrator = Migrator::DEFAULT;
 
@@ -173,7 +174,7 @@ async fn a_redis_that_took_the_place_of_a_silent_one_is_found() {
 #[tokio::test]
 async fn a_nats_server_that_took_the_place_of_a_silent_one_is_found() {
     let (proxy, url) = proxy_of(&variable("NATS_URL")).await;
-    let nats = messaging::connect(&NatsConfig { url }).await;
+    let nats = messaging::connect(&operator_nats(url), BUS_OPERATOR).await;
     let jetstream = messaging::open_jetstream(nats.expect("a valid URL"));
     succeeds_within(RECOVERY_MAX, || ensure_stream(&jetstream)).await;
     proxy.silence();

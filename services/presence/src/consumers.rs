@@ -1,9 +1,12 @@
 //! Events that presence consumes.
 
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{DurableConsumer, EventHandler, ReceivedEvent, Relay};
+use talktime_kit::messaging::{EventHandler, ReceivedEvent, Relay};
 use talktime_kit::{Clock, Error, trace};
 use talktime_proto::datetime;
+use talktime_proto::events::consumers::{
+    DurableConsumer, PRESENCE_AUTH, PRESENCE_CALLS, PRESENCE_PROFILE,
+};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::profile::ROLE_LISTENER;
@@ -13,20 +16,8 @@ use crate::changes::{ReportedStatusChange, apply_changes, delete_user};
 use crate::domain::{PresenceError, SessionChange, StatusChange};
 
 /// Sources of the events that presence consumes: names and roles, logins and logouts, calls.
-pub(crate) const CONSUMERS: [DurableConsumer; 3] = [
-    DurableConsumer {
-        name: "presence-profile",
-        filter: "events.profile.>",
-    },
-    DurableConsumer {
-        name: "presence-auth",
-        filter: "events.auth.>",
-    },
-    DurableConsumer {
-        name: "presence-calls",
-        filter: "events.calls.>",
-    },
-];
+pub(crate) const CONSUMERS: [DurableConsumer; 3] =
+    [PRESENCE_PROFILE, PRESENCE_AUTH, PRESENCE_CALLS];
 
 /// Applies events about names, roles, logins and calls. Most of them repeat what a request has reported before.
 pub struct PresenceEventHandler {

@@ -37,7 +37,10 @@ use talktime_kit::RunningService;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::export::{self, export_service};
-use talktime_kit::messaging::DurableConsumer;
+use talktime_proto::events::consumers::{
+    DurableConsumer, PROFILE_CALLS, PROFILE_PHOTOS, PROFILE_PRESENCE, PROFILE_RATINGS,
+    PROFILE_VERIFICATION,
+};
 use talktime_proto::profile::v1::profile_service_server::{self, ProfileServiceServer};
 use tonic::service::Routes;
 
@@ -61,30 +64,8 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
 };
 
 /// The consumers that feed the read model.
-const FEED_CONSUMERS: [DurableConsumer; 3] = [
-    DurableConsumer {
-        name: "profile-presence",
-        filter: "events.presence.>",
-    },
-    DurableConsumer {
-        name: "profile-calls",
-        filter: "events.calls.>",
-    },
-    DurableConsumer {
-        name: "profile-verification",
-        filter: "events.verification.>",
-    },
-];
-
-const RATING_CONSUMER: DurableConsumer = DurableConsumer {
-    name: "profile-ratings",
-    filter: "events.calls.call_rated",
-};
-
-const PHOTO_CONSUMER: DurableConsumer = DurableConsumer {
-    name: "profile-photos",
-    filter: "events.verification.>",
-};
+const FEED_CONSUMERS: [DurableConsumer; 3] =
+    [PROFILE_PRESENCE, PROFILE_CALLS, PROFILE_VERIFICATION];
 
 /// Runs profile until a signal.
 pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Result<()> {
@@ -115,8 +96,8 @@ pub async fn serve(service: ServiceConfig, config: ProfileConfig) -> anyhow::Res
     for consumer in FEED_CONSUMERS {
         service.consume(consumer, FeedEventHandler);
     }
-    service.consume(RATING_CONSUMER, RatingEventHandler);
-    service.consume(PHOTO_CONSUMER, PhotoEventHandler);
+    service.consume(PROFILE_RATINGS, RatingEventHandler);
+    service.consume(PROFILE_PHOTOS, PhotoEventHandler);
     metrics::register_metrics();
     jobs::start_deletion_sweep(&service.lifecycle, operations.deletions.clone());
     jobs::start_feed_index(&service.lifecycle, feed_index);

@@ -31,8 +31,8 @@ pub mod uploads;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{self, DatabaseSchema, PlanCacheMode};
-use talktime_kit::messaging::DurableConsumer;
 use talktime_kit::{Clock, RunningService};
+use talktime_proto::events::consumers::VERIFICATION_PROFILE;
 use talktime_proto::verification::v1::data_export_service_server::{self, DataExportServiceServer};
 use talktime_proto::verification::v1::profile_photo_service_server::{
     self, ProfilePhotoServiceServer,
@@ -66,18 +66,13 @@ pub const SCHEMA: DatabaseSchema = DatabaseSchema {
     plan_cache_mode: PlanCacheMode::ForceGeneric,
 };
 
-const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
-    name: "verification-profile",
-    filter: "events.profile.>",
-};
-
 /// Runs verification until SIGTERM or SIGINT.
 pub async fn serve(service: ServiceConfig, config: VerificationConfig) -> anyhow::Result<()> {
     check_bucket(&service, &config)?;
     let service = RunningService::start(service, SCHEMA).await?;
     let bucket = ObjectBucket::new(&config.s3)?;
     start_jobs(&service, &bucket, &config);
-    service.consume(PROFILE_EVENTS, UserDeletionHandler);
+    service.consume(VERIFICATION_PROFILE, UserDeletionHandler);
     let parts = build_parts(&service, bucket, &config)?;
     let sources = UserDataSource::connect_all(&service.peers, &config.peers)?;
     let spool_dir = config.uploads.spool_dir.clone();

@@ -1,18 +1,13 @@
 //! Events that the wallet consumes: registrations open wallets, and deletions close them.
 
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::{DurableConsumer, EventHandler};
+use talktime_kit::messaging::EventHandler;
 use talktime_kit::{Clock, Error};
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 
 use crate::ledger::{close_account, transfer_debts};
 use crate::store::wallets;
-
-pub(crate) const PROFILE_EVENTS: DurableConsumer = DurableConsumer {
-    name: "wallet-profile",
-    filter: "events.profile.>",
-};
 
 /// Opens and closes wallets as profile events arrive.
 pub(crate) struct WalletEventHandler {

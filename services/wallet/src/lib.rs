@@ -33,12 +33,13 @@ use talktime_kit::db::{
 use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Relay;
 use talktime_kit::{Clock, RunningService};
+use talktime_proto::events::consumers::WALLET_PROFILE;
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
 use tonic::service::Routes;
 
 use crate::anchors::AnchorLog;
 use crate::config::WalletConfig;
-use crate::consumers::{PROFILE_EVENTS, WalletEventHandler};
+use crate::consumers::WalletEventHandler;
 use crate::grpc::WalletGrpcApi;
 use crate::jobs::anchor_chains::start_anchoring;
 use crate::jobs::reconcile_orders::start_reconciliation;
@@ -75,7 +76,7 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
         let log = AnchorLog::open(anchors)?;
         start_anchoring(&service.lifecycle, db, log, clock.clone(), anchors.every());
     }
-    service.consume(PROFILE_EVENTS, WalletEventHandler::new(clock));
+    service.consume(WALLET_PROFILE, WalletEventHandler::new(clock));
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes =
         Routes::new(WalletServiceServer::new(WalletGrpcApi::new(ledger))).add_service(export);

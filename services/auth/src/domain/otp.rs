@@ -41,7 +41,7 @@ impl fmt::Debug for OneTimePassword {
 pub struct OtpChallenge {
     /// Random, so that it cannot be guessed.
     pub id: Uuid,
-    /// The password.
+    /// The password; for the store, in the form in which it has passwords.
     pub otp: OneTimePassword,
 }
 
@@ -58,7 +58,7 @@ impl OtpChallenge {
 /// A guess at a one-time password.
 #[derive(Clone, Copy)]
 pub struct OtpGuess<'a> {
-    /// The digits, as the client sent them.
+    /// The digits, as the client sent them; for the store, in the form in which it has passwords.
     pub digits: &'a str,
     /// The challenge that the client names. Without one, the guess is at the active password of the phone.
     pub challenge_id: Option<Uuid>,

@@ -1,4 +1,5 @@
-//! One-time passwords: made and sent again, each in one atomic step.
+//! One-time passwords: made and sent again, each in one atomic step. The scripts only compare passwords, so they work with
+//! digits and with hashes (`domain::OtpStorage`).
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -34,7 +35,12 @@ static TAKE_BACK: LazyLock<Script> =
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum OtpResendOutcome {
     /// The one that was active already; it holds no longer than before.
-    Active(OneTimePassword),
+    Active {
+        /// The password as it is stored.
+        otp: OneTimePassword,
+        /// Its challenge; `None` for a password of an earlier release.
+        challenge_id: Option<Uuid>,
+    },
     /// The fresh one: there was none.
     Fresh,
 }
@@ -70,9 +76,13 @@ pub async fn resend(
     let answer = run_send_script(redis, &RESEND, keys, (phone, address), fresh, rules).await?;
     match answer.outcome() {
         ("new", _) => Ok(OtpResendOutcome::Fresh),
-        ("active", digits) => Ok(OtpResendOutcome::Active(OneTimePassword::from_stored(
-            digits.to_owned(),
-        ))),
+        ("active", found) => {
+            let (stored, challenge_id) = found.split_once(':').unwrap_or((found, ""));
+            Ok(OtpResendOutcome::Active {
+                otp: OneTimePassword::from_stored(stored.to_owned()),
+                challenge_id: challenge_id.parse().ok(),
+            })
+        }
         _ => Err(answer.refusal()),
     }
 }

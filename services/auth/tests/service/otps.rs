@@ -3,10 +3,13 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use crate::support::{address, challenge, phone, redis};
+use crate::support::{address, challenge, guess, phone, redis};
 use futures::future::join_all;
-use talktime_auth::domain::{AuthError, ClientAddress, OneTimePassword, OtpRules, PhoneNumber};
+use talktime_auth::domain::{
+    AuthError, ClientAddress, OtpChallenge, OtpRules, OtpStorage, PhoneNumber,
+};
 use talktime_auth::store::keys;
+use talktime_auth::store::otp_guesses::check_guess;
 use talktime_auth::store::otps::{self, OtpResendOutcome, OtpSendReason};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface as _;
@@ -18,8 +21,12 @@ fn rules() -> OtpRules {
     OtpRules::default()
 }
 
-fn otp(digits: &str) -> OneTimePassword {
-    OneTimePassword::from_stored(digits.to_owned())
+/// Returns the digits of an active password that is to be sent again.
+fn active_digits(resent: OtpResendOutcome) -> String {
+    match resent {
+        OtpResendOutcome::Active { otp, .. } => otp.expose().to_owned(),
+        OtpResendOutcome::Fresh => panic!("there is no active password"),
+    }
 }
 
 async fn request_otp(redis: &Pool, phone: &PhoneNumber, digits: &str) -> Result<(), AuthError> {
@@ -88,10 +95,7 @@ async fn a_resend_finds_the_active_code_and_does_not_prolong_it() {
 
     let resent = resend_otp(&redis, &phone, "654321").await;
 
-    assert_eq!(
-        resent.expect("sent"),
-        OtpResendOutcome::Active(otp("123456"))
-    );
+    assert_eq!(active_digits(resent.expect("sent")), "123456");
     assert!(ttl_secs(&redis, keys::otp(&phone)).await <= 100);
     let again = resend_otp(&redis, &phone, "654321").await;
     let Err(AuthError::OtpResentRecently { retry_after }) = again else {
@@ -112,14 +116,20 @@ async fn a_resend_finds_the_code_of_its_challenge() {
     otps::request(&redis, &phone, address(), &first, &rules())
         .await
         .expect("sent");
-    request_otp(&redis, &phone, "654321").await.expect("sent");
-    let of_first = OtpResendOutcome::Active(otp("123456"));
+    let second = challenge("654321");
+    otps::request(&redis, &phone, address(), &second, &rules())
+        .await
+        .expect("sent");
+    let of_first = OtpResendOutcome::Active {
+        otp: first.otp.clone(),
+        challenge_id: Some(first.id),
+    };
     assert_eq!(resend(Some(first.id)).await, of_first);
-    assert_eq!(
-        resend(None).await,
-        OtpResendOutcome::Active(otp("654321")),
-        "the active one"
-    );
+    let active = OtpResendOutcome::Active {
+        otp: second.otp.clone(),
+        challenge_id: Some(second.id),
+    };
+    assert_eq!(resend(None).await, active);
     let unknown = Some(challenge("").id);
     assert_eq!(resend(unknown).await, OtpResendOutcome::Fresh);
 }
@@ -340,8 +350,8 @@ async fn a_message_that_was_not_sent_does_not_count() {
             &rules(),
         )
         .await;
-        let active = OtpResendOutcome::Active(otp("333333"));
-        assert_eq!(resent.expect("not a minute apart"), active);
+        let active = resent.expect("not a minute apart");
+        assert_eq!(active_digits(active), "333333");
         otps::undo_send(
             &redis,
             &phone,
@@ -354,4 +364,36 @@ async fn a_message_that_was_not_sent_does_not_count() {
     }
     assert_eq!(load_stored(&redis, &phone).await.as_deref(), Some("333333"));
     assert_eq!(count(keys::otp_sends(&phone)).await, Some(2));
+}
+
+#[tokio::test]
+async fn a_hashed_code_is_compared_and_sent_again_and_redis_has_no_digits() {
+    let (redis, phone) = (redis(), phone());
+    let storage = OtpStorage::hashed(&"key".to_owned().into());
+    let sent = storage.generate(&mut rand::rng());
+    let stored = OtpChallenge {
+        id: sent.id,
+        otp: storage.seal(&phone, sent.otp.expose()),
+    };
+    otps::request(&redis, &phone, address(), &stored, &rules())
+        .await
+        .expect("sent");
+    let active: String = redis.get(keys::otp(&phone)).await.expect("redis");
+    let with_id: String = redis.get(keys::otp_id(&phone)).await.expect("redis");
+    assert_eq!(active, stored.otp.expose());
+    assert_eq!(with_id, format!("{active}:{}", sent.id));
+
+    let resent = resend_otp(&redis, &phone, "999999").await.expect("sent");
+    let OtpResendOutcome::Active { otp, challenge_id } = resent else {
+        panic!("the code is active");
+    };
+    let opened = storage.open(&phone, otp, challenge_id);
+    assert_eq!(opened, Some(sent.otp.clone()));
+
+    for (digits, is_right) in [("12345", false), (sent.otp.expose(), true)] {
+        let guessed = storage.seal(&phone, digits);
+        let guess = guess(guessed.expose(), address());
+        let checked = check_guess(&redis, &phone, guess, &rules(), Uuid::new_v4()).await;
+        assert_eq!(checked.expect("redis").is_some(), is_right, "{digits}");
+    }
 }

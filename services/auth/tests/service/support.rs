@@ -11,7 +11,7 @@ use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenClaims, TokenLifetimes, UserSession};
 use talktime_auth::domain::{
     AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword, OtpChallenge, OtpGuess,
-    OtpRules, PhoneNumber, PhoneRules,
+    OtpRules, OtpStorage, PhoneNumber, PhoneRules,
 };
 use talktime_auth::events::SessionEventRecorder;
 use talktime_auth::keyring::{Ed25519PrivateKey, TokenKeyRing};
@@ -64,6 +64,7 @@ pub(crate) fn sessions(database: &TestDatabase) -> SessionService {
 /// A client of a profile service that is unavailable.
 pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginService {
     LoginService {
+        otp_storage: OtpStorage::Digits,
         redis: redis(),
         otp_rules: OtpRules::default(),
         phone_rules: PhoneRules::default(),

@@ -78,7 +78,7 @@ pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::
         console_password,
     });
     let state = SharedState::default();
-    let nats = messaging::connect(&config.nats).await?;
+    let nats = messaging::connect(&config.nats, Workload::RelayAgent.name()).await?;
     let statistics = redis::subscriber(&config.redis)?;
     let hears_totals = CancellationToken::new();
     let cuts = CutQueue::start(&lifecycle, access.clone(), hears_totals.clone());

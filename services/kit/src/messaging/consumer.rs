@@ -10,12 +10,15 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
 use futures::{Stream, StreamExt};
 use prost::Message as _;
+use talktime_proto::events::STREAM_NAME;
+use talktime_proto::events::consumers::DurableConsumer;
 use talktime_proto::events::v1::Event;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::message::DeliveredMessage;
-use super::{HEADER_ID, dead_letters, ensure_stream, header, open_jetstream, pacing_interval};
+use super::origin::{ForeignEvent, check_origin, register_refusals};
+use super::{HEADER_ID, HEADER_SOURCE, dead_letters, header, open_jetstream, pacing_interval};
 use crate::deadlines::{NATS_REQUEST, PeerKind, await_answer};
 use crate::error::{Error, chain};
 use crate::progress::LoopProgress;
@@ -44,15 +47,6 @@ const IDLE_TURN: Duration = Duration::from_secs(10);
 pub(crate) const TURN_MAX: Duration = Duration::from_mins(2);
 /// Fetched messages are available at once; a message that takes longer has not been fetched.
 const FETCHED_WAIT: Duration = Duration::from_millis(50);
-
-/// A durable consumer of a service.
-#[derive(Clone, Copy, Debug)]
-pub struct DurableConsumer {
-    /// Durable name, `<service>-<context it listens to>`.
-    pub name: &'static str,
-    /// The one subject filter, such as `events.calls.>`.
-    pub filter: &'static str,
-}
 
 /// Handles the events of a consumer.
 pub trait EventHandler: Send + Sync + 'static {
@@ -120,6 +114,7 @@ pub async fn run<H: EventHandler>(
     let jetstream = open_jetstream(nats);
     // The counter starts at zero, so that the first increment is visible as one.
     metrics::counter!("dead_letters_total", "consumer" => consumer.name).increment(0);
+    register_refusals(consumer.name);
     while !stopping.is_cancelled() {
         progress.record_turn();
         let consumed = consume(consumer, &handler, &pool, &jetstream, &progress, &stopping);
@@ -145,7 +140,7 @@ async fn consume<H: EventHandler>(
     progress: &LoopProgress,
     stopping: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let stream = ensure_stream(jetstream).await?;
+    let stream = jetstream.get_stream_no_info(STREAM_NAME).await?;
     let pull_consumer = stream
         .get_or_create_consumer(consumer.name, pull_config(consumer))
         .await?;
@@ -172,6 +167,7 @@ async fn consume<H: EventHandler>(
         };
         let Some(chunk) = chunk else { return Ok(()) };
         let deliveries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let deliveries = refuse_foreign(consumer, deliveries).await?;
         handle_chunk(consumer, handler, pool, &deliveries, progress).await?;
     }
 }
@@ -202,6 +198,34 @@ fn pull_config(consumer: DurableConsumer) -> pull::Config {
         // Attempts are counted here, not by the server, which would drop the message silently.
         max_deliver: -1,
         ..pull::Config::default()
+    }
+}
+
+/// Takes messages out whose event is not of their subject, and ends their delivery: it would be as wrong the next time.
+async fn refuse_foreign(
+    consumer: DurableConsumer,
+    deliveries: Vec<jetstream::Message>,
+) -> anyhow::Result<Vec<jetstream::Message>> {
+    let mut own = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        match check_delivery(&delivery) {
+            Ok(()) => own.push(delivery),
+            Err(foreign) => {
+                foreign.record_refusal(consumer.name);
+                acknowledge(&delivery, AckKind::Term).await?;
+            }
+        }
+    }
+    Ok(own)
+}
+
+/// A message that is no event is left to its handling, which fails with the reason.
+fn check_delivery(delivery: &jetstream::Message) -> Result<(), ForeignEvent> {
+    let source = delivery.headers.as_ref();
+    let source = source.and_then(|headers| header(headers, HEADER_SOURCE));
+    match Event::decode(delivery.payload.clone()) {
+        Ok(event) => check_origin(&delivery.subject, source.as_deref(), &event),
+        Err(_) => Ok(()),
     }
 }
 

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     HEADER_DATA_CONTENT_TYPE, HEADER_ID, HEADER_SOURCE, HEADER_SPECVERSION, HEADER_SUBJECT,
-    HEADER_TIME, HEADER_TYPE, ensure_stream, open_jetstream, pacing_interval,
+    HEADER_TIME, HEADER_TYPE, open_jetstream, pacing_interval,
 };
 use crate::deadlines::{PeerKind, record_missed};
 use crate::progress::LoopProgress;
@@ -61,6 +61,25 @@ pub(crate) const TURN_MAX: Duration = Duration::from_secs(90);
 /// The first half of the lock's key; the schema's name is the second.
 const LOCK_CLASS: i32 = 0x6f75_7462;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// The names that the events of an outbox are published under.
+#[derive(Clone, Copy, Debug)]
+pub struct EventSource {
+    /// The service, which consumers compare with the subject.
+    pub service: &'static str,
+    /// Begins the id of each event. Two outboxes of one service would need different ones.
+    pub id_prefix: &'static str,
+}
+
+impl EventSource {
+    /// Returns the names of the events of a service.
+    pub const fn of_service(service: &'static str) -> Self {
+        Self {
+            service,
+            id_prefix: service,
+        }
+    }
+}
 
 /// Handle of a service's relay.
 #[derive(Clone, Debug, Default)]
@@ -87,14 +106,14 @@ impl Relay {
     /// Publishes until `stopping` is cancelled, and then the rest of the outbox once more.
     pub async fn run(
         self,
-        service: &'static str,
+        source: EventSource,
         pool: DatabasePool,
         nats: async_nats::Client,
         progress: LoopProgress,
         stopping: CancellationToken,
     ) {
         let publisher = OutboxPublisher {
-            service,
+            source,
             progress,
             pool,
             jetstream: open_jetstream(nats.clone()),
@@ -118,8 +137,6 @@ impl Relay {
                     "failed to publish events; they stay in the outbox and the relay retries"
                 );
                 metrics::counter!("outbox_publish_failures_total").increment(1);
-                // The stream itself may be missing: after a loss of its storage the relay has to create it.
-                let _ = ensure_stream(&publisher.jetstream).await;
                 tokio::select! {
                     () = tokio::time::sleep(RETRY_DELAY) => {}
                     () = stopping.cancelled() => {}
@@ -131,7 +148,7 @@ impl Relay {
 
 /// Publishes the events of one service to JetStream.
 struct OutboxPublisher {
-    service: &'static str,
+    source: EventSource,
     progress: LoopProgress,
     pool: DatabasePool,
     nats: async_nats::Client,
@@ -232,8 +249,8 @@ impl OutboxPublisher {
     }
 
     fn headers(&self, row: &OutboxRow) -> HeaderMap {
-        let service = self.service;
-        let id = format!("{service}-{}", row.outbox_id);
+        let EventSource { service, id_prefix } = self.source;
+        let id = format!("{id_prefix}-{}", row.outbox_id);
         let event_type = row.subject.trim_start_matches("events.");
         let time = row.created_at.to_rfc3339_opts(SecondsFormat::Micros, true);
         let mut headers = HeaderMap::new();

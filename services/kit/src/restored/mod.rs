@@ -11,8 +11,6 @@ mod ids;
 mod lost_events;
 mod running;
 
-use std::time::Duration;
-
 use anyhow::Context;
 use async_nats::jetstream::{self, stream::Stream};
 use secrecy::ExposeSecret;
@@ -20,12 +18,8 @@ use talktime_proto::events::STREAM_NAME;
 
 use crate::config::ServiceConfig;
 use crate::db::{self, DatabaseSchema, PgConnection};
-use crate::deadlines::{PeerKind, await_answer};
 use crate::failpoint;
 use crate::messaging::{self, outbox};
-
-/// How long NATS may take to accept the connection of this command.
-const NATS_READY: Duration = Duration::from_secs(10);
 
 /// Makes the schema safe and prints what was lost.
 ///
@@ -51,17 +45,20 @@ pub async fn make_safe(schema: DatabaseSchema, config: &ServiceConfig) -> anyhow
     Ok(owner.close().await?)
 }
 
-/// Deletes the stream of events, which contains those of undone transactions. Services create it again when
-/// they start, and fill it from their outboxes.
+/// Replaces the stream of events, which contains those of undone transactions, by an empty one. Services fill it from
+/// their outboxes when they start.
 ///
 /// # Errors
-/// A process still consumes events, or NATS does not answer in time.
-pub async fn delete_stream(config: &ServiceConfig) -> anyhow::Result<()> {
-    let stream = open_stream(config).await?;
-    running::wait_until_nothing_consumes(&stream).await?;
+/// A process still consumes events, NATS does not answer in time, or the user is no operator.
+pub async fn replace_stream(config: &ServiceConfig) -> anyhow::Result<()> {
     let jetstream = open_jetstream(config).await?;
+    let stream = messaging::ensure_stream(&jetstream).await?;
+    running::wait_until_nothing_consumes(&stream).await?;
+    let settings = stream.cached_info().config.clone();
     jetstream.delete_stream(STREAM_NAME).await?;
-    println!("the stream of events is deleted");
+    // An interruption at this point leaves no stream, and the next attempt creates one.
+    jetstream.create_stream(settings).await?;
+    println!("the stream of events is empty");
     Ok(())
 }
 
@@ -78,9 +75,6 @@ async fn open_stream(config: &ServiceConfig) -> anyhow::Result<Stream> {
 }
 
 async fn open_jetstream(config: &ServiceConfig) -> anyhow::Result<jetstream::Context> {
-    let nats = messaging::connect(&config.nats).await?;
-    // The client connects in the background, and the first request would wait no longer than any other.
-    let ready = await_answer(PeerKind::Nats, NATS_READY, nats.flush()).await;
-    ready.context("connecting to NATS")??;
+    let nats = messaging::connect_as_operator(&config.nats).await?;
     Ok(messaging::open_jetstream(nats))
 }

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
+use crate::config::NatsConfig;
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 
 pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
@@ -86,6 +87,18 @@ impl TestDatabase {
             .await
             .expect("the test stack is up")
     }
+}
+
+/// Returns the settings of the operator of NATS at the address that `cargo dev env` prints, which has the password.
+pub fn operator_nats(url: String) -> NatsConfig {
+    let login = url
+        .split("://")
+        .nth(1)
+        .and_then(|rest| rest.split_once('@'));
+    let password = login.and_then(|(login, _)| login.split_once(':'));
+    // A server of a test's own wants no password.
+    let password = password.map_or("none", |(_, password)| password).into();
+    NatsConfig { url, password }
 }
 
 /// The time that [`wait_until`] waits.

@@ -6,9 +6,10 @@ use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::future::join_all;
 use prost::Message as _;
-use talktime_kit::config::NatsConfig;
 use talktime_kit::messaging;
+use talktime_kit::testing::operator_nats;
 use talktime_presence::config::HeartbeatBatchConfig;
+use talktime_proto::access::BUS_OPERATOR;
 use talktime_proto::events::LIVE_PRESENCE_SUBJECT;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{LoggedOut, SignsOfLife};
@@ -146,7 +147,7 @@ async fn a_database_failure_reaches_every_waiting_request() {
 #[tokio::test]
 async fn every_heartbeat_is_broadcast_to_open_sockets() {
     let url = std::env::var("NATS_URL").expect("NATS_URL is not set: run `cargo dev test`");
-    let nats = messaging::connect(&NatsConfig { url })
+    let nats = messaging::connect(&operator_nats(url), BUS_OPERATOR)
         .await
         .expect("a client");
     let mut live = nats

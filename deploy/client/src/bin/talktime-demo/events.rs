@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use async_nats::{ConnectOptions, ServerAddr};
 use futures::StreamExt;
 use prost::Message as _;
 use talktime_proto::events::v1::Event;
@@ -35,9 +36,12 @@ enum EventOwner {
 impl EventRecorder {
     /// Subscribes to everything that is published from now on.
     pub(crate) async fn subscribe(nats_url: &str) -> Result<Self> {
-        let nats = async_nats::connect(nats_url)
-            .await
-            .context("cannot connect to NATS")?;
+        let address: ServerAddr = nats_url.parse().context("not an address of NATS")?;
+        let login = |part: Option<&str>| part.unwrap_or_default().to_owned();
+        let (user, password) = (login(address.username()), login(address.password()));
+        let options = ConnectOptions::new().user_and_password(user, password);
+        let nats = options.connect(address).await;
+        let nats = nats.context("cannot connect to NATS")?;
         let subscriber = nats.subscribe(STREAM_SUBJECTS).await?;
         // The flush ensures that the server knows the subscription.
         nats.flush().await?;
