@@ -52,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
     let cli = ProfileCommandLine::parse();
     let (service, config) = talktime_kit::config::load::<ProfileConfig>(SCHEMA.name)?;
     match cli.command {
-        ProfileCommand::Serve => talktime_profile::serve(service, config).await,
+        ProfileCommand::Serve => Box::pin(talktime_profile::serve(service, config)).await,
         ProfileCommand::GrantAdmin(AdminRoleArguments { phone, operator }) => {
             let pool = db::owner_pool(SCHEMA, &service.database)?;
             let operator = operator.identify(&service.process)?;
