@@ -2,7 +2,6 @@
 //! the whole platform, in `tests/faults/restore`.
 
 use secrecy::ExposeSecret;
-use sqlx::ConnectOptions;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::{
     DatabaseConfig, DeploymentEnvironment, GrpcPortConfig, IdentityConfig, OperationsPortConfig,
@@ -23,7 +22,6 @@ const SCHEMA: DatabaseSchema = DatabaseSchema {
 /// The settings of a service on this database and on the NATS of the stack.
 fn settings(database: &TestDatabase) -> ServiceConfig {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    let app_url = database.app_options().to_url_lossy().to_string();
     ServiceConfig {
         process: ProcessConfig {
             environment: DeploymentEnvironment::Development,
@@ -39,7 +37,7 @@ fn settings(database: &TestDatabase) -> ServiceConfig {
         },
         database: DatabaseConfig {
             owner_url: database.owner_url.expose_secret().into(),
-            app_url: app_url.into(),
+            app_url: database.app_url.expose_secret().into(),
             max_connections: 2,
             session_url: None,
             read_url: None,

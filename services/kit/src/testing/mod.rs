@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::AssertSqlSafe;
 
 use crate::config::NatsConfig;
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
@@ -33,6 +33,8 @@ pub struct TestDatabase {
     pub superuser: PgPool,
     /// URL of the role that owns the schema.
     pub owner_url: SecretString,
+    /// URL of the app role.
+    pub app_url: SecretString,
     /// The connections of the role that owns the schema, as commands of operators use them.
     pub owner: DatabasePool,
     app_options: PgConnectOptions,
@@ -56,8 +58,10 @@ impl TestDatabase {
         create_database(&admin, &name, &variable("TEMPLATE_DATABASE")).await;
 
         let service = schema.name.to_uppercase();
-        let owner = options(&format!("{service}_OWNER_DATABASE_URL"));
-        let app = options(&format!("{service}_APP_DATABASE_URL"));
+        let owner_url = variable(&format!("{service}_OWNER_DATABASE_URL"));
+        let owner: PgConnectOptions = owner_url.parse().expect("a URL of Postgres");
+        let app_url = variable(&format!("{service}_APP_DATABASE_URL"));
+        let app: PgConnectOptions = app_url.parse().expect("a URL of Postgres");
         let pool = |options: PgConnectOptions| {
             PgPoolOptions::new().connect_lazy_with(options.database(&name))
         };
@@ -66,12 +70,8 @@ impl TestDatabase {
             app_options: app.clone().database(&name),
             app_pool: pool(app),
             superuser: pool(admin),
-            owner_url: owner
-                .clone()
-                .database(&name)
-                .to_url_lossy()
-                .to_string()
-                .into(),
+            owner_url: replace_database(&owner_url, &name).into(),
+            app_url: replace_database(&app_url, &name).into(),
             owner: DatabasePool::connect_lazily(owner.database(&name), CONNECTIONS_MAX),
         }
     }
@@ -87,6 +87,14 @@ impl TestDatabase {
             .await
             .expect("the test stack is up")
     }
+}
+
+/// Replaces the database in a URL of Postgres. Its settings cannot be written as a URL again: sqlx would lose the path of the
+/// authority.
+fn replace_database(url: &str, name: &str) -> String {
+    let (address, query) = url.split_once('?').expect("the URL has settings of TLS");
+    let (server, _) = address.rsplit_once('/').expect("the URL has a database");
+    format!("{server}/{name}?{query}")
 }
 
 /// Returns the settings of the operator of NATS at the address that `cargo dev env` prints, which has the password.
