@@ -53,8 +53,8 @@ pub const KEY_ACCESS: [KeyAccess; 3] = [
 ];
 
 /// The commands of processes: those for keys and scripts. Some others reveal the names of all keys, or affect what all
-/// processes share.
-const PROCESS_COMMANDS: &str = "-@all +@read +@write +@scripting +@connection -@dangerous +info +role \
+/// processes share. The clock, which scripts of the gateway read, belongs to no category but that of fast commands.
+const PROCESS_COMMANDS: &str = "-@all +@read +@write +@scripting +@connection -@dangerous +info +role +time \
      -scan -randomkey -dbsize -function -fcall -fcall_ro -script|flush -script|kill";
 /// The commands of processes at a sentinel: where the primary is, and which other sentinels there are.
 const SENTINEL_COMMANDS: &str =

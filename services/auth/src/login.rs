@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use prost::Message as _;
+use talktime_kit::Clock;
 use talktime_kit::error::chain;
 use talktime_kit::redis::Pool;
-use talktime_kit::{Clock, Error};
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::profile::v1::CreateUserRequest;
 use uuid::Uuid;
@@ -123,9 +123,16 @@ impl LoginService {
         record_otp_send(resent.as_ref().err(), uses_reserve);
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {
             OtpResendOutcome::Active { otp, challenge_id } => {
-                let active = self.otp_storage.open(&phone, otp, challenge_id);
-                let active = active.ok_or_else(|| Error::internal("a code has another key"))?;
-                (active, OtpSendReason::ResentActive)
+                match self.otp_storage.open(&phone, otp, challenge_id) {
+                    Some(active) => (active, OtpSendReason::ResentActive),
+                    None => {
+                        // A replica of an earlier release, or with another key, has stored a code that nobody can
+                        // send again.
+                        let requested = otps::request(redis, &phone, address, &stored, rules).await;
+                        self.audit_refusal(&phone, requested)?;
+                        (fresh.otp, OtpSendReason::ResentFresh)
+                    }
+                }
             }
             OtpResendOutcome::Fresh => (fresh.otp, OtpSendReason::ResentFresh),
         };

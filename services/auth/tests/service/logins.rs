@@ -7,7 +7,8 @@ use futures::future::join_all;
 use talktime_auth::SCHEMA;
 use talktime_auth::delivery::{OtpDelivery, OtpDeliveryAdapter};
 use talktime_auth::domain::claims::{TokenGrant, UserSession};
-use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof};
+use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, OtpStorage};
+use talktime_auth::login::LoginService;
 use talktime_auth::store::{self, keys, otps};
 use talktime_kit::config::DeploymentEnvironment;
 use talktime_kit::redis::commands::KeysInterface as _;
@@ -321,6 +322,25 @@ async fn a_code_that_was_not_sent_is_invalid_and_uses_up_no_try() {
     }
     let kept: Option<String> = login.redis.get(keys::otp(&phone)).await.expect("redis");
     assert_eq!(kept, None);
+}
+
+#[tokio::test]
+async fn a_code_that_an_earlier_release_has_stored_is_replaced_instead_of_sent_again() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let (sessions, phone, address) = (sessions(&database), phone(), address());
+    let earlier = login(sessions.clone(), OtpDelivery::Log);
+    let current = LoginService {
+        otp_storage: OtpStorage::hashed(&"key".to_owned().into()),
+        ..login(sessions, OtpDelivery::Log)
+    };
+    let requested = earlier.request_otp(phone.as_str(), address).await;
+    let named = Some(requested.expect("sent"));
+    let resent = current.resend_otp(phone.as_str(), address, named).await;
+    let resent = resent.expect("sent");
+    assert!(!resent.was_active);
+    assert!(resent.challenge_id.is_some() && resent.challenge_id != named);
+    let stored: Option<String> = current.redis.get(keys::otp(&phone)).await.expect("redis");
+    assert_eq!(stored.map(|stored| stored.len()), Some(64), "a hash");
 }
 
 fn assert_is<T>(result: Result<T, AuthError>, expected: &AuthError) {

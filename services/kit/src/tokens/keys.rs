@@ -39,7 +39,14 @@ struct SigningKeysState {
     /// Absent in auth itself, which replaces the set whenever it reads its keys.
     auth: Option<AuthClient>,
     current: watch::Sender<Option<Arc<PublicKeySet>>>,
-    last_unknown_lookup: Mutex<Option<Instant>>,
+    last_unknown_lookup: Mutex<Option<UnknownKeyLookup>>,
+}
+
+/// The last request to auth for a key that is unknown here.
+struct UnknownKeyLookup {
+    started_at: Instant,
+    /// Without an answer it is open whether auth knows the key. The request that asked may have ended before.
+    is_answered: bool,
 }
 
 /// A key set as the auth service published it.
@@ -124,17 +131,30 @@ impl SigningKeys {
         self.0.current.borrow().clone().ok_or_else(unavailable)
     }
 
-    /// Refreshes the key set once for all requests that have an unknown key at the same time.
+    /// Refreshes the key set once for all requests that have an unknown key at the same time. Fails as unavailable
+    /// while auth does not answer: a key that has just begun to sign must not look like one that nobody knows.
     async fn look_up_unknown(&self, id: &str) -> Result<(), Error> {
         let mut last_lookup = self.0.last_unknown_lookup.lock().await;
-        let is_known = self.current()?.by_id.contains_key(id);
-        let is_too_soon = last_lookup.is_some_and(|at| at.elapsed() < UNKNOWN_KEY_PAUSE);
-        if is_known || is_too_soon {
+        if self.contains(id)? {
             return Ok(());
         }
-        *last_lookup = Some(Instant::now());
+        let recent = last_lookup.as_ref();
+        let recent = recent.filter(|lookup| lookup.started_at.elapsed() < UNKNOWN_KEY_PAUSE);
+        if let Some(recent) = recent {
+            return if recent.is_answered {
+                Ok(())
+            } else {
+                Err(unavailable())
+            };
+        }
+        let lookup = last_lookup.insert(UnknownKeyLookup {
+            started_at: Instant::now(),
+            is_answered: false,
+        });
         let fetched = self.fetch().await;
-        fetched.map_err(|error| unavailable().with_source(error))
+        fetched.map_err(|error| unavailable().with_source(error))?;
+        lookup.is_answered = true;
+        Ok(())
     }
 
     async fn fetch(&self) -> anyhow::Result<()> {
@@ -169,7 +189,10 @@ fn unavailable() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use talktime_proto::access::v1::Workload;
+
     use super::*;
+    use crate::testing::TestAuthority;
 
     /// The key of RFC 8037, appendix A.2.
     const JWKS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":"k1",
@@ -180,6 +203,21 @@ mod tests {
         let keys = PublicKeySet::parse(JWKS.to_owned()).expect("a key set");
         assert!(keys.by_id.contains_key("k1"));
         assert_eq!(keys.by_id.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_is_no_invalid_one_while_auth_does_not_answer() {
+        let connector = TestAuthority::default().connector(Workload::Calls);
+        let nowhere = connector.connect(Workload::Auth, "https://127.0.0.1:1");
+        let keys = SigningKeys::new(AuthClient::new(nowhere.expect("a valid address")));
+        keys.replace(JWKS).expect("a key set");
+        assert!(keys.find("k1").await.expect("known").is_some());
+        for _ in ["asks auth", "waits before it asks again"] {
+            let Err(error) = keys.find("k2").await else {
+                panic!("auth has not answered");
+            };
+            assert_eq!(error.code(), "keys_unavailable");
+        }
     }
 
     #[test]
