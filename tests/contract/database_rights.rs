@@ -41,6 +41,8 @@ struct ServiceTable {
     column: String,
     /// Rows of a partition are reached through its table.
     is_partition: bool,
+    /// A view cannot be truncated, whatever the rights.
+    is_view: bool,
 }
 
 impl ServiceTable {
@@ -80,7 +82,7 @@ async fn list_tables() -> Vec<ServiceTable> {
     let mut superuser = connect("DATABASE_URL").await;
     let rows = sqlx::query(
         "SELECT nspname::text AS schema, relispartition AS is_partition,
-                format('%I.%I', nspname, relname) AS name,
+                relkind = 'v' AS is_view, format('%I.%I', nspname, relname) AS name,
                 (SELECT format('%I', attname) FROM pg_attribute
                  WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
                    AND attidentity = '' AND attgenerated = ''
@@ -97,6 +99,7 @@ async fn list_tables() -> Vec<ServiceTable> {
         name: row.get("name"),
         column: row.get("column"),
         is_partition: row.get("is_partition"),
+        is_view: row.get("is_view"),
     });
     tables.collect()
 }
@@ -130,6 +133,9 @@ async fn find_rights(
     for table in tables {
         let mut allowed = Vec::new();
         for (right, statement) in table.attempts() {
+            if table.is_view && right == "truncate" {
+                continue;
+            }
             if !is_refused(&mut role, &statement).await {
                 allowed.push(right);
             }
@@ -225,5 +231,13 @@ async fn the_role_of_profile_makes_and_changes_no_admin() {
         .await;
     assert_eq!(taken.expect("no row is visible to it").rows_affected(), 0);
     // The command of the operator has the right.
-    run_dev(&["run", "profile", "revoke-admin", &admin.phone]).await;
+    run_dev(&[
+        "run",
+        "profile",
+        "revoke-admin",
+        "--operator",
+        "tests",
+        &admin.phone,
+    ])
+    .await;
 }

@@ -77,7 +77,8 @@ struct FetchedImage {
 
 /// Fetches an address without a token.
 async fn fetch_image(url: &str) -> FetchedImage {
-    let response = reqwest::get(url).await.expect("answered");
+    let request = object_store_client().get(url);
+    let response = request.send().await.expect("answered");
     let status = response.status().as_u16();
     let bytes = response.bytes().await.expect("a body").to_vec();
     let image = image::load_from_memory_with_format(&bytes, ImageFormat::Jpeg);

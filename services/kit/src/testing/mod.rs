@@ -9,8 +9,8 @@ mod tokens;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::config::NatsConfig;
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
