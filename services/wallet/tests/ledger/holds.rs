@@ -3,11 +3,13 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use talktime_kit::Error;
+use talktime_wallet::domain::charging::MinuteCharge;
+use talktime_wallet::domain::settlement::CallSettlement;
 use talktime_wallet::ledger::{WalletTerms, WithdrawalRequest};
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
-use crate::books::{CALLER, LISTENER, TestBooks, minute, settlement, terms};
+use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, settlement, terms};
 use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove};
 use crate::razorpay::{SignedMessage, StandIn};
 
@@ -152,6 +154,46 @@ async fn a_lost_dispute_takes_what_it_has_frozen() {
             .await
             .expect("a wallet");
     assert_eq!(debt, 250, "what was spent");
+}
+
+#[tokio::test]
+async fn a_second_dispute_claims_other_earnings_than_one_that_was_lost() {
+    const NEWER_CALL: i64 = 8;
+    let (books, stand_in, first) = ordered_and_spent().await;
+    books.settle(&settlement(25)).await.expect("settled");
+    books.clock.advance(TimeDelta::hours(1));
+    let order = books.ledger.open_order(CALLER, 15_000, "second").await;
+    let order_id = order.expect("opened").order_id;
+    let second = stand_in.pay(&order_id);
+    let paid = prove(&books, &proof(&order_id, &second)).await;
+    paid.expect("paid");
+    let minutes: Vec<_> = (1..=30)
+        .map(|number| MinuteCharge {
+            call_id: NEWER_CALL,
+            ..minute(number)
+        })
+        .collect();
+    books.charge(&minutes).await.expect("charged");
+    let newer = CallSettlement {
+        call_id: NEWER_CALL,
+        ..settlement(30)
+    };
+    books.settle(&newer).await.expect("settled");
+    assert_eq!(load_money(&books).await, (5_500, 0));
+
+    // 50 coins are left, and 250 have paid for the newer call.
+    report(&books, &disputed(&second, "created", 15_000), "event_1").await;
+    report(&books, &charged_back(&second, "disp_1", 15_000), "event_2").await;
+    assert_eq!(books.ledger.take_lost_earnings().await.expect("taken"), 1);
+    assert_eq!(load_money(&books).await, (3_000, 0));
+
+    report(&books, &disputed(&first, "created", 15_000), "event_3").await;
+    let held: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT call_id, paise FROM wallet.disputed_earnings ORDER BY call_id")
+            .fetch_all(&books.database.app_pool)
+            .await
+            .expect("readable");
+    assert_eq!(held, [(CALL, 2_500), (NEWER_CALL, 500)]);
 }
 
 #[tokio::test]
