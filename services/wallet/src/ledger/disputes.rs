@@ -5,11 +5,12 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 
 use super::WalletLedger;
+use super::credit::debt_posting;
 use crate::domain::WalletError;
 use crate::domain::dispute::{DisputeStatus, PaymentDispute, attribute_earnings, coins_at_stake};
 use crate::domain::history::TransactionType;
 use crate::domain::journal::{
-    JournalAccount, JournalCurrency, JournalEntry, TransferKind, dispute_hold_id,
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, debt_payment_id, dispute_hold_id,
     dispute_release_id, lost_earning_id,
 };
 use crate::domain::order_evaluation::CapturedPayment;
@@ -71,7 +72,8 @@ impl DisputedPayment<'_> {
         Ok(())
     }
 
-    /// Returns the coins that were set aside. A loss takes them in the same transaction, like those of any reversal.
+    /// Returns the coins that were set aside. They pay a debt first, since a refund that was booked meanwhile could not take
+    /// them. A loss takes the rest in the same transaction, like those of any reversal.
     async fn decide(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<(), WalletError> {
         let payment_id = &self.payment.payment_id;
         let Some(frozen_coins) = disputes::decide(tx, payment_id, self.dispute, now).await? else {
@@ -81,8 +83,20 @@ impl DisputedPayment<'_> {
         if frozen_coins > 0 {
             let mut locked = wallets::lock(tx, &[self.owner_id]).await?;
             let wallet = locked[&self.owner_id];
-            let posting = self.movement_posting(&wallet, frozen_coins, CoinMovement::Release);
-            posting::post_all(tx, now, &mut locked, &[posting]).await?;
+            let mut postings =
+                vec![self.movement_posting(&wallet, frozen_coins, CoinMovement::Release)];
+            let owed_coins = wallet.debt_coins.min(frozen_coins);
+            if owed_coins > 0 {
+                let debt_id = debt_payment_id(&postings[0].transfer_id);
+                let balance_coins = postings[0].balance_coins - owed_coins;
+                postings.push(debt_posting(
+                    self.owner_id,
+                    debt_id,
+                    owed_coins,
+                    balance_coins,
+                ));
+            }
+            posting::post_all(tx, now, &mut locked, &postings).await?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
 use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, settlement, terms};
-use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove};
+use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove, refunded};
 use crate::razorpay::{SignedMessage, StandIn};
 
 async fn add_bank_account(books: &TestBooks) {
@@ -76,6 +76,13 @@ fn disputed(payment: &Value, event: &str, amount_paise: i64) -> SignedMessage {
 async fn report(books: &TestBooks, message: &SignedMessage, event_id: &str) {
     notify(books, message, event_id).await.expect("received");
     books.assert_consistent().await;
+}
+
+async fn load_debt(books: &TestBooks) -> i64 {
+    sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = 1")
+        .fetch_one(&books.database.app_pool)
+        .await
+        .expect("a wallet")
 }
 
 /// The books of [`ordered_and_spent`], whose 25 minutes have earned the listener 25 rupees.
@@ -148,12 +155,20 @@ async fn a_lost_dispute_takes_what_it_has_frozen() {
     assert_eq!(books.ledger.take_lost_earnings().await.expect("done"), 0);
     assert_eq!(load_money(&books).await, (0, 0));
     books.assert_consistent().await;
-    let debt: i64 =
-        sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = 1")
-            .fetch_one(&books.database.app_pool)
-            .await
-            .expect("a wallet");
-    assert_eq!(debt, 250, "what was spent");
+    assert_eq!(load_debt(&books).await, 250, "what was spent");
+}
+
+#[tokio::test]
+async fn released_coins_pay_for_a_refund_that_could_not_take_them() {
+    for (event, event_id) in [("closed", "event_3"), ("won", "event_4")] {
+        let (books, payment) = ordered_and_settled().await;
+        report(&books, &disputed(&payment, "created", 15_000), "event_1").await;
+        report(&books, &refunded(&payment, "rfnd_1", 15_000), "event_2").await;
+        assert_eq!(load_debt(&books).await, 300);
+        report(&books, &disputed(&payment, event, 15_000), event_id).await;
+        assert_eq!(books.load_coins(CALLER).await, 0, "{event}");
+        assert_eq!(load_debt(&books).await, 250, "{event}");
+    }
 }
 
 #[tokio::test]
