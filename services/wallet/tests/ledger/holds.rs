@@ -3,7 +3,9 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use talktime_kit::Error;
+use talktime_kit::paging::ListPageRequest;
 use talktime_wallet::domain::charging::MinuteCharge;
+use talktime_wallet::domain::history::TransactionHistoryFilter;
 use talktime_wallet::domain::settlement::CallSettlement;
 use talktime_wallet::ledger::{WalletTerms, WithdrawalRequest};
 use talktime_wallet::provider::PaymentProvider;
@@ -156,6 +158,15 @@ async fn a_lost_dispute_takes_what_it_has_frozen() {
     assert_eq!(load_money(&books).await, (0, 0));
     books.assert_consistent().await;
     assert_eq!(load_debt(&books).await, 250, "what was spent");
+    let page = ListPageRequest::new(1, 20).expect("in range");
+    let statement = books
+        .ledger
+        .load_statement(LISTENER, TransactionHistoryFilter::All, page)
+        .await
+        .expect("readable");
+    assert_eq!(statement.found.total, 2);
+    let totals = statement.totals;
+    assert_eq!((totals.paise_spent, totals.paise_earned), (0, 2_500));
 }
 
 #[tokio::test]
