@@ -17,7 +17,7 @@ use crate::domain::order_evaluation::CapturedPayment;
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::store::disputes::LostEarning;
 use crate::store::wallets::LockedWallet;
-use crate::store::{disputes, posting, wallets};
+use crate::store::{accounts, disputes, posting, wallets};
 
 /// Lost earnings that are read at once.
 const LOST_AT_ONCE: i64 = 100;
@@ -59,13 +59,20 @@ impl DisputedPayment<'_> {
         let wallet = locked[&self.owner_id];
         let amount = self.dispute.amount;
         let at_stake = coins_at_stake(self.payment, self.price_paise, self.coins, amount);
-        let frozen_coins = at_stake.min(wallet.balance_coins);
+        // What a deleted account has left behind belongs to the platform already, and pays for a loss first.
+        let left_coins = if wallet.is_closed {
+            accounts::sum_forfeited_coins(tx, self.owner_id).await?
+        } else {
+            wallet.balance_coins
+        };
+        let kept_coins = at_stake.min(left_coins);
+        let frozen_coins = if wallet.is_closed { 0 } else { kept_coins };
         if frozen_coins > 0 {
             let posting = self.movement_posting(&wallet, frozen_coins, CoinMovement::Hold);
             posting::post_all(tx, now, &mut locked, &[posting]).await?;
             disputes::set_frozen(tx, payment_id, dispute_id, frozen_coins).await?;
         }
-        let spent_coins = at_stake - frozen_coins;
+        let spent_coins = at_stake - kept_coins;
         let calls = disputes::list_paid_calls(tx, self.owner_id, self.paid_at).await?;
         let earnings = attribute_earnings(spent_coins, &calls);
         disputes::insert_earnings(tx, payment_id, dispute_id, &earnings).await?;

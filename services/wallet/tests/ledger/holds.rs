@@ -7,7 +7,7 @@ use talktime_kit::paging::ListPageRequest;
 use talktime_wallet::domain::charging::MinuteCharge;
 use talktime_wallet::domain::history::TransactionHistoryFilter;
 use talktime_wallet::domain::settlement::CallSettlement;
-use talktime_wallet::ledger::{WalletTerms, WithdrawalRequest};
+use talktime_wallet::ledger::{WalletTerms, WithdrawalRequest, close_account};
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
@@ -140,6 +140,18 @@ async fn a_dispute_about_a_part_freezes_that_part() {
     report(&books, &disputed(&payment, "closed", 3_000), "event_2").await;
     assert_eq!(books.load_coins(CALLER).await, 50);
     assert_eq!(load_money(&books).await, (100, 0));
+}
+
+#[tokio::test]
+async fn coins_that_a_deleted_buyer_left_behind_spare_earnings() {
+    let (books, payment) = ordered_and_settled().await;
+    let mut tx = books.database.app.begin().await.expect("connected");
+    let closed = close_account(&mut tx, CALLER, &[], books.clock.now()).await;
+    closed.expect("closed");
+    tx.commit().await.expect("committed");
+    // 60 coins, of which 50 were left behind.
+    report(&books, &disputed(&payment, "created", 3_000), "event_1").await;
+    assert_eq!(load_money(&books).await, (2_500, 100));
 }
 
 #[tokio::test]
