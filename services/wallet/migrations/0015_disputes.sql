@@ -1,5 +1,6 @@
--- Disputes about payments. What a buyer still has of the coins is set aside while the bank decides.
-SELECT lock_exclusively('wallet.transfers');
+-- Disputes about payments. What a buyer still has of the coins is set aside while the bank decides. The table that a new
+-- foreign key refers to is locked as well, since bookings write to it before they write transfers.
+SELECT lock_exclusively('wallet.order_payments, wallet.transfers');
 ALTER TABLE wallet.transfers
     DROP CONSTRAINT transfers_kind_check,
     -- The present rows satisfy it: kinds are only ever added.

@@ -5,5 +5,3 @@ ALTER TABLE wallet.closed_wallets
     ADD COLUMN phone_hash   bytea,
     ADD COLUMN successor_id bigint,
     ADD CONSTRAINT closed_wallets_phone_hash_check CHECK (octet_length(phone_hash) = 32) NOT VALID;
-CREATE INDEX closed_wallets_phone ON wallet.closed_wallets (phone_hash) WHERE phone_hash IS NOT NULL;
-CREATE INDEX closed_wallets_forget ON wallet.closed_wallets (closed_at) WHERE phone_hash IS NOT NULL;

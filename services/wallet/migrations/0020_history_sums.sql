@@ -1,5 +1,7 @@
 -- Sums of the lines of months that are over, so that a page of a history with its totals reads the last lines only,
--- however long somebody has been here. A job adds to them each month; a line is never changed afterwards.
+-- however long somebody has been here. A job adds to them each month; a line is never changed afterwards. The new foreign
+-- keys add triggers to the table of wallets.
+SELECT lock_exclusively('wallet.user_wallets');
 CREATE TABLE wallet.history_marks (
     wallet_id    bigint PRIMARY KEY REFERENCES wallet.user_wallets ON DELETE CASCADE,
     -- Lines before this moment are in the sums.

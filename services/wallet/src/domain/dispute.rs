@@ -38,10 +38,28 @@ pub struct PaymentDispute {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PaidCall {
     pub call_id: i64,
-    /// The coins that the buyer paid.
+    /// The coins that the buyer paid, without those whose earnings another dispute claims.
     pub coins: i64,
-    /// The sum that the listener earned and that no other dispute holds, in paise.
+    /// The sum that the listener earned and that no other dispute claims, in paise.
     pub paise: i64,
+}
+
+impl PaidCall {
+    /// Takes out the earnings that other disputes hold or have taken, and the same part of the coins: they paid for this
+    /// call with another payment.
+    #[must_use]
+    pub fn without_claimed(self, claimed_paise: i64) -> Self {
+        let paise = (self.paise - claimed_paise).max(0);
+        if paise == self.paise {
+            return self;
+        }
+        let coins = i128::from(self.coins) * i128::from(paise) / i128::from(self.paise);
+        Self {
+            coins: i64::try_from(coins).unwrap_or(self.coins),
+            paise,
+            ..self
+        }
+    }
 }
 
 /// Returns the coins that the loss of `amount` would take of those that a payment bought for `price_paise`.
@@ -61,9 +79,12 @@ pub fn attribute_earnings(spent_coins: i64, newest_first: &[PaidCall]) -> Vec<(i
     let mut left_coins = spent_coins;
     let mut attributed = Vec::new();
     for call in newest_first {
+        if left_coins <= 0 {
+            break;
+        }
         let coins = call.coins.min(left_coins);
         if coins <= 0 {
-            break;
+            continue;
         }
         left_coins -= coins;
         let share = i128::from(call.paise) * i128::from(coins) / i128::from(call.coins);
@@ -103,8 +124,26 @@ mod tests {
         assert_eq!(
             attribute_earnings(10, &[call(1, 10, 0)]),
             [],
-            "held otherwise"
+            "earned nothing"
         );
+    }
+
+    #[test]
+    fn two_disputes_do_not_claim_the_same_earnings() {
+        let second = |claimed: [i64; 2]| {
+            let calls = [call(2, 30, 300), call(1, 50, 500)];
+            let left: Vec<PaidCall> = calls
+                .iter()
+                .zip(claimed)
+                .map(|(call, claimed_paise)| call.without_claimed(claimed_paise))
+                .collect();
+            attribute_earnings(40, &left)
+        };
+        assert_eq!(second([0, 0]), [(2, 300), (1, 100)]);
+        assert_eq!(second([100, 0]), [(2, 200), (1, 200)]);
+        assert_eq!(second([300, 0]), [(1, 400)]);
+        assert_eq!(second([300, 300]), [(1, 200)]);
+        assert_eq!(second([300, 500]), []);
     }
 
     #[test]

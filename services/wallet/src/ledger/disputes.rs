@@ -5,18 +5,19 @@ use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
 
 use super::WalletLedger;
+use super::credit::debt_posting;
 use crate::domain::WalletError;
 use crate::domain::dispute::{DisputeStatus, PaymentDispute, attribute_earnings, coins_at_stake};
 use crate::domain::history::TransactionType;
 use crate::domain::journal::{
-    JournalAccount, JournalCurrency, JournalEntry, TransferKind, dispute_hold_id,
+    JournalAccount, JournalCurrency, JournalEntry, TransferKind, debt_payment_id, dispute_hold_id,
     dispute_release_id, lost_earning_id,
 };
 use crate::domain::order_evaluation::CapturedPayment;
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::store::disputes::LostEarning;
 use crate::store::wallets::LockedWallet;
-use crate::store::{disputes, posting, wallets};
+use crate::store::{accounts, disputes, posting, wallets};
 
 /// Lost earnings that are read at once.
 const LOST_AT_ONCE: i64 = 100;
@@ -58,20 +59,28 @@ impl DisputedPayment<'_> {
         let wallet = locked[&self.owner_id];
         let amount = self.dispute.amount;
         let at_stake = coins_at_stake(self.payment, self.price_paise, self.coins, amount);
-        let frozen_coins = at_stake.min(wallet.balance_coins);
+        // What a deleted account has left behind belongs to the platform already, and pays for a loss first.
+        let left_coins = if wallet.is_closed {
+            accounts::sum_forfeited_coins(tx, self.owner_id).await?
+        } else {
+            wallet.balance_coins
+        };
+        let kept_coins = at_stake.min(left_coins);
+        let frozen_coins = if wallet.is_closed { 0 } else { kept_coins };
         if frozen_coins > 0 {
             let posting = self.movement_posting(&wallet, frozen_coins, CoinMovement::Hold);
             posting::post_all(tx, now, &mut locked, &[posting]).await?;
             disputes::set_frozen(tx, payment_id, dispute_id, frozen_coins).await?;
         }
-        let spent_coins = at_stake - frozen_coins;
+        let spent_coins = at_stake - kept_coins;
         let calls = disputes::list_paid_calls(tx, self.owner_id, self.paid_at).await?;
         let earnings = attribute_earnings(spent_coins, &calls);
         disputes::insert_earnings(tx, payment_id, dispute_id, &earnings).await?;
         Ok(())
     }
 
-    /// Returns the coins that were set aside. A loss takes them in the same transaction, like those of any reversal.
+    /// Returns the coins that were set aside. They pay a debt first, since a refund that was booked meanwhile could not take
+    /// them. A loss takes the rest in the same transaction, like those of any reversal.
     async fn decide(&self, tx: &mut PgConnection, now: DateTime<Utc>) -> Result<(), WalletError> {
         let payment_id = &self.payment.payment_id;
         let Some(frozen_coins) = disputes::decide(tx, payment_id, self.dispute, now).await? else {
@@ -81,8 +90,20 @@ impl DisputedPayment<'_> {
         if frozen_coins > 0 {
             let mut locked = wallets::lock(tx, &[self.owner_id]).await?;
             let wallet = locked[&self.owner_id];
-            let posting = self.movement_posting(&wallet, frozen_coins, CoinMovement::Release);
-            posting::post_all(tx, now, &mut locked, &[posting]).await?;
+            let mut postings =
+                vec![self.movement_posting(&wallet, frozen_coins, CoinMovement::Release)];
+            let owed_coins = wallet.debt_coins.min(frozen_coins);
+            if owed_coins > 0 {
+                let debt_id = debt_payment_id(&postings[0].transfer_id);
+                let balance_coins = postings[0].balance_coins - owed_coins;
+                postings.push(debt_posting(
+                    self.owner_id,
+                    debt_id,
+                    owed_coins,
+                    balance_coins,
+                ));
+            }
+            posting::post_all(tx, now, &mut locked, &postings).await?;
         }
         Ok(())
     }

@@ -61,12 +61,16 @@ impl WalletLedger {
     /// Adds lines of months that are over to the sums of some histories; returns whether more may be left.
     pub async fn sum_histories(&self) -> Result<bool, WalletError> {
         let until = find_month_begin(self.clock.now() - SETTLED_AFTER);
+        // The foreign keys of new marks lock their wallets until the commit, which does not wait for any lines.
         let mut tx = self.db.begin().await?;
         db::allow_full_scans(&mut tx).await?;
-        let is_left = history_sums::add_marks(&mut tx).await?
-            | history_sums::sum_lines(&mut tx, until).await?;
+        let has_new_marks = history_sums::add_marks(&mut tx).await?;
         tx.commit().await?;
-        Ok(is_left)
+        let mut tx = self.db.begin().await?;
+        db::allow_full_scans(&mut tx).await?;
+        let has_summed = history_sums::sum_lines(&mut tx, until).await?;
+        tx.commit().await?;
+        Ok(has_new_marks || has_summed)
     }
 
     /// Lists a page of a listener's earnings.

@@ -108,23 +108,27 @@ pub async fn take_frozen(tx: &mut PgConnection, owner_id: i64) -> sqlx::Result<i
     .await
 }
 
-/// Lists calls that a buyer has paid for since an instant, the newest first, with the part of their earnings that no
-/// dispute holds yet.
+/// Lists calls that a buyer has paid for since an instant, the newest first, each with what no dispute claims yet of it:
+/// neither one that holds earnings nor a lost one that has taken them.
 pub async fn list_paid_calls(
     tx: &mut PgConnection,
     buyer_id: i64,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<PaidCall>> {
-    let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
-        "SELECT earning.call_id, earning.coins,
-                GREATEST((earning.money * 100)::bigint - COALESCE(held.paise, 0), 0) AS paise
+    let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT earning.call_id, earning.coins, (earning.money * 100)::bigint AS paise,
+                (COALESCE(held.paise, 0) + COALESCE(taken.paise, 0))::bigint AS claimed_paise
          FROM (SELECT DISTINCT call_id FROM wallet.transfers
                WHERE owner_id = $1 AND kind = 'charge' AND created_at >= $2) AS paid
          JOIN wallet.call_earnings AS earning ON earning.call_id = paid.call_id
          LEFT JOIN LATERAL (
-             SELECT sum(paise)::bigint AS paise FROM wallet.disputed_earnings AS held
+             SELECT sum(paise) AS paise FROM wallet.disputed_earnings AS held
              WHERE held.call_id = earning.call_id
          ) AS held ON true
+         LEFT JOIN LATERAL (
+             SELECT sum(paise) AS paise FROM wallet.transfers AS taken
+             WHERE taken.call_id = earning.call_id AND taken.kind = 'earning_reversal'
+         ) AS taken ON true
          WHERE earning.coins > 0
          ORDER BY earning.created_at DESC, earning.call_id DESC LIMIT $3",
     )
@@ -133,12 +137,15 @@ pub async fn list_paid_calls(
     .bind(CALLS_MAX)
     .fetch_all(tx)
     .await?;
-    let calls = rows.into_iter().map(|(call_id, coins, paise)| PaidCall {
-        call_id,
-        coins,
-        paise,
-    });
-    Ok(calls.collect())
+    let unclaimed = |(call_id, coins, paise, claimed_paise)| {
+        let call = PaidCall {
+            call_id,
+            coins,
+            paise,
+        };
+        call.without_claimed(claimed_paise)
+    };
+    Ok(rows.into_iter().map(unclaimed).collect())
 }
 
 /// Inserts the earnings that an open dispute holds, as pairs of call and paise.

@@ -1,5 +1,6 @@
 //! `wallet.history_sums`: sums of the lines of people's histories, up to the mark of each in `wallet.history_marks`. The
-//! lines after it are added when they are read.
+//! lines after it are added when they are read. The money of refunds is that of payments alone: a refund that belongs to a
+//! call is a minute, or the earnings that a lost dispute has taken from its listener.
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
@@ -43,7 +44,8 @@ pub async fn sum_lines(connection: &mut PgConnection, until: DateTime<Utc>) -> s
                  (wallet_id, tx_type, lines, coins_of_calls, money)
              SELECT t.wallet_id, t.tx_type, count(*),
                     COALESCE(sum(t.coins_change) FILTER (WHERE t.call_id IS NOT NULL), 0),
-                    sum(t.money_change)
+                    COALESCE(sum(t.money_change)
+                        FILTER (WHERE t.tx_type <> 'refund' OR t.call_id IS NULL), 0)
              FROM due JOIN wallet.user_transactions AS t ON t.wallet_id = due.wallet_id
                  AND t.created_at >= due.summed_until AND t.created_at < $1
              GROUP BY t.wallet_id, t.tx_type
@@ -69,7 +71,8 @@ pub async fn find_mismatched_sums(connection: &mut PgConnection) -> sqlx::Result
              SELECT t.wallet_id, t.tx_type, count(*) AS lines,
                     COALESCE(sum(t.coins_change) FILTER (WHERE t.call_id IS NOT NULL), 0)
                         AS coins_of_calls,
-                    sum(t.money_change) AS money
+                    COALESCE(sum(t.money_change)
+                        FILTER (WHERE t.tx_type <> 'refund' OR t.call_id IS NULL), 0) AS money
              FROM wallet.history_marks AS mark JOIN wallet.user_transactions AS t
                ON t.wallet_id = mark.wallet_id AND t.created_at < mark.summed_until
              GROUP BY t.wallet_id, t.tx_type

@@ -127,7 +127,8 @@ pub async fn load_totals(
              FROM wallet.history_sums AS s JOIN owner USING (wallet_id)
              UNION ALL
              SELECT t.tx_type, CASE WHEN t.call_id IS NULL THEN 0 ELSE t.coins_change END,
-                    t.money_change
+                    CASE WHEN t.tx_type = 'refund' AND t.call_id IS NOT NULL THEN 0
+                         ELSE t.money_change END
              FROM owner JOIN wallet.user_transactions AS t
                ON t.wallet_id = owner.wallet_id AND t.created_at >= owner.summed_until
          )

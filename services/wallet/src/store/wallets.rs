@@ -101,7 +101,8 @@ pub async fn insert_missing(
     Ok(())
 }
 
-/// Locks wallets in the order of their owners' ids and reads them; a missing one is left out.
+/// Locks wallets in the order of their owners' ids and reads them; a missing one is left out. The lock lets others insert
+/// rows that refer to a wallet, such as sums of its history, in whatever order they come.
 pub async fn lock(
     tx: &mut PgConnection,
     user_ids: &[i64],
@@ -114,7 +115,7 @@ pub async fn lock(
          FROM wallet.user_wallets AS w
          WHERE user_id = ANY($1)
            AND NOT EXISTS (SELECT FROM wallet.closed_wallets WHERE owner_id = w.user_id)
-         ORDER BY user_id FOR UPDATE OF w",
+         ORDER BY user_id FOR NO KEY UPDATE OF w",
     )
     .bind(user_ids)
     .fetch_all(&mut *tx)

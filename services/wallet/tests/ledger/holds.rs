@@ -3,12 +3,16 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use talktime_kit::Error;
-use talktime_wallet::ledger::{WalletTerms, WithdrawalRequest};
+use talktime_kit::paging::ListPageRequest;
+use talktime_wallet::domain::charging::MinuteCharge;
+use talktime_wallet::domain::history::TransactionHistoryFilter;
+use talktime_wallet::domain::settlement::CallSettlement;
+use talktime_wallet::ledger::{WalletTerms, WithdrawalRequest, close_account};
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
-use crate::books::{CALLER, LISTENER, TestBooks, minute, settlement, terms};
-use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove};
+use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, settlement, terms};
+use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove, refunded};
 use crate::razorpay::{SignedMessage, StandIn};
 
 async fn add_bank_account(books: &TestBooks) {
@@ -76,6 +80,13 @@ async fn report(books: &TestBooks, message: &SignedMessage, event_id: &str) {
     books.assert_consistent().await;
 }
 
+async fn load_debt(books: &TestBooks) -> i64 {
+    sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = 1")
+        .fetch_one(&books.database.app_pool)
+        .await
+        .expect("a wallet")
+}
+
 /// The books of [`ordered_and_spent`], whose 25 minutes have earned the listener 25 rupees.
 async fn ordered_and_settled() -> (TestBooks, Value) {
     let (books, _stand_in, payment) = ordered_and_spent().await;
@@ -132,6 +143,18 @@ async fn a_dispute_about_a_part_freezes_that_part() {
 }
 
 #[tokio::test]
+async fn coins_that_a_deleted_buyer_left_behind_spare_earnings() {
+    let (books, payment) = ordered_and_settled().await;
+    let mut tx = books.database.app.begin().await.expect("connected");
+    let closed = close_account(&mut tx, CALLER, &[], books.clock.now()).await;
+    closed.expect("closed");
+    tx.commit().await.expect("committed");
+    // 60 coins, of which 50 were left behind.
+    report(&books, &disputed(&payment, "created", 3_000), "event_1").await;
+    assert_eq!(load_money(&books).await, (2_500, 100));
+}
+
+#[tokio::test]
 async fn a_lost_dispute_takes_what_it_has_frozen() {
     let (books, payment) = ordered_and_settled().await;
     report(&books, &disputed(&payment, "created", 15_000), "event_1").await;
@@ -146,12 +169,69 @@ async fn a_lost_dispute_takes_what_it_has_frozen() {
     assert_eq!(books.ledger.take_lost_earnings().await.expect("done"), 0);
     assert_eq!(load_money(&books).await, (0, 0));
     books.assert_consistent().await;
-    let debt: i64 =
-        sqlx::query_scalar("SELECT debt_coins FROM wallet.user_wallets WHERE user_id = 1")
-            .fetch_one(&books.database.app_pool)
+    assert_eq!(load_debt(&books).await, 250, "what was spent");
+    let page = ListPageRequest::new(1, 20).expect("in range");
+    let statement = books
+        .ledger
+        .load_statement(LISTENER, TransactionHistoryFilter::All, page)
+        .await
+        .expect("readable");
+    assert_eq!(statement.found.total, 2);
+    let totals = statement.totals;
+    assert_eq!((totals.paise_spent, totals.paise_earned), (0, 2_500));
+}
+
+#[tokio::test]
+async fn released_coins_pay_for_a_refund_that_could_not_take_them() {
+    for (event, event_id) in [("closed", "event_3"), ("won", "event_4")] {
+        let (books, payment) = ordered_and_settled().await;
+        report(&books, &disputed(&payment, "created", 15_000), "event_1").await;
+        report(&books, &refunded(&payment, "rfnd_1", 15_000), "event_2").await;
+        assert_eq!(load_debt(&books).await, 300);
+        report(&books, &disputed(&payment, event, 15_000), event_id).await;
+        assert_eq!(books.load_coins(CALLER).await, 0, "{event}");
+        assert_eq!(load_debt(&books).await, 250, "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_dispute_claims_other_earnings_than_one_that_was_lost() {
+    const NEWER_CALL: i64 = 8;
+    let (books, stand_in, first) = ordered_and_spent().await;
+    books.settle(&settlement(25)).await.expect("settled");
+    books.clock.advance(TimeDelta::hours(1));
+    let order = books.ledger.open_order(CALLER, 15_000, "second").await;
+    let order_id = order.expect("opened").order_id;
+    let second = stand_in.pay(&order_id);
+    let paid = prove(&books, &proof(&order_id, &second)).await;
+    paid.expect("paid");
+    let minutes: Vec<_> = (1..=30)
+        .map(|number| MinuteCharge {
+            call_id: NEWER_CALL,
+            ..minute(number)
+        })
+        .collect();
+    books.charge(&minutes).await.expect("charged");
+    let newer = CallSettlement {
+        call_id: NEWER_CALL,
+        ..settlement(30)
+    };
+    books.settle(&newer).await.expect("settled");
+    assert_eq!(load_money(&books).await, (5_500, 0));
+
+    // 50 coins are left, and 250 have paid for the newer call.
+    report(&books, &disputed(&second, "created", 15_000), "event_1").await;
+    report(&books, &charged_back(&second, "disp_1", 15_000), "event_2").await;
+    assert_eq!(books.ledger.take_lost_earnings().await.expect("taken"), 1);
+    assert_eq!(load_money(&books).await, (3_000, 0));
+
+    report(&books, &disputed(&first, "created", 15_000), "event_3").await;
+    let held: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT call_id, paise FROM wallet.disputed_earnings ORDER BY call_id")
+            .fetch_all(&books.database.app_pool)
             .await
-            .expect("a wallet");
-    assert_eq!(debt, 250, "what was spent");
+            .expect("readable");
+    assert_eq!(held, [(CALL, 2_500), (NEWER_CALL, 500)]);
 }
 
 #[tokio::test]
