@@ -123,15 +123,14 @@ impl LoginService {
         record_otp_send(resent.as_ref().err(), uses_reserve);
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {
             OtpResendOutcome::Active { otp, challenge_id } => {
-                match self.otp_storage.open(&phone, otp, challenge_id) {
-                    Some(active) => (active, OtpSendReason::ResentActive),
-                    None => {
-                        // A replica of an earlier release, or with another key, has stored a code that nobody can
-                        // send again.
-                        let requested = otps::request(redis, &phone, address, &stored, rules).await;
-                        self.audit_refusal(&phone, requested)?;
-                        (fresh.otp, OtpSendReason::ResentFresh)
-                    }
+                if let Some(active) = self.otp_storage.open(&phone, otp, challenge_id) {
+                    (active, OtpSendReason::ResentActive)
+                } else {
+                    // A replica of an earlier release, or with another key, has stored a code that nobody can send
+                    // again.
+                    let requested = otps::request(redis, &phone, address, &stored, rules).await;
+                    self.audit_refusal(&phone, requested)?;
+                    (fresh.otp, OtpSendReason::ResentFresh)
                 }
             }
             OtpResendOutcome::Fresh => (fresh.otp, OtpSendReason::ResentFresh),
