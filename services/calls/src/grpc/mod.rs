@@ -2,6 +2,7 @@
 
 mod badges;
 mod convert;
+mod lookups;
 mod relay;
 mod rings;
 mod seats;
@@ -348,37 +349,27 @@ impl CallsService for CallsGrpcApi {
         &self,
         request: Request<wire::FilterLiveRequest>,
     ) -> Result<Response<wire::FilterLiveResponse>, Status> {
-        let live = self
-            .calls
-            .list_live_among(&request.into_inner().call_ids)
-            .await;
-        let live_call_ids = live.map_err(into_status)?;
-        Ok(Response::new(wire::FilterLiveResponse { live_call_ids }))
+        self.find_live(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn filter_counterparts(
         &self,
         request: Request<wire::FilterCounterpartsRequest>,
     ) -> Result<Response<wire::FilterCounterpartsResponse>, Status> {
-        let request = request.into_inner();
-        let others = self
-            .calls
-            .list_counterparts_among(request.user_id, &request.other_user_ids);
-        Ok(Response::new(wire::FilterCounterpartsResponse {
-            counterpart_user_ids: others.await.map_err(into_status)?,
-        }))
+        self.find_counterparts(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn get_listener_totals(
         &self,
         request: Request<wire::GetListenerTotalsRequest>,
     ) -> Result<Response<wire::GetListenerTotalsResponse>, Status> {
-        let listener_ids = request.into_inner().listener_ids;
-        let totals = self.calls.list_listener_totals(&listener_ids).await;
-        let totals = totals.map_err(into_status)?.into_iter();
-        Ok(Response::new(wire::GetListenerTotalsResponse {
-            totals: totals.map(convert::listener_totals).collect(),
-        }))
+        self.find_listener_totals(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn prepare_deletion(
