@@ -57,7 +57,6 @@ def problems(repository, overlay, documents):
         loaded.edges,
         loaded.identities,
         loaded.world,
-        loaded.proxies,
         loaded.connections,
     ]
     return [problem for check in checks for problem in check()] + [
@@ -426,13 +425,6 @@ class Overlay:
             )
             if is_open != needed:
                 yield f"network policies: {process} to the world is {'open' if is_open else 'closed'}"
-
-    def proxies(self):
-        """A gateway behind a route takes the addresses of its clients from the proxies before it."""
-        configured = self.values(self.server("gateway")["spec"]["template"]["spec"]["containers"][0])
-        trusted = configured.get("HTTP__TRUSTED_PROXIES") or configured.get("HTTP__TRUSTED_HOPS", "0") != "0"
-        if self.of("HTTPRoute") and not trusted:
-            yield "talktime-gateway: takes the proxies before it for its clients"
 
     def connections(self):
         """Postgres takes as many connections as all replicas may hold at once, during a roll too."""

@@ -14,7 +14,7 @@ OBSERVABILITY = {"matchLabels": {"kubernetes.io/metadata.name": "observability"}
 def problems(overlay):
     checks = [
         probes, memory, scalers, budgets, schedules, standbys, databases, redis_memory, sentinels, zones, superusers, nats_routes,
-        scrapes, properties, alerting, runbooks,
+        proxies, scrapes, properties, alerting, runbooks,
     ]
     return [problem for check in checks for problem in check(overlay)]
 
@@ -155,6 +155,14 @@ def nats_routes(overlay):
             routes = re.findall(r"^\s+nats(?:-route)?://([^:\s]+):6222", config.get("data", {}).get("nats.conf", ""), re.MULTILINE)
             if name == "nats" and routes and set(routes) != hosts:
                 yield f"{name}: routes lead to {', '.join(sorted(routes))}"
+
+
+def proxies(overlay):
+    """A gateway behind a route takes the addresses of its clients from the proxies before it."""
+    configured = overlay.values(overlay.server("gateway")["spec"]["template"]["spec"]["containers"][0])
+    trusted = configured.get("HTTP__TRUSTED_PROXIES") or configured.get("HTTP__TRUSTED_HOPS", "0") != "0"
+    if overlay.of("HTTPRoute") and not trusted:
+        yield "talktime-gateway: takes the proxies before it for its clients"
 
 
 def scrapes(overlay):

@@ -61,7 +61,7 @@ impl ServiceTable {
         ]
     }
 
-    /// What the service that owns the table may do.
+    /// Returns what the service that owns the table may do.
     fn rights_of_service(&self) -> &'static [&'static str] {
         let bare_name = self.name.split('.').next_back();
         if self.is_partition {

@@ -28,7 +28,7 @@ const COMMANDS: [&str; 12] = [
 /// The end of keys that nobody uses.
 const SUFFIX: &str = "tests-of-access";
 
-/// What happened to a command.
+/// The outcome of a command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CommandOutcome {
     Done,

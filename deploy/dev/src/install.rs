@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -58,7 +58,7 @@ const STACK_REQUIREMENTS: &[ProgramRequirement] = &[
 ];
 
 /// Programs that only tests need: encoders for audio samples, a browser for calls, and networks for the pods of
-/// overlays.
+/// overlays, which a program in Python runs.
 const TEST_REQUIREMENTS: &[ProgramRequirement] = &[
     ProgramRequirement {
         package: "ffmpeg",
@@ -74,6 +74,11 @@ const TEST_REQUIREMENTS: &[ProgramRequirement] = &[
         package: "iproute2",
         description: "iproute2 (ip)",
         is_installed: || find_program("ip").is_ok(),
+    },
+    ProgramRequirement {
+        package: "python3-venv",
+        description: "Python 3.11 or later with venv (python3)",
+        is_installed: has_python_with_venv,
     },
 ];
 
@@ -107,6 +112,17 @@ fn ensure_all(stack: &DevStack, requirements: &[&'static [ProgramRequirement]]) 
         );
     }
     Ok(())
+}
+
+/// Whether Python can create an environment of its own. Debian has the part that is needed for it in another package.
+fn has_python_with_venv() -> bool {
+    let status = Command::new("python3")
+        .args(["-c", "import ensurepip, tomllib, venv"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn list_missing(

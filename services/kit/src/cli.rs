@@ -23,7 +23,7 @@ pub enum CommonCommand {
         /// How far back, in seconds.
         #[arg(long)]
         since_secs: u32,
-        /// Who asks for it.
+        /// The operator who asks for it.
         #[command(flatten)]
         operator: OperatorArgument,
     },
@@ -42,7 +42,7 @@ pub enum DeadLetterCommand {
     Replay {
         /// The number that `list` shows.
         dead_letter_id: i64,
-        /// Who asks for it.
+        /// The operator who asks for it.
         #[command(flatten)]
         operator: OperatorArgument,
     },

@@ -56,7 +56,8 @@ pub async fn replace_stream(config: &ServiceConfig) -> anyhow::Result<()> {
     running::wait_until_nothing_consumes(&stream).await?;
     let settings = stream.cached_info().config.clone();
     jetstream.delete_stream(STREAM_NAME).await?;
-    // An interruption at this point leaves no stream, and the next attempt creates one.
+    // An interruption at this point leaves no stream. The next attempt creates one on a single server, which the Job
+    // `nats-stream` completes (docs/runbooks/restore.md).
     jetstream.create_stream(settings).await?;
     println!("the stream of events is empty");
     Ok(())

@@ -29,7 +29,7 @@ pub struct AccessTokenVerifier {
 #[derive(Debug)]
 pub struct VerifiedAccessToken {
     key_id: String,
-    /// What auth has signed.
+    /// The content that auth has signed.
     pub claims: AccessTokenClaims,
 }
 

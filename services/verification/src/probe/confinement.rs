@@ -10,7 +10,7 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-/// What reading, calculating and writing needs, with the memory, the locks and the end of threads.
+/// The system calls that reading, calculating and writing need, with those for memory, locks and the end of threads.
 const PERMITTED: [i64; 33] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,

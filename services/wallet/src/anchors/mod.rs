@@ -15,7 +15,7 @@ use crate::store::{accounts, anchored_heads};
 pub use storage::{AnchorBucket, AnchorStorage};
 
 /// Heads in one anchor, which has some megabytes then.
-const HEADS_MAX: usize = 50_000;
+pub const HEADS_MAX: usize = 50_000;
 /// Differences that are named, at most.
 const DIFFERENCES_MAX: usize = 100;
 
@@ -39,7 +39,7 @@ pub struct StoredAnchor {
 pub struct AnchorReport {
     /// Anchors whose signatures and order were verified.
     pub anchors: u64,
-    /// Those among them from before the last restoration, whose heads were not compared.
+    /// The number of anchors from before the last restoration, whose heads were not compared.
     pub anchors_before_restoration: u64,
     /// When the newest one was made.
     pub newest_at: Option<DateTime<Utc>>,
@@ -93,6 +93,27 @@ impl AnchorLog {
             return Ok(None);
         }
         self.read(last).await.map(Some)
+    }
+
+    /// Returns the instant up to which the heads of all chains are anchored, `last` being the newest anchor. A turn writes
+    /// anchors of [`HEADS_MAX`] heads and at the end one with the rest; if it fails between two of them, the newest one is
+    /// full, and the heads after it are missing.
+    pub async fn find_complete_until(&self, last: &LedgerAnchor) -> anyhow::Result<DateTime<Utc>> {
+        if last.heads.len() < HEADS_MAX {
+            return Ok(last.anchored_at);
+        }
+        let mut begins_anew = last.begins_anew;
+        for number in (1..last.number).rev() {
+            if begins_anew {
+                break;
+            }
+            let earlier = self.read(number).await?.anchor;
+            if earlier.heads.len() < HEADS_MAX {
+                return Ok(earlier.anchored_at);
+            }
+            begins_anew = earlier.begins_anew;
+        }
+        Ok(DateTime::UNIX_EPOCH)
     }
 
     async fn read(&self, number: u64) -> anyhow::Result<StoredAnchor> {

@@ -136,6 +136,11 @@ async fn list_folder_after(folder: &Path, number: u64) -> std::io::Result<Vec<u6
 async fn create_file(folder: &Path, number: u64, stored: Vec<u8>) -> std::io::Result<()> {
     tokio::fs::create_dir_all(folder).await?;
     let unfinished = folder.join("unfinished");
+    // A process that ended just after the link below has left it, as another name of the anchor before.
+    match tokio::fs::remove_file(&unfinished).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     tokio::fs::write(&unfinished, stored).await?;
     // Fails if the number is taken, where a renaming would replace its anchor.
     tokio::fs::hard_link(&unfinished, folder.join(name_of(number))).await?;

@@ -21,7 +21,7 @@ pub struct AnchoredHead {
     pub hash: String,
 }
 
-/// What an anchor states.
+/// The content of an anchor.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LedgerAnchor {
     /// Counts from one, without gaps.

@@ -44,22 +44,28 @@ pub(crate) fn start_anchoring(
     periodic::start(lifecycle, work, move || {
         let (db, log, clock) = (db.clone(), log.clone(), clock.clone());
         async move {
-            let anchored = anchor_once(&db, &log, &clock).await;
+            let anchored = anchor_once(&db, &log, &clock, every).await;
             anchored.context("failed to anchor the chains")?;
             Ok(NextTurnStart::AfterInterval)
         }
     });
 }
 
-/// Compares the newest anchor with the chains and appends the next one, unless another replica is doing so.
-async fn anchor_once(db: &DatabasePool, log: &AnchorLog, clock: &Clock) -> anyhow::Result<()> {
+/// Compares the newest anchor with the chains and appends the next one, unless another replica is doing so or has done so
+/// within half an interval: each replica has turns of its own.
+async fn anchor_once(
+    db: &DatabasePool,
+    log: &AnchorLog,
+    clock: &Clock,
+    every: Duration,
+) -> anyhow::Result<()> {
     let Some(mut lease) = Lease::try_take(db, LEASE_NAME).await? else {
         return Ok(());
     };
     let last = log.find_last().await?;
-    let mut since = DateTime::UNIX_EPOCH;
+    let mut complete_until = DateTime::UNIX_EPOCH;
     if let Some(last) = &last {
-        since = last.anchor.anchored_at - OVERLAP;
+        complete_until = log.find_complete_until(&last.anchor).await?;
         let rewritten = find_rewritten(lease.connection(), &last.anchor).await?;
         for difference in &rewritten {
             tracing::error!(
@@ -70,7 +76,11 @@ async fn anchor_once(db: &DatabasePool, log: &AnchorLog, clock: &Clock) -> anyho
         metrics::record_anchor_differences(rewritten.len());
     }
     let now = clock.now();
-    let heads = list_heads_since(lease.connection(), since).await?;
+    let age = (now - complete_until).to_std().unwrap_or_default();
+    if age < every / 2 {
+        return Ok(lease.release().await?);
+    }
+    let heads = list_heads_since(lease.connection(), complete_until - OVERLAP).await?;
     log.append(last, &heads, false, now).await?;
     metrics::record_anchor();
     lease.release().await?;

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use talktime_kit::object_store::S3Config;
 use talktime_wallet::anchors::{
-    AnchorBucket, AnchorLog, AnchorReport, AnchorStorage, list_heads_since,
+    AnchorBucket, AnchorLog, AnchorReport, AnchorStorage, HEADS_MAX, list_heads_since,
 };
-use talktime_wallet::domain::anchor::AnchorSigner;
+use talktime_wallet::domain::anchor::{AnchorSigner, AnchoredHead};
 use talktime_wallet::domain::chain::{ChainHead, ChainLink, JournalRow};
 use tempfile::TempDir;
 
@@ -252,6 +252,42 @@ async fn nothing_replaces_an_anchor() {
     let again = anchored.log.append(None, &[], false, now).await;
     assert!(again.is_err());
     assert_eq!(fs::read(anchored.anchor_file(1)).expect("stored"), before);
+}
+
+#[tokio::test]
+async fn what_a_process_that_ended_has_left_replaces_no_anchor() {
+    let anchored = AnchoredBooks::new().await;
+    let before = fs::read(anchored.anchor_file(1)).expect("stored");
+    let left = anchored.folder.path().join("unfinished");
+    fs::hard_link(anchored.anchor_file(1), left).expect("linked");
+    anchored.anchor().await;
+    assert_eq!(fs::read(anchored.anchor_file(1)).expect("stored"), before);
+    assert_eq!(anchored.verify().await.anchors, 2);
+}
+
+#[tokio::test]
+async fn a_turn_that_failed_between_its_anchors_is_not_complete() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open_log(folder.path(), 'a');
+    let head = |owner_id| AnchoredHead::new(owner_id, ChainHead::default());
+    let full: Vec<AnchoredHead> = (1..).take(HEADS_MAX).map(head).collect();
+    let at = |secs| DateTime::from_timestamp(secs, 0).expect("valid");
+    // The heads of each turn, and until when all are anchored after it.
+    let turns = [
+        (&full[..], DateTime::UNIX_EPOCH),
+        (&full[..], DateTime::UNIX_EPOCH),
+        (&full[..1], at(1_900_000_002)),
+        (&full[..], at(1_900_000_002)),
+        (&full[..0], at(1_900_000_004)),
+    ];
+    for (now, (heads, complete_until)) in (1_900_000_000..).zip(turns) {
+        let last = log.find_last().await.expect("readable");
+        let appended = log.append(last, heads, false, at(now)).await;
+        appended.expect("written");
+        let last = log.find_last().await.expect("readable").expect("stored");
+        let found = log.find_complete_until(&last.anchor).await;
+        assert_eq!(found.expect("readable"), complete_until);
+    }
 }
 
 #[tokio::test]
