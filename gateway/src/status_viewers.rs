@@ -1,4 +1,4 @@
-//! Whose status a user may see: profile knows listeners, favourites and blocks, and calls knows who has called whom.
+//! Decides whose status a user may see: profile knows listeners, favourites and blocks, and calls knows who has called whom.
 
 use talktime_kit::Error;
 use talktime_kit::grpc::client::retry_idempotent;

@@ -1,4 +1,4 @@
-//! What each process may do on NATS, in one table. The users of the servers are generated from it
+//! The rights of each process on NATS, in one table. The users of the servers are generated from it
 //! (`deploy/nats/users.conf`), and so are the tests of everything that it forbids.
 
 use super::v1::Workload;
@@ -18,7 +18,7 @@ const SEAT_SUBJECTS: &str = "live.calls.seat.*";
 const RELAY_CUT_SUBJECTS: &str = "relay.cut.>";
 const ALL_SUBJECTS: &str = ">";
 
-/// What a process publishes and reads.
+/// The subjects that a process publishes and reads.
 #[derive(Clone, Copy, Debug)]
 pub struct BusAccess {
     /// The process, whose name is that of its user.
@@ -33,7 +33,7 @@ pub struct BusAccess {
     pub follows_stream: bool,
 }
 
-/// What a user of NATS is permitted to do; everything else is refused.
+/// The rights of a user of NATS; everything else is refused.
 #[derive(Clone, Debug, Default)]
 pub struct BusPermissions {
     /// Subjects that the user may publish.

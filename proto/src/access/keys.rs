@@ -1,4 +1,4 @@
-//! Which keys of Redis each process may read and write, in one table. The users of the servers are generated from it
+//! The keys of Redis that each process may read and write, in one table. The users of the servers are generated from it
 //! (`deploy/redis/users.acl`), and so are the tests of everything that it forbids.
 
 use super::v1::Workload;
@@ -6,7 +6,7 @@ use super::v1::Workload;
 /// The user with all rights, for people, replication, and commands of operators. No process logs in as this user.
 pub const REDIS_OPERATOR: &str = "operator";
 
-/// What a process does in Redis: keys by what they begin with.
+/// The rights of a process in Redis: keys by what they begin with.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyAccess {
     /// The process, whose name is that of its user.

@@ -1,4 +1,4 @@
-//! Who may act as an admin. Services ask before each method that acts for one, so that neither the gateway nor a token
+//! Decides whether somebody may act as an admin. Services ask before each method that acts for one, so that neither the gateway nor a token
 //! from before suffices.
 
 use std::sync::Arc;

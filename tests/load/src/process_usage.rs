@@ -14,7 +14,7 @@ const PARENT: usize = 4;
 const OWN_TIMES: [usize; 2] = [14, 15];
 const CHILD_TIMES: [usize; 2] = [16, 17];
 
-/// What Linux counts of a process.
+/// The figures that Linux counts of a process.
 pub(crate) struct ProcessStat {
     pub(crate) parent: u32,
     /// Seconds of a processor, without its children.

@@ -164,6 +164,19 @@ impl AuthError {
                 "login_not_completed",
                 "Please try again in a moment.",
             ),
+            Self::InvalidRefreshToken
+            | Self::InvalidAccessToken
+            | Self::AccessTokenRevoked
+            | Self::AuditReasonRequired
+            | Self::NotAdmin
+            | Self::SessionNotFound
+            | Self::InvalidTokenId => self.session_parts(),
+            Self::Other(_) => unreachable!("converted as it is"),
+        }
+    }
+
+    fn session_parts(&self) -> (ErrorKind, &'static str, &'static str) {
+        match self {
             Self::InvalidRefreshToken => (
                 ErrorKind::Unauthenticated,
                 "invalid_refresh_token",
@@ -199,7 +212,7 @@ impl AuthError {
                 "invalid_token_id",
                 "This is not the id of a token.",
             ),
-            Self::Other(_) => unreachable!("converted as it is"),
+            _ => unreachable!("not an error of sessions"),
         }
     }
 

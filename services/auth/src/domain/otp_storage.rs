@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{OneTimePassword, OtpChallenge, PhoneNumber};
 
-/// What the key is derived for, from a key that has another use as well.
+/// The purpose for which the key is derived from one that has another use as well.
 const KEY_PURPOSE: &[u8] = b"talktime one-time passwords";
 const DIGITS_PURPOSE: &str = "digits";
 const STORED_PURPOSE: &str = "stored";

@@ -20,7 +20,7 @@ use crate::history::{
 };
 use crate::saga::{
     BILL_ROUTE, CallStartRequest, EMERGENCY_END_ROUTE, END_ROUTE, EndedCall, HangUpRequest,
-    MinuteBillingRequest, START_ROUTE, SagaSweepOutcome,
+    MinuteBillingOutcome, MinuteBillingRequest, START_ROUTE, SagaSweepOutcome,
 };
 
 /// A call does not end longer ago than this, however long nobody could end it: 15 minutes.
@@ -142,6 +142,19 @@ fn final_status(status: call::CallStatus) -> call::CallStatus {
     match status {
         call::CallStatus::Unanswered | call::CallStatus::Connecting => call::CallStatus::Cancelled,
         status => status,
+    }
+}
+
+pub(super) fn billing_response(
+    call_id: i64,
+    billed: MinuteBillingOutcome,
+) -> wire::BillMinuteResponse {
+    wire::BillMinuteResponse {
+        call_id,
+        coins_deducted: billed.coins_deducted,
+        remaining_coins: billed.remaining_coins,
+        total_coins_spent: billed.total_coins_spent,
+        minutes_billed: billed.minutes_billed,
     }
 }
 

@@ -233,18 +233,10 @@ impl CallsService for CallsGrpcApi {
         request: Request<BillMinuteRequest>,
     ) -> Result<Response<BillMinuteResponse>, Status> {
         let billing = convert::parse_billing_request(request.into_inner()).map_err(into_status)?;
-        let billed = self
-            .calls
-            .bill_minute(&billing)
-            .await
-            .map_err(into_status)?;
-        Ok(Response::new(BillMinuteResponse {
-            call_id: billing.call_id,
-            coins_deducted: billed.coins_deducted,
-            remaining_coins: billed.remaining_coins,
-            total_coins_spent: billed.total_coins_spent,
-            minutes_billed: billed.minutes_billed,
-        }))
+        let billed = self.calls.bill_minute(&billing).await;
+        let billed = billed.map_err(into_status)?;
+        let answer = convert::billing_response(billing.call_id, billed);
+        Ok(Response::new(answer))
     }
 
     async fn get_ongoing(

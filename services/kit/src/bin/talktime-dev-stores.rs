@@ -1,5 +1,5 @@
-//! What the stores of a development stack need of the platform: the users of NATS and Redis that `cargo dev docs` writes to
-//! files, and the stream of events, which in a cluster the Job `nats-stream` creates.
+//! Prepares the stores of a development stack: prints the users of NATS and Redis, which `cargo dev docs` writes to files,
+//! and creates the stream of events, which in a cluster the Job `nats-stream` creates.
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};

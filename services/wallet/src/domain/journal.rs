@@ -104,7 +104,7 @@ pub enum TransferKind {
     DisputeRelease,
     /// Earnings that were paid for with money that a dispute took back.
     EarningReversal,
-    /// What a deleted account owes passes to a later account of the same phone.
+    /// The debt of a deleted account passes to a later account of the same phone.
     DebtTransfer,
     /// Rupees are held for a requested withdrawal.
     Withdrawal,

@@ -29,7 +29,7 @@ pub(super) struct DisputedPayment<'a> {
     pub(super) owner_id: i64,
     /// The payment with everything that went back of it before.
     pub(super) payment: &'a CapturedPayment,
-    /// What it paid, in paise, and the coins that it brought.
+    /// The sum that it paid, in paise, and the coins that it brought.
     pub(super) price_paise: i64,
     pub(super) coins: i64,
     /// The instant at which it was credited.
@@ -59,7 +59,7 @@ impl DisputedPayment<'_> {
         let wallet = locked[&self.owner_id];
         let amount = self.dispute.amount;
         let at_stake = coins_at_stake(self.payment, self.price_paise, self.coins, amount);
-        // What a deleted account has left behind belongs to the platform already, and pays for a loss first.
+        // Coins that a deleted account has left behind belong to the platform already, and pay for a loss first.
         let left_coins = if wallet.is_closed {
             accounts::sum_forfeited_coins(tx, self.owner_id).await?
         } else {
@@ -202,7 +202,7 @@ impl WalletLedger {
         }
         let wallet = locked.get(&listener_id).copied();
         if let Some(wallet) = wallet.filter(|wallet| !wallet.is_closed) {
-            // What was withdrawn before the dispute is gone.
+            // Money that was withdrawn before the dispute is gone.
             let paise = earning.paise.min(wallet.withdrawable_paise);
             if paise > 0 {
                 let posting = lost_earning_posting(&wallet, earning, paise);

@@ -93,7 +93,7 @@ pub struct PaymentOrderCredit<'a> {
 
 /// Wait before an order is first looked up at the provider, and the unit of the waits that follow.
 pub const FIRST_WAIT: TimeDelta = TimeDelta::minutes(1);
-/// That wait and that unit for credited orders, whose refunds may have gone unreported.
+/// The wait and the unit for credited orders, whose refunds may have gone unreported.
 pub const REFUNDS_CHECKED_AFTER: TimeDelta = TimeDelta::days(1);
 /// Most times that a wait doubles.
 const DOUBLINGS_MAX: i32 = 10;

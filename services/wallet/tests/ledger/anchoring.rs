@@ -293,7 +293,7 @@ async fn a_turn_that_failed_between_its_anchors_is_not_complete() {
 #[tokio::test]
 async fn a_restored_database_is_compared_with_the_anchors_since() {
     let anchored = AnchoredBooks::new().await;
-    // What was anchored is lost with what the restored database does not have.
+    // Transfers that the restored database does not have may have been anchored.
     rewrite_chain(&anchored.books).await;
     let mut connection = anchored
         .books
