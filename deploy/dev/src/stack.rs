@@ -73,9 +73,9 @@ impl DevStack {
         }
     }
 
-    /// Returns a stack without an offset whose secrets are in a folder of its own.
+    /// Returns a stack without an offset whose secrets are in a folder of its own, which goes with it.
     #[cfg(test)]
-    pub(crate) fn for_test(name: StackName) -> Self {
+    pub(crate) fn for_test(name: StackName) -> TestStack {
         static STACKS: AtomicU32 = AtomicU32::new(0);
         let number = STACKS.fetch_add(1, Ordering::Relaxed);
         let folder = format!("talktime-dev-{}-{number}", std::process::id());
@@ -84,7 +84,7 @@ impl DevStack {
             ..Self::with_port_offset(name, 0)
         };
         fs::create_dir_all(stack.secrets_dir()).expect("a folder for secrets");
-        stack
+        TestStack(stack)
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -210,6 +210,26 @@ pub(crate) fn remove_dir(path: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// A stack of a test, whose folder is deleted at the end.
+#[cfg(test)]
+pub(crate) struct TestStack(DevStack);
+
+#[cfg(test)]
+impl std::ops::Deref for TestStack {
+    type Target = DevStack;
+
+    fn deref(&self) -> &DevStack {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl Drop for TestStack {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0.dir);
     }
 }
 
