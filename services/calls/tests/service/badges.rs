@@ -68,7 +68,7 @@ async fn listeners_with_talk_time() -> (TestDatabase, BadgeService) {
 
 fn badges_at(database: &TestDatabase, now: &str) -> BadgeService {
     let config = serde_json::json!({
-        "peers": {"profile": "", "presence": "", "wallet": ""}, "redis": {"url": ""},
+        "peers": {"auth": "", "profile": "", "presence": "", "wallet": ""}, "redis": {"url": ""},
     });
     let config: CallsConfig = serde_json::from_value(config).expect("settings");
     BadgeService::new(
