@@ -16,5 +16,13 @@ CREATE TABLE wallet.history_sums (
     -- Of the lines that belong to calls.
     coins_of_calls bigint        NOT NULL,
     money          numeric(14,2) NOT NULL,
-    PRIMARY KEY (wallet_id, tx_type)
+    PRIMARY KEY (wallet_id, tx_type),
+    -- Sums of what the lines of each type may hold.
+    CONSTRAINT history_sums_check CHECK (
+        CASE tx_type
+            WHEN 'spend' THEN coins_of_calls <= 0 AND money = 0
+            WHEN 'refund' THEN coins_of_calls >= 0 AND money <= 0
+            WHEN 'withdraw' THEN coins_of_calls = 0
+            ELSE coins_of_calls = 0 AND money >= 0
+        END)
 );

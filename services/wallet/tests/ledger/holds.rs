@@ -110,7 +110,11 @@ async fn a_dispute_freezes_the_coins_that_are_left_and_the_earnings_made_from_th
         withdraw(&books, 1).await.expect_err("disputed"),
         "earnings_held"
     );
-    let charged = books.charge(&[minute(26)]).await.expect("answered");
+    let of_another_call = MinuteCharge {
+        call_id: CALL + 1,
+        ..minute(1)
+    };
+    let charged = books.charge(&[of_another_call]).await.expect("answered");
     assert!(
         format!("{charged:?}").contains("Insufficient"),
         "{charged:?}"
