@@ -19,7 +19,7 @@ const PASSWORDS: u64 = 1_000_000;
 /// How Redis stores one-time passwords.
 #[derive(Clone, Debug)]
 pub enum OtpStorage {
-    /// As digits, which developers and tests read there.
+    /// As digits, which developers and testers read there where no messages are sent.
     Digits,
     /// As hashes under a key that Redis does not have, so that whoever reads Redis cannot log in. A million passwords
     /// are soon tried without such a key.
