@@ -28,8 +28,9 @@ const HONEST_CLIENTS: usize = 4;
 const HONEST_PACE: Duration = Duration::from_millis(40);
 /// Permitted growth of memory after all connections, in a build without optimizations.
 const GROWTH_KB_MAX: u64 = 256 * 1024;
-/// Greatest ratio of the 99th percentiles of valid requests, beside random bytes and without them.
-const RATIO_MAX: u32 = 2;
+/// Greatest ratio of the 99th percentiles of valid requests, beside random bytes and without them. The clients that send them
+/// need about as much of the processors as the gateway, so twice as long would be no surprise on a busy machine.
+const RATIO_MAX: u32 = 3;
 /// Shorter percentiles are noise of a shared machine and are accepted.
 const P99_NOISE: Duration = Duration::from_millis(50);
 
