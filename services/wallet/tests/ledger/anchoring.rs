@@ -6,6 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use talktime_kit::Clock;
 use talktime_kit::object_store::S3Config;
 use talktime_wallet::anchors::{
     AnchorBucket, AnchorLog, AnchorReport, AnchorStorage, HEADS_MAX, list_heads_since,
@@ -325,7 +326,7 @@ async fn a_bucket_keeps_anchors_by_their_numbers() {
     let bucket = AnchorBucket::new(&config, 1).expect("readable");
     let storage = AnchorStorage::Bucket(bucket);
     // The bucket may have what an earlier run of this test has stored.
-    let now = Utc::now();
+    let now = Clock::System.now();
     let begun = u64::try_from(now.timestamp()).expect("positive");
     assert_eq!(
         storage.list_after(begun).await.expect("listed"),
