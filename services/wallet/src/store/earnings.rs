@@ -117,6 +117,18 @@ pub async fn load_totals(
     .await
 }
 
+/// The earnings of the listener `$1` that cannot be withdrawn yet, in paise: those of calls that were settled after `$2`, and
+/// those that were paid for with disputed money.
+macro_rules! held_paise {
+    () => {
+        "((SELECT COALESCE(sum(money), 0) * 100 FROM wallet.call_earnings
+           WHERE listener_id = $1 AND created_at > $2)::bigint
+          + (SELECT COALESCE(sum(paise), 0) FROM wallet.disputed_earnings
+             WHERE listener_id = $1 AND earned_at <= $2)::bigint)"
+    };
+}
+pub(super) use held_paise;
+
 /// Sums the earnings of a listener that cannot be withdrawn yet, in paise: those of calls that were settled after
 /// `earned_until`, and those that were paid for with disputed money.
 pub async fn sum_held(
@@ -124,16 +136,11 @@ pub async fn sum_held(
     listener_id: i64,
     earned_until: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "SELECT (SELECT COALESCE(sum(money), 0) * 100 FROM wallet.call_earnings
-                 WHERE listener_id = $1 AND created_at > $2)::bigint
-                + (SELECT COALESCE(sum(paise), 0) FROM wallet.disputed_earnings
-                   WHERE listener_id = $1 AND earned_at <= $2)::bigint",
-    )
-    .bind(listener_id)
-    .bind(earned_until)
-    .fetch_one(connection)
-    .await
+    sqlx::query_scalar(concat!("SELECT ", held_paise!()))
+        .bind(listener_id)
+        .bind(earned_until)
+        .fetch_one(connection)
+        .await
 }
 
 #[derive(FromRow)]

@@ -13,6 +13,18 @@ const LATE_MAX: i64 = 10_000;
 /// Wallets whose lines are summed at a time: of each all lines of a month, and the first time those of all months.
 const SUMMED_AT_A_TIME: i64 = 200;
 
+/// The sums of lines `t`. They are written once, so that those that are stored, verified and added when they are read cannot
+/// differ.
+macro_rules! line_sums {
+    () => {
+        "count(*) AS lines,
+         COALESCE(sum(t.coins_change) FILTER (WHERE t.call_id IS NOT NULL), 0) AS coins_of_calls,
+         COALESCE(sum(t.money_change) FILTER (WHERE t.tx_type <> 'refund' OR t.call_id IS NULL), 0)
+             AS money"
+    };
+}
+pub(super) use line_sums;
+
 /// Gives new wallets a mark before all lines; returns whether there were any.
 pub async fn add_marks(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let added = sqlx::query(
@@ -34,7 +46,7 @@ pub async fn add_marks(connection: &mut PgConnection) -> sqlx::Result<bool> {
 /// Adds the lines between the marks of some wallets and `until` to their sums, and moves the marks; returns whether
 /// there were any. Wallets that another replica is summing are left to it.
 pub async fn sum_lines(connection: &mut PgConnection, until: DateTime<Utc>) -> sqlx::Result<bool> {
-    let moved = sqlx::query(
+    let moved = sqlx::query(concat!(
         "WITH due AS (
              SELECT wallet_id, summed_until FROM wallet.history_marks
              WHERE summed_until < $1 ORDER BY summed_until, wallet_id LIMIT $2
@@ -42,11 +54,9 @@ pub async fn sum_lines(connection: &mut PgConnection, until: DateTime<Utc>) -> s
          ), summed AS (
              INSERT INTO wallet.history_sums AS sums
                  (wallet_id, tx_type, lines, coins_of_calls, money)
-             SELECT t.wallet_id, t.tx_type, count(*),
-                    COALESCE(sum(t.coins_change) FILTER (WHERE t.call_id IS NOT NULL), 0),
-                    COALESCE(sum(t.money_change)
-                        FILTER (WHERE t.tx_type <> 'refund' OR t.call_id IS NULL), 0)
-             FROM due JOIN wallet.user_transactions AS t ON t.wallet_id = due.wallet_id
+             SELECT t.wallet_id, t.tx_type, ",
+        line_sums!(),
+        " FROM due JOIN wallet.user_transactions AS t ON t.wallet_id = due.wallet_id
                  AND t.created_at >= due.summed_until AND t.created_at < $1
              GROUP BY t.wallet_id, t.tx_type
              ON CONFLICT (wallet_id, tx_type) DO UPDATE
@@ -55,8 +65,8 @@ pub async fn sum_lines(connection: &mut PgConnection, until: DateTime<Utc>) -> s
                  money = sums.money + excluded.money
          )
          UPDATE wallet.history_marks AS mark SET summed_until = $1
-         FROM due WHERE mark.wallet_id = due.wallet_id",
-    )
+         FROM due WHERE mark.wallet_id = due.wallet_id"
+    ))
     .bind(until)
     .bind(SUMMED_AT_A_TIME)
     .execute(connection)
@@ -66,14 +76,11 @@ pub async fn sum_lines(connection: &mut PgConnection, until: DateTime<Utc>) -> s
 
 /// Finds people whose sums are not those of the lines before their marks.
 pub async fn find_mismatched_sums(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar(
+    sqlx::query_scalar(concat!(
         "WITH line AS (
-             SELECT t.wallet_id, t.tx_type, count(*) AS lines,
-                    COALESCE(sum(t.coins_change) FILTER (WHERE t.call_id IS NOT NULL), 0)
-                        AS coins_of_calls,
-                    COALESCE(sum(t.money_change)
-                        FILTER (WHERE t.tx_type <> 'refund' OR t.call_id IS NULL), 0) AS money
-             FROM wallet.history_marks AS mark JOIN wallet.user_transactions AS t
+             SELECT t.wallet_id, t.tx_type, ",
+        line_sums!(),
+        " FROM wallet.history_marks AS mark JOIN wallet.user_transactions AS t
                ON t.wallet_id = mark.wallet_id AND t.created_at < mark.summed_until
              GROUP BY t.wallet_id, t.tx_type
          )
@@ -82,8 +89,8 @@ pub async fn find_mismatched_sums(connection: &mut PgConnection) -> sqlx::Result
          JOIN wallet.user_wallets AS w USING (wallet_id)
          WHERE (sums.lines, sums.coins_of_calls, sums.money)
                IS DISTINCT FROM (line.lines, line.coins_of_calls, line.money)
-         ORDER BY w.user_id",
-    )
+         ORDER BY w.user_id"
+    ))
     .fetch_all(connection)
     .await
 }

@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 use talktime_kit::paging::{ListPage, ListPageRequest};
 
+use super::history_sums::line_sums;
 use crate::domain::history::{TransactionHistoryFilter, TransactionType};
 
 /// One line of a person's history.
@@ -117,20 +118,20 @@ pub async fn load_totals(
     connection: &mut PgConnection,
     user_id: i64,
 ) -> sqlx::Result<TransactionHistoryTotals> {
-    sqlx::query_as(
+    sqlx::query_as(concat!(
         "WITH owner AS (
              SELECT w.wallet_id, COALESCE(mark.summed_until, '-infinity') AS summed_until
              FROM wallet.user_wallets AS w LEFT JOIN wallet.history_marks AS mark USING (wallet_id)
              WHERE w.user_id = $1
          ), total AS (
-             SELECT s.tx_type, s.coins_of_calls, s.money
+             SELECT s.tx_type, s.lines, s.coins_of_calls, s.money
              FROM wallet.history_sums AS s JOIN owner USING (wallet_id)
              UNION ALL
-             SELECT t.tx_type, CASE WHEN t.call_id IS NULL THEN 0 ELSE t.coins_change END,
-                    CASE WHEN t.tx_type = 'refund' AND t.call_id IS NOT NULL THEN 0
-                         ELSE t.money_change END
-             FROM owner JOIN wallet.user_transactions AS t
+             SELECT t.tx_type, ",
+        line_sums!(),
+        " FROM owner JOIN wallet.user_transactions AS t
                ON t.wallet_id = owner.wallet_id AND t.created_at >= owner.summed_until
+             GROUP BY t.tx_type
          )
          SELECT COALESCE(-sum(coins_of_calls) FILTER (WHERE tx_type IN ('spend', 'refund')), 0)::bigint
                     AS coins_spent,
@@ -140,8 +141,8 @@ pub async fn load_totals(
                  WHERE listener_id = $1) AS coins_earned,
                 COALESCE(sum(money) FILTER (WHERE tx_type = 'earn') * 100, 0)::bigint
                     AS paise_earned
-         FROM total",
-    )
+         FROM total"
+    ))
     .bind(user_id)
     .fetch_one(connection)
     .await

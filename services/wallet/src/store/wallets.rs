@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, expect_rows};
 
-use super::earnings;
+use super::earnings::held_paise;
 use crate::domain::chain::{ChainHead, ChainLinkHash};
 
 /// A wallet under lock.
@@ -157,18 +157,19 @@ pub async fn load_balance(
     user_id: i64,
     earned_until: DateTime<Utc>,
 ) -> sqlx::Result<WalletBalance> {
-    let held_paise = earnings::sum_held(connection, user_id, earned_until).await?;
-    let balance = sqlx::query_as(
+    let balance = sqlx::query_as(concat!(
         "SELECT balance_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
-                LEAST((withdrawable_money * 100)::bigint, $2) AS held_paise,
+                LEAST((withdrawable_money * 100)::bigint, ",
+        held_paise!(),
+        ") AS held_paise,
                 (total_earned * 100)::bigint AS total_earned_paise,
                 (total_withdrawn * 100)::bigint AS total_withdrawn_paise,
                 (pending_withdrawals * 100)::bigint AS pending_withdrawals_paise
-         FROM wallet.user_wallets WHERE user_id = $1",
-    )
+         FROM wallet.user_wallets WHERE user_id = $1"
+    ))
     .bind(user_id)
-    .bind(held_paise)
+    .bind(earned_until)
     .fetch_optional(connection)
     .await?;
     Ok(balance.unwrap_or_default())
