@@ -12,10 +12,18 @@ use super::{ClientAddress, NetworkSize};
 #[derive(Clone, Eq, PartialEq)]
 pub struct OneTimePassword(String);
 
+/// Passwords have six digits.
+const PASSWORDS: u64 = 1_000_000;
+
 impl OneTimePassword {
     /// Generates a password; all million are equally likely.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self(format!("{:06}", rng.random_range(0..1_000_000)))
+        Self::from_number(rng.random_range(0..PASSWORDS))
+    }
+
+    /// The password that follows from a number of any size.
+    pub(super) fn from_number(number: u64) -> Self {
+        Self(format!("{:06}", number % PASSWORDS))
     }
 
     /// A password that was read from the store.
@@ -43,16 +51,6 @@ pub struct OtpChallenge {
     pub id: Uuid,
     /// The password; for the store, in the form in which it has passwords.
     pub otp: OneTimePassword,
-}
-
-impl OtpChallenge {
-    /// Generates a password and its id.
-    pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self {
-            id: Uuid::new_v4(),
-            otp: OneTimePassword::generate(rng),
-        }
-    }
 }
 
 /// A guess at a one-time password.

@@ -13,8 +13,6 @@ use super::{OneTimePassword, OtpChallenge, PhoneNumber};
 const KEY_PURPOSE: &[u8] = b"talktime one-time passwords";
 const DIGITS_PURPOSE: &str = "digits";
 const STORED_PURPOSE: &str = "stored";
-/// Passwords have six digits.
-const PASSWORDS: u64 = 1_000_000;
 
 /// How Redis stores one-time passwords.
 #[derive(Clone, Debug)]
@@ -38,14 +36,12 @@ impl OtpStorage {
 
     /// Generates a password and the id of its challenge; all million are equally likely.
     pub fn generate(&self, rng: &mut impl CryptoRng) -> OtpChallenge {
-        let fresh = OtpChallenge::generate(rng);
-        match self {
-            Self::Digits => fresh,
-            Self::Hashed(key) => OtpChallenge {
-                otp: derive_digits(key, fresh.id),
-                ..fresh
-            },
-        }
+        let id = Uuid::new_v4();
+        let otp = match self {
+            Self::Digits => OneTimePassword::generate(rng),
+            Self::Hashed(key) => derive_digits(key, id),
+        };
+        OtpChallenge { id, otp }
     }
 
     /// Returns what is stored of a password of this phone: its digits, or their hash.
@@ -80,8 +76,7 @@ fn derive_digits(key: &Key, challenge_id: Uuid) -> OneTimePassword {
     let text = format!("{DIGITS_PURPOSE}:{challenge_id}");
     let tag = sign(key, text.as_bytes());
     let bytes = tag.as_ref().first_chunk().expect("a tag has 32 bytes");
-    let number = u64::from_be_bytes(*bytes) % PASSWORDS;
-    OneTimePassword::from_stored(format!("{number:06}"))
+    OneTimePassword::from_number(u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
