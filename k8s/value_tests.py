@@ -6,7 +6,7 @@ import unittest
 import policy
 import values
 from schemas import schema_problems
-from tests import K8S, OVERLAY, container, copy_of, named, overlay, pod, replace_in, secret_values, without
+from tests import K8S, OVERLAY, container, copy_of, named, overlay, replace_in, secret_values, without
 
 
 class Values(unittest.TestCase):

@@ -1,5 +1,6 @@
 """The bill of materials of the seven programs, in the format of CycloneDX 1.6: each crate that they are built from."""
 
+import functools
 import json
 import subprocess
 import tomllib
@@ -12,6 +13,7 @@ PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://example.com/talktime/bill-of-materials")
 
 
+@functools.cache
 def read_metadata(*options):
     """Returns what cargo knows about the workspace and its dependencies on the platforms of the image."""
     command = ["cargo", "metadata", "--locked", "--format-version", "1", *options]

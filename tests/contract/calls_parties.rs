@@ -137,6 +137,15 @@ async fn a_block_ends_the_call_of_the_two_with_its_paid_minute_and_that_of_nobod
     assert_eq!(ended.status, 200, "{ended:?}");
 }
 
+/// Waits until two more minutes of a call are paid, and ends it.
+async fn assert_goes_on(pair: &CallPair, call_id: i64) {
+    wait_for("two more minutes", || async {
+        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 30).then_some(())
+    })
+    .await;
+    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_block_that_is_lifted_at_once_ends_nothing() {
     let pair = CallPair::sign_up().await;
@@ -145,11 +154,7 @@ async fn a_block_that_is_lifted_at_once_ends_nothing() {
     let lifting = pair.app.delete("/block").as_user(&pair.listener);
     let lifting = lifting.json(&json!({"blocked_id": pair.caller.user_id}));
     assert_eq!(lifting.answer().await.status, 200);
-    wait_for("two more minutes", || async {
-        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 30).then_some(())
-    })
-    .await;
-    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
+    assert_goes_on(&pair, call_id).await;
 }
 
 #[tokio::test]
@@ -162,9 +167,5 @@ async fn a_block_that_was_lifted_before_its_event_arrived_ends_nothing() {
         action_type: "block".to_owned(),
     };
     publish(Kind::UserBlocked(block)).await;
-    wait_for("two more minutes", || async {
-        (pair.load_ongoing_call(&pair.caller).await["coins_spent"] == 30).then_some(())
-    })
-    .await;
-    assert_eq!(pair.end_call(&pair.caller, call_id).await.status, 200);
+    assert_goes_on(&pair, call_id).await;
 }

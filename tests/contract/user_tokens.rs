@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt, stream};
+use prost::encoding;
 use talktime_client::UserRole;
 use talktime_kit::testing::{TestTokens, stack_tokens};
 use talktime_proto::access::v1::{Actor, Workload};
@@ -88,27 +89,14 @@ fn name_user(method: &MethodActor, user_id: i64) -> Vec<u8> {
         return Vec::new();
     };
     let (last, outer) = path.split_last().expect("a field");
-    let mut message = encode_varint(u64::from(*last) << 3);
-    message.extend(encode_varint(user_id.cast_unsigned()));
+    let mut message = Vec::new();
+    encoding::int64::encode(*last, &user_id, &mut message);
     for field in outer.iter().rev() {
-        let mut part = encode_varint((u64::from(*field) << 3) | 2);
-        part.extend(encode_varint(u64::try_from(message.len()).expect("short")));
-        part.extend(message);
+        let mut part = Vec::new();
+        encoding::bytes::encode(*field, &message, &mut part);
         message = part;
     }
     message
-}
-
-fn encode_varint(mut value: u64) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    loop {
-        let low = u8::try_from(value & 0x7f).expect("seven bits");
-        value >>= 7;
-        encoded.push(low | u8::from(value > 0) << 7);
-        if value == 0 {
-            return encoded;
-        }
-    }
 }
 
 #[tokio::test]

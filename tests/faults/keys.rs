@@ -16,11 +16,7 @@ fn key_of(token: &str) -> &str {
 }
 
 async fn run_keys_command(command: &[&str]) -> String {
-    let operator: &[&str] = if command == ["list"] {
-        &[]
-    } else {
-        &["--operator", "asha"]
-    };
+    let operator: &[&str] = &["--operator", "asha"];
     let output = run_dev(&[&["run", "auth", "keys"], command, operator].concat()).await;
     output.trim().to_owned()
 }

@@ -50,18 +50,27 @@ fn write_nats_config(stack: &DevStack) -> Result<()> {
         .with_context(|| format!("cannot write {}", config.display()))
 }
 
+/// Sets the variables with the passwords of the users of a store, and of its operator.
+fn set_passwords(
+    command: &mut Command,
+    users: &[&str],
+    load_password: impl Fn(&str) -> Result<String>,
+) -> Result<()> {
+    for user in users.iter().copied().chain([stores::STORE_OPERATOR]) {
+        let variable = variable_name(user) + "_PASSWORD";
+        command.env(variable, load_password(user)?);
+    }
+    Ok(())
+}
+
 fn write_redis_users(stack: &DevStack) -> Result<()> {
     let mut command = Command::new(workspace_root().join(EXPAND_USERS));
     command
         .arg(workspace_root().join(REDIS_USERS))
         .arg(redis_users(stack));
-    for user in stores::REDIS_USERS
-        .into_iter()
-        .chain([stores::STORE_OPERATOR])
-    {
-        let variable = variable_name(user) + "_PASSWORD";
-        command.env(variable, secrets::redis_password(stack, user)?);
-    }
+    set_passwords(&mut command, &stores::REDIS_USERS, |user| {
+        secrets::redis_password(stack, user)
+    })?;
     let status = command
         .status()
         .with_context(|| format!("cannot run {EXPAND_USERS}"))?;
@@ -122,11 +131,9 @@ pub(crate) fn build_nats_command(stack: &DevStack) -> Result<Command> {
         .args(["--port", &stack.main_port(StackUnit::Nats).to_string()])
         .arg("--store_dir")
         .arg(data_dir(stack, StackUnit::Nats));
-    let users = SERVICES.map(StackUnit::name);
-    for user in users.into_iter().chain([stores::STORE_OPERATOR]) {
-        let variable = variable_name(user) + "_PASSWORD";
-        command.env(variable, secrets::nats_password(stack, user)?);
-    }
+    set_passwords(&mut command, &SERVICES.map(StackUnit::name), |user| {
+        secrets::nats_password(stack, user)
+    })?;
     if let Some(port) = stack.ops_port(StackUnit::Nats) {
         command.args(["--http_port", &port.to_string()]);
     }

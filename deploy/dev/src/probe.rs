@@ -59,13 +59,19 @@ fn fetch_status(port: u16, path: &str) -> Option<u16> {
     Some(response.status().as_u16())
 }
 
-fn is_redis_answering(port: u16) -> std::io::Result<bool> {
+/// Sends a request over a new connection and reads the first bytes of the answer.
+fn exchange<const LENGTH: usize>(port: u16, request: &[u8]) -> std::io::Result<[u8; LENGTH]> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_DEADLINE)?;
     stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
-    stream.write_all(b"PING\r\n")?;
-    let mut answer = [0; 5];
+    stream.write_all(request)?;
+    let mut answer = [0; LENGTH];
     stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+fn is_redis_answering(port: u16) -> std::io::Result<bool> {
+    let answer = exchange(port, b"PING\r\n")?;
     // A server with users answers strangers, too: `-NOAUTH`.
     Ok([b"+PONG", b"-NOAU"].contains(&&answer))
 }
@@ -73,13 +79,7 @@ fn is_redis_answering(port: u16) -> std::io::Result<bool> {
 /// Whether a server of TLS refuses what is no handshake, as it does once it serves.
 fn is_tls_answering(port: u16) -> std::io::Result<bool> {
     const ALERT: u8 = 21;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_DEADLINE)?;
-    stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
-    stream.write_all(b"HEAD / HTTP/1.0\r\n\r\n")?;
-    let mut answer = [0; 1];
-    stream.read_exact(&mut answer)?;
-    Ok(answer == [ALERT])
+    Ok(exchange(port, b"HEAD / HTTP/1.0\r\n\r\n")? == [ALERT])
 }
 
 /// Whether a relay answers a binding request of STUN (RFC 8489) over UDP.

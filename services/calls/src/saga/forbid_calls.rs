@@ -36,22 +36,24 @@ impl CallService {
         Ok(live.is_some_and(|call| call.phase == CallPhase::Active))
     }
 
-    /// Keeps a deleted user from calls permanently, and ends their live call.
+    /// Keeps a deleted user from calls permanently, and ends their live call, whose settlement goes on in the background.
     pub async fn forbid_calls_of(&self, user_id: i64) -> Result<(), CallError> {
         self.bar_user(user_id, None).await?;
-        match self.find_call_of(user_id).await? {
-            Some(call) => {
-                let by = call.party_of(user_id).unwrap_or(EndingParty::Server);
-                let reason = CallEndReason::HungUp;
-                self.end_forbidden_call(
-                    &call,
-                    RingEndCause::HungUp { user_id },
-                    CallEndCause::Forbidden { reason, by },
-                )
-                .await
-            }
-            None => Ok(()),
+        let Some(call) = self.find_call_of(user_id).await? else {
+            return Ok(());
+        };
+        let live = self.end_before_live(&call, RingEndCause::HungUp { user_id });
+        let Some(live) = live.await? else {
+            return Ok(());
+        };
+        let by = call.party_of(user_id).unwrap_or(EndingParty::Server);
+        let reason = CallEndReason::HungUp;
+        let cause = CallEndCause::Forbidden { reason, by };
+        let request = CallEndRequest::ByService(live.call_id, cause);
+        if let Some(CallEndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
+            self.settle_in_background(call);
         }
+        Ok(())
     }
 
     /// Keeps two people, of whom one has blocked the other, from new calls with each other. Their live call ends with
@@ -108,24 +110,6 @@ impl CallService {
         if let Some(call) = ringing {
             self.end_ring(call.call_id, RingEndCause::ListenerSuspended)
                 .await?;
-        }
-        Ok(())
-    }
-
-    /// Ends a ring, undoes another call that is not live, or ends one that is. Its settlement goes on in the
-    /// background.
-    async fn end_forbidden_call(
-        &self,
-        call: &Call,
-        ring_cause: RingEndCause,
-        live_cause: CallEndCause,
-    ) -> Result<(), CallError> {
-        let Some(live) = self.end_before_live(call, ring_cause).await? else {
-            return Ok(());
-        };
-        let request = CallEndRequest::ByService(live.call_id, live_cause);
-        if let Some(CallEndOutcome { call, is_new: true }) = self.end_live_call(request).await? {
-            self.settle_in_background(call);
         }
         Ok(())
     }
