@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::cargo::BuildTargets;
+use crate::env::EnvVariables;
 use crate::job::RunnerJob;
 use crate::progress;
 use crate::session::{self, StackSession};
@@ -25,7 +26,7 @@ const MINUTE_SECS: u32 = 5;
 /// The name that stands for all measurements.
 const ALL: &str = "all";
 /// The measurements of a run of all, each on a new stack. `growth` takes hours and is run by itself.
-const MEASUREMENTS: [&str; 9] = [
+const MEASUREMENTS: [&str; 10] = [
     "idle",
     "auth",
     "wallet",
@@ -35,7 +36,12 @@ const MEASUREMENTS: [&str; 9] = [
     "feed",
     "media",
     "gateway",
+    TRANSPORT,
 ];
+/// The measurement of what encryption costs. A second stack runs beside that of the bench, in clear.
+const TRANSPORT: &str = "transport";
+/// The beginning of the variables with the addresses of that stack.
+const PLAINTEXT_PREFIX: &str = "PLAINTEXT_";
 /// The command of the program that writes the table of such a run.
 const SUMMARY: &str = "summary";
 /// The variable with the file to which measurements append their figures.
@@ -68,7 +74,7 @@ pub(crate) fn run_bench(options: &BenchOptions) -> Result<ExitCode> {
     };
     match options.measurement.split_first() {
         Some((name, rest)) if name == ALL => run_all(build, rest),
-        _ => run_measurement(build, &options.measurement, &[]),
+        _ => run_measurement(build, &options.measurement, Vec::new()),
     }
 }
 
@@ -83,8 +89,8 @@ fn run_all(build: BuildProfile, options: &[String]) -> Result<ExitCode> {
     for name in MEASUREMENTS {
         let mut measurement = vec![name.to_owned()];
         measurement.extend_from_slice(options);
-        let variables = [(FIGURES_VARIABLE, figures.as_path())];
-        let measured = run_measurement(build, &measurement, &variables);
+        let variables = vec![(FIGURES_VARIABLE.to_owned(), figures.display().to_string())];
+        let measured = run_measurement(build, &measurement, variables);
         if interrupt::is_requested() {
             return measured;
         }
@@ -102,13 +108,47 @@ fn run_all(build: BuildProfile, options: &[String]) -> Result<ExitCode> {
     }
 }
 
-/// Runs one measurement on a new stack.
+/// Runs one measurement on a new stack, or on two for that of encryption.
 fn run_measurement(
     build: BuildProfile,
     measurement: &[String],
-    variables: &[(&str, &Path)],
+    variables: EnvVariables,
 ) -> Result<ExitCode> {
-    let stack = DevStack::new(StackName::Bench);
+    let measure_bench = |variables| {
+        let targets = BuildTargets::stack_and(&[PROGRAM]);
+        use_new_stack(StackName::Bench, build, &targets, |stack, settings| {
+            measure(stack, settings, measurement, variables)
+        })
+    };
+    if measurement.first().is_none_or(|name| name != TRANSPORT) {
+        return measure_bench(variables);
+    }
+    ensure!(
+        build == BuildProfile::Release,
+        "`{TRANSPORT}` compares builds with optimizations"
+    );
+    let (plaintext, targets) = (BuildProfile::Plaintext, BuildTargets::stack_and(&[]));
+    use_new_stack(
+        StackName::Plaintext,
+        plaintext,
+        &targets,
+        |stack, settings| {
+            let addresses = up::client_variables(stack, settings)?.into_iter();
+            let addresses =
+                addresses.map(|(name, value)| (PLAINTEXT_PREFIX.to_owned() + &name, value));
+            measure_bench(variables.into_iter().chain(addresses).collect())
+        },
+    )
+}
+
+/// Starts a new stack, and stops it and deletes its data after `use_stack`.
+fn use_new_stack(
+    name: StackName,
+    build: BuildProfile,
+    targets: &BuildTargets,
+    use_stack: impl FnOnce(&DevStack, &StackSettings) -> Result<ExitCode>,
+) -> Result<ExitCode> {
+    let stack = DevStack::new(name);
     progress::print_line(format_args!("Talktime, stack `{}`", stack.name()));
     let settings = StackSettings {
         minute_secs: MINUTE_SECS,
@@ -116,26 +156,26 @@ fn run_measurement(
         ..StackSettings::default()
     };
     let session = StackSession::begin_fresh(&stack)?;
-    let outcome = start_and_measure(&stack, &settings, measurement, variables);
+    let started = up::start_stack(&stack, &settings, targets);
+    let outcome = started.and_then(|()| use_stack(&stack, &settings));
     session.end()?;
     session::wipe_stack(&stack)?;
     outcome
 }
 
-fn start_and_measure(
+fn measure(
     stack: &DevStack,
     settings: &StackSettings,
     measurement: &[String],
-    variables: &[(&str, &Path)],
+    variables: EnvVariables,
 ) -> Result<ExitCode> {
-    up::start_stack(stack, settings, &BuildTargets::stack_and(&[PROGRAM]))?;
     let mut command = Command::new(stack.binary(PROGRAM));
     command
         .args(measurement)
         .envs(up::client_variables(stack, settings)?)
         .env("TALKTIME_DEV", cargo::runner_path(stack))
         .env("PGBENCH", install::find_postgres_bin()?.join("pgbench"))
-        .envs(variables.iter().copied());
+        .envs(variables);
     run_program(stack, &mut command)
 }
 

@@ -24,6 +24,9 @@ const RUNNER: &str = "talktime-dev";
 /// The feature that compiles fail points into the services.
 pub(crate) const FAILPOINTS: &str = "talktime-kit/failpoints";
 
+/// The feature with which processes talk to each other in clear.
+const PLAINTEXT: &str = "talktime-kit/plaintext";
+
 /// The programs of one build by name, with their paths.
 type BuiltPrograms = HashMap<String, PathBuf>;
 
@@ -79,6 +82,7 @@ pub(crate) fn build_programs(
         BuildProfile::Debug => (),
         BuildProfile::Release => arguments.push("--release"),
         BuildProfile::Failpoints => arguments.extend(["--features", FAILPOINTS]),
+        BuildProfile::Plaintext => arguments.extend(["--release", "--features", PLAINTEXT]),
     }
     progress::print_status(
         "build",

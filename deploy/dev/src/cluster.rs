@@ -20,8 +20,9 @@ use crate::{identities, install, procfs};
 const SYSTEM_USER: &str = "postgres";
 /// Enough for seven processes with a pool each, and for concurrent tests with pools of their own.
 const MAX_CONNECTIONS: u32 = 300;
-/// Clients log in over TLS only.
+/// Clients log in over TLS only, except where the cost of TLS is measured.
 const CLIENTS_ADMITTED: &str = "hostssl all all 127.0.0.1/32 password\n";
+const PLAINTEXT_CLIENTS_ADMITTED: &str = "hostnossl all all 127.0.0.1/32 password\n";
 /// For a workspace below a folder that only root may enter (see `cluster_dir`).
 const OPEN_DATA_DIR: &str = "/var/lib/talktime-dev";
 
@@ -82,7 +83,12 @@ pub(crate) fn install_certificate(stack: &DevStack) -> Result<()> {
             hand_to_user(&installed, &user)?;
         }
     }
-    fs::write(cluster.join("pg_hba.conf"), CLIENTS_ADMITTED).context("cannot write pg_hba.conf")
+    let admitted = if stack.is_plaintext() {
+        PLAINTEXT_CLIENTS_ADMITTED
+    } else {
+        CLIENTS_ADMITTED
+    };
+    fs::write(cluster.join("pg_hba.conf"), admitted).context("cannot write pg_hba.conf")
 }
 
 /// Removes the cluster from either folder.

@@ -22,6 +22,8 @@ pub(crate) enum BuildProfile {
     Release,
     /// As debug, with the fail points that tests use.
     Failpoints,
+    /// As release, with processes that talk to each other in clear.
+    Plaintext,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

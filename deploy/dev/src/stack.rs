@@ -21,13 +21,15 @@ use clap::ValueEnum;
 use crate::instance::UnitInstance;
 use crate::unit::StackUnit;
 
-/// Names of the stacks, which can all be up at the same time: `dev` for people, and one each for
-/// `cargo dev test`, `cargo dev bench` and `cargo dev roll`.
+/// Names of the stacks, which can all be up at the same time: `dev` for people, and one each for `cargo dev test`,
+/// `cargo dev bench` and `cargo dev roll`. `plaintext` is a second one of `cargo dev bench`, which shows what encryption
+/// costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StackName {
     Dev,
     Test,
     Bench,
+    Plaintext,
     Roll,
 }
 
@@ -64,6 +66,7 @@ impl DevStack {
             StackName::Dev => "dev",
             StackName::Test => "test",
             StackName::Bench => "bench",
+            StackName::Plaintext => "plaintext",
             StackName::Roll => "roll",
         };
         Self {
@@ -92,6 +95,7 @@ impl DevStack {
             StackName::Dev => "dev",
             StackName::Test => "test",
             StackName::Bench => "bench",
+            StackName::Plaintext => "plaintext",
             StackName::Roll => "roll",
         }
     }
@@ -103,7 +107,12 @@ impl DevStack {
 
     /// Whether its clients act as fast as the platform answers, so that limits on people do not apply.
     pub(crate) fn is_measured(&self) -> bool {
-        self.name == StackName::Bench
+        matches!(self.name, StackName::Bench | StackName::Plaintext)
+    }
+
+    /// Whether its processes talk to each other and to the stores in clear.
+    pub(crate) fn is_plaintext(&self) -> bool {
+        self.name == StackName::Plaintext
     }
 
     /// Returns the command line that addresses this stack, for messages.
@@ -112,6 +121,7 @@ impl DevStack {
             StackName::Dev => "cargo dev",
             StackName::Test => "cargo dev --stack test",
             StackName::Bench => "cargo dev --stack bench",
+            StackName::Plaintext => "cargo dev --stack plaintext",
             StackName::Roll => "cargo dev --stack roll",
         }
     }
@@ -123,6 +133,7 @@ impl DevStack {
             StackName::Dev => base,
             StackName::Test => base + 10_000,
             StackName::Bench => base + 20_000,
+            StackName::Plaintext => base + 21_500,
             StackName::Roll => base + 1_500,
         }
     }

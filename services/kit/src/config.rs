@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::verifies_server;
+use crate::grpc::transport::IS_PLAINTEXT;
 
 /// The environment of a process. Development may use adapters that production refuses.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -251,7 +252,22 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
 /// A variable without a default is not set, or a value has the wrong type.
 pub fn load_process<T: DeserializeOwned>(service: &str) -> Result<(ProcessConfig, T), ConfigError> {
     let figment = figment(service);
-    Ok((extract(service, &figment)?, extract(service, &figment)?))
+    let process: ProcessConfig = extract(service, &figment)?;
+    check_program(service, process.environment)?;
+    Ok((process, extract(service, &figment)?))
+}
+
+/// Refuses to run a program that talks in clear, as a measurement does, outside of development.
+fn check_program(service: &str, environment: DeploymentEnvironment) -> Result<(), ConfigError> {
+    if !(IS_PLAINTEXT && environment.requires_encryption()) {
+        return Ok(());
+    }
+    let problem =
+        "the program was built with the feature `plaintext`, which only development permits";
+    Err(ConfigError {
+        service: service.to_owned(),
+        problems: vec![problem.to_owned()],
+    })
 }
 
 /// Refuses addresses of Postgres over which passwords and rows could be read, or another server could answer.

@@ -82,6 +82,10 @@ impl WorkloadIdentity {
     }
 
     /// Returns what performs the server's part of a handshake, with the certificate of this moment.
+    #[cfg_attr(
+        feature = "plaintext",
+        expect(dead_code, reason = "connections in clear have no handshake")
+    )]
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.borrow().server.clone())
     }
@@ -94,6 +98,17 @@ impl WorkloadIdentity {
             .identity(Identity::from_pem(&files.certificate, &files.key))
             .ca_certificate(Certificate::from_pem(&files.authority))
             .domain_name(peer.server_name())
+    }
+
+    /// Returns the process that the certificate identifies.
+    ///
+    /// # Errors
+    /// It identifies none.
+    #[cfg(feature = "plaintext")]
+    pub(crate) fn process(&self) -> anyhow::Result<Workload> {
+        let chain = read_certificates(&self.current.borrow().files.certificate)?;
+        let process = chain.first().and_then(identify_process);
+        process.context("the certificate identifies no process")
     }
 
     /// Returns whether the files have changed since the last call on this clone.

@@ -27,7 +27,7 @@ const PEOPLE: i64 = 10_000;
 const FIRST: i64 = 1_000_000_000;
 const SETUP_AT_A_TIME: usize = 64;
 /// Users with a connection of their own.
-const PHONES: usize = 256;
+pub(crate) const PHONES: usize = 256;
 /// Sockets of each user.
 const SOCKETS_A_PERSON: usize = 4;
 /// Rate of each socket, far below the limit of 30 in the contract, so that late pings stay within it.
@@ -107,12 +107,12 @@ impl LoadWorker for PingWorker {
 }
 
 /// An app that sends heartbeats.
-struct HeartbeatPhoneClient {
+pub(crate) struct HeartbeatPhoneClient {
     connection: HttpConnection,
 }
 
 impl HeartbeatPhoneClient {
-    async fn new(stack: &BenchStack, person: &AppUser) -> anyhow::Result<Self> {
+    pub(crate) async fn new(stack: &BenchStack, person: &AppUser) -> anyhow::Result<Self> {
         let connection = HttpConnection::open(&stack.gateway_url, &person.access_token).await?;
         Ok(Self { connection })
     }

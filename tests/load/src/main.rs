@@ -11,7 +11,7 @@
 //! - `call_worker`, `rings`: parts of the measurement of calls
 //! - `relay_reports`: a part of the measurement of media
 //! - `growth_data`, `growth_load`, `growth_report`: parts of the measurement of growth
-//! - the others: one module a measurement
+//! - the others: one module a measurement, of which that of `transport` compares two stacks
 
 #![expect(
     clippy::cast_precision_loss,
@@ -45,6 +45,7 @@ mod rounds;
 mod socket;
 mod stack;
 mod statuses;
+mod transport;
 mod wallet;
 
 use std::time::Duration;
@@ -106,6 +107,8 @@ enum BenchMeasurement {
     Growth(growth::GrowthOptions),
     /// Reads through the gateway, compared with a bare handler and with gRPC
     Gateway,
+    /// Calls and heartbeats with and without encryption
+    Transport,
     /// Processor time and memory of the stack while nobody uses it
     Idle(idle::IdleOptions),
     /// Write the table of a run of all measurements; the runner does it at the end
@@ -137,6 +140,7 @@ async fn main() -> anyhow::Result<()> {
             growth::run_bench(&stack, options.settings, &growth).await
         }
         BenchMeasurement::Gateway => gateway::run_bench(&stack, options.settings).await,
+        BenchMeasurement::Transport => transport::run_bench(&stack, options.settings).await,
         BenchMeasurement::Idle(idle) => idle::run_bench(&idle).await,
         BenchMeasurement::BareHandler => gateway::serve_bare_handler().await,
         BenchMeasurement::Summary => unreachable!("needs no stack"),

@@ -42,12 +42,22 @@ impl BenchStack {
             // A second key of the same stack would be the same one.
             let _ = TOKENS.set(stack_tokens().await);
         }
+        Self::from_variables("")
+    }
+
+    /// Returns the second stack of a measurement, whose processes talk in clear.
+    pub(crate) fn plaintext_from_env() -> anyhow::Result<Self> {
+        Self::from_variables("PLAINTEXT_")
+    }
+
+    fn from_variables(prefix: &str) -> anyhow::Result<Self> {
+        let read = |name: &str| read_variable(&format!("{prefix}{name}"));
         Ok(Self {
-            gateway_url: read_variable("GATEWAY_URL")?,
-            database_url: read_variable("DATABASE_URL")?,
-            redis_url: read_variable("REDIS_URL")?,
+            gateway_url: read("GATEWAY_URL")?,
+            database_url: read("DATABASE_URL")?,
+            redis_url: read("REDIS_URL")?,
             pgbench: read_variable("PGBENCH")?,
-            identities_dir: read_variable("IDENTITIES_DIR")?.into(),
+            identities_dir: read("IDENTITIES_DIR")?.into(),
         })
     }
 

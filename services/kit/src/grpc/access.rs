@@ -1,14 +1,8 @@
 //! Which process may call which method.
 
-use std::sync::Arc;
-
-use axum::extract::Request;
 use talktime_proto::access::v1::Workload;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
 use super::{HEALTH_PATHS, REFLECTION_PATHS};
-use crate::identity::identify_process;
 
 const REFUSED_CALLERS: &str = "grpc_refused_callers_total";
 /// The label of a caller whose certificate names no process.
@@ -16,15 +10,6 @@ const NO_PROCESS: &str = "unknown";
 
 /// Finds the callers of the method with a path; none for an unknown method.
 pub type CallerLookup = fn(&str) -> &'static [Workload];
-
-/// Returns the process at the other end of the connection, if its certificate names one.
-pub(super) fn find_caller(request: &Request) -> Option<Workload> {
-    let connection = request
-        .extensions()
-        .get::<TlsConnectInfo<TcpConnectInfo>>()?;
-    let chain: Arc<Vec<CertificateDer<'static>>> = connection.peer_certs()?;
-    identify_process(chain.first()?)
-}
 
 /// Returns whether `caller` may call the method with this path. Every process of the platform may ask for the health
 /// of every other and, where it is served, for the reflection.

@@ -26,6 +26,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::transport;
 use crate::deadlines::{NAME_LOOKUP, RPC_CONNECT, RPC_PING, RPC_PING_ANSWER};
 use crate::error::chain;
 use crate::identity::WorkloadIdentity;
@@ -74,8 +75,7 @@ impl PeerTls {
 
     /// Returns an endpoint with the certificate of this moment.
     fn endpoint(&self, address: SocketAddr) -> anyhow::Result<Endpoint> {
-        let endpoint = Endpoint::from_shared(format!("https://{address}"))?
-            .tls_config(self.identity.client_tls(self.peer))?
+        let endpoint = transport::build_endpoint(&self.identity, self.peer, address)?
             .connect_timeout(RPC_CONNECT)
             // A peer that is frozen answers no ping, though its kernel answers every packet.
             .http2_keep_alive_interval(RPC_PING)

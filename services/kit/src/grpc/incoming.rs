@@ -7,9 +7,9 @@ use futures::future::ready;
 use futures::{Stream, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::TcpListenerStream;
 
+use super::transport::{self, ServerConnection};
 use crate::deadlines::TLS_HANDSHAKE;
 use crate::identity::WorkloadIdentity;
 
@@ -22,7 +22,7 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(50);
 pub(super) fn accept_connections(
     listener: TcpListener,
     identity: WorkloadIdentity,
-) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+) -> impl Stream<Item = io::Result<ServerConnection>> {
     TcpListenerStream::new(listener)
         .map(move |accepted| shake_hands(accepted, identity.clone()))
         .buffer_unordered(HANDSHAKES_CONCURRENT_MAX)
@@ -33,7 +33,7 @@ pub(super) fn accept_connections(
 async fn shake_hands(
     accepted: io::Result<TcpStream>,
     identity: WorkloadIdentity,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<ServerConnection> {
     let connection = match accepted {
         Ok(connection) => connection,
         Err(error) => {
@@ -44,7 +44,7 @@ async fn shake_hands(
     };
     // Fails only if the client has disconnected, and then the handshake fails, too.
     let _ = connection.set_nodelay(true);
-    let handshake = timeout(TLS_HANDSHAKE, identity.acceptor().accept(connection)).await;
+    let handshake = timeout(TLS_HANDSHAKE, transport::accept(&identity, connection)).await;
     let error = match handshake {
         Ok(Ok(connection)) => return Some(connection),
         Ok(Err(error)) => error,

@@ -8,6 +8,7 @@ mod guarded;
 mod incoming;
 mod request_origin;
 pub mod server;
+pub(crate) mod transport;
 mod user_guard;
 mod user_token;
 

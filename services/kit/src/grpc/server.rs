@@ -23,8 +23,9 @@ use tonic_health::server::HealthReporter;
 use tracing::Instrument;
 
 use super::HEALTH_PATHS;
-use super::access::{CallerLookup, find_caller, is_allowed, register_metrics, report_refusal};
+use super::access::{CallerLookup, is_allowed, register_metrics, report_refusal};
 use super::incoming::accept_connections;
+use super::transport::find_caller;
 use super::user_guard::{UserGuard, require_user};
 use crate::error::{Error, ErrorKind, chain};
 use crate::identity::WorkloadIdentity;

@@ -16,10 +16,10 @@ use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::access::find_caller;
 use super::acting_user::{names_user, read_first_message};
 use super::client::{PeerChannel, retry_idempotent};
 use super::request_origin::read_request_origin;
+use super::transport::find_caller;
 use super::user_token::read_user_token;
 use crate::clock::Clock;
 use crate::deadlines::SIGNING_KEYS;
