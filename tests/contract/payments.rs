@@ -150,6 +150,49 @@ async fn only_admins_give_coins_away() {
     assert_books_are_right().await;
 }
 
+/// Loads the coins of the caller, and the part of them that was given.
+async fn load_both_coins(pair: &CallPair) -> (i64, i64) {
+    let balance = pair.load_balance(&pair.caller).await;
+    let coins = |field: &str| balance[field].as_i64().expect("coins");
+    (coins("balance_coins"), coins("bonus_coins"))
+}
+
+#[tokio::test]
+async fn a_gift_is_spent_first_and_earns_the_listener_nothing() {
+    let pair = CallPair::sign_up().await;
+    let admin = pair.app.sign_up_admin().await;
+    let user_id = pair.caller.user_id;
+    let gift = json!({"coins": 15, "tx_type": "bonus", "user_id": user_id});
+    let given = post(&pair, &admin, "/wallet/add-coins", gift).await;
+    assert_eq!(
+        (given.status, &given.body["new_balance"]),
+        (200, &json!(315))
+    );
+    let (mut coins, mut bonus_coins) = load_both_coins(&pair).await;
+    assert_eq!((coins, bonus_coins), (315, 15));
+
+    // The gift pays for a minute and a half, and the third call at the latest is paid with bought coins alone.
+    let mut earned_coins = 0;
+    for _ in 0..3 {
+        let call_id = pair.start_call().await;
+        let ended = pair.end_call(&pair.caller, call_id).await;
+        assert_eq!(ended.status, 200, "{ended:?}");
+        let spent = ended.body["coins_spent"].as_i64().expect("coins");
+        let bought = spent - spent.min(bonus_coins);
+        // A minute of ten coins earns a rupee.
+        let tenths = ended.body["listener_money_earned"].as_f64().expect("money") * 10.0;
+        assert_eq!(format!("{tenths:.0}"), bought.to_string(), "{ended:?}");
+        coins -= spent;
+        bonus_coins -= spent - bought;
+        earned_coins += bought;
+        assert_eq!(load_both_coins(&pair).await, (coins, bonus_coins));
+    }
+    assert_eq!(bonus_coins, 0);
+    let earned = pair.load_earned().await.as_f64().expect("money") * 10.0;
+    assert_eq!(format!("{earned:.0}"), earned_coins.to_string());
+    assert_books_are_right().await;
+}
+
 #[tokio::test]
 async fn the_sandbox_accepts_no_notifications() {
     let pair = CallPair::sign_up_without_coins().await;

@@ -39,6 +39,7 @@ async fn every_amount_of_the_rate_card_buys_its_coins() {
     let fields = [
         "user_id",
         "balance_coins",
+        "bonus_coins",
         "withdrawable_money",
         "available_money",
         "held_money",

@@ -37,6 +37,10 @@ pub struct WalletConfig {
     /// The most coins that one admin may give on one day in India. By default nothing is limited.
     #[serde(default)]
     pub daily_bonus_coins: Option<u32>,
+    /// Whether minutes that are paid with given coins earn listeners as much as others, at the expense of the platform. By
+    /// default they earn nothing.
+    #[serde(default)]
+    pub bonus_earns: bool,
     /// The interval between verifications of the books.
     #[serde(default)]
     pub verify: BooksVerificationConfig,
@@ -236,6 +240,7 @@ impl WalletConfig {
                 earnings_hold: TimeDelta::hours(withdrawals.earnings_hold_hours.into()),
             },
             daily_bonus_coins: self.daily_bonus_coins.map(i64::from),
+            bonus_earns: self.bonus_earns,
         }
     }
 
@@ -263,6 +268,7 @@ mod tests {
             },
             withdrawals: WithdrawalLimitsConfig::default(),
             daily_bonus_coins: None,
+            bonus_earns: false,
             verify: BooksVerificationConfig::default(),
             anchors: None,
             peers: PeerAddressConfig {

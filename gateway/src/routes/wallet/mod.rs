@@ -23,6 +23,8 @@ use crate::token::CurrentUser;
 pub(super) struct BalanceAnswer {
     user_id: i64,
     balance_coins: i64,
+    /// The part of `balance_coins` that was given and not bought. Calls spend it first.
+    bonus_coins: i64,
     /// The rupees that belong to a listener.
     withdrawable_money: Hundredths,
     /// The part of them that can be withdrawn now.
@@ -43,6 +45,7 @@ impl From<Balance> for BalanceAnswer {
         Self {
             user_id: balance.user_id,
             balance_coins: balance.balance_coins,
+            bonus_coins: balance.bonus_coins,
             withdrawable_money: Hundredths(balance.withdrawable_paise),
             available_money: Hundredths(balance.withdrawable_paise - balance.held_paise),
             held_money: Hundredths(balance.held_paise),

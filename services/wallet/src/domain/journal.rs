@@ -13,6 +13,8 @@ use talktime_proto::wallet::charge_id;
 pub enum JournalAccount {
     /// A person's coins or rupees.
     User(i64),
+    /// Coins that were given to a person and not bought. They are a part of the balance.
+    UserBonus(i64),
     /// Coins that a person owes: of a payment that was taken back after they were spent. Never above
     /// zero.
     UserDebt(i64),
@@ -42,6 +44,7 @@ impl fmt::Display for JournalAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user_id) => write!(f, "user/{user_id}"),
+            Self::UserBonus(user_id) => write!(f, "user/{user_id}/bonus"),
             Self::UserDebt(user_id) => write!(f, "user/{user_id}/debt"),
             Self::CoinIssue => f.write_str("platform/coin_issue"),
             Self::CoinRevenue => f.write_str("platform/coin_revenue"),
@@ -81,6 +84,22 @@ pub struct JournalEntry {
     pub credit: JournalAccount,
     /// The amount in the smallest unit of the currency, above zero.
     pub amount: i64,
+}
+
+/// The entries of movements of coins, given as debit, credit and amount. Movements of nothing are left out, since an entry
+/// must have an amount.
+pub fn coin_entries(
+    movements: impl IntoIterator<Item = (JournalAccount, JournalAccount, i64)>,
+) -> Vec<JournalEntry> {
+    let movements = movements.into_iter().filter(|(.., amount)| *amount > 0);
+    movements
+        .map(|(debit, credit, amount)| JournalEntry {
+            currency: JournalCurrency::Coins,
+            debit,
+            credit,
+            amount,
+        })
+        .collect()
 }
 
 /// The reason of a transfer.

@@ -1,7 +1,7 @@
 //! A transfer with everything that follows from it.
 
 use super::history::TransactionType;
-use super::journal::{JournalEntry, TransferKind};
+use super::journal::{JournalAccount, JournalEntry, TransferKind};
 
 /// A transfer and all that follows from it. It changes one wallet, whose chain it becomes a link of.
 #[derive(Clone, Debug)]
@@ -29,11 +29,25 @@ pub struct Posting {
     pub line: Option<NewHistoryLine>,
 }
 
+impl Posting {
+    /// The part of its coins that moves to or from an account of bonus coins.
+    pub fn bonus_coins(&self) -> i64 {
+        let is_bonus = |account| matches!(account, JournalAccount::UserBonus(_));
+        let moved = self.entries.iter();
+        moved
+            .filter(|entry| is_bonus(entry.debit) || is_bonus(entry.credit))
+            .map(|entry| entry.amount)
+            .sum()
+    }
+}
+
 /// The change of a wallet's columns, which equals the movements of the journal's rows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct WalletChange {
     /// Coins that can be spent.
     pub coins: i64,
+    /// The part of them that was given.
+    pub bonus_coins: i64,
     /// Coins owed.
     pub debt_coins: i64,
     /// Money that may be withdrawn, in paise.

@@ -57,6 +57,18 @@ pub struct ChargedMinute {
     /// The minute, from 1.
     pub minute: i32,
     pub coins: i64,
+    /// The part of the coins that was given to the caller.
+    pub bonus_coins: i64,
+}
+
+impl ChargedMinute {
+    /// The part of a listener's rate that the bought coins bring, rounded down to a whole paisa.
+    fn bought_paise(&self, paise_per_minute: i64) -> i64 {
+        let bought_coins = self.coins - self.bonus_coins;
+        (paise_per_minute * bought_coins)
+            .checked_div(self.coins)
+            .unwrap_or(paise_per_minute)
+    }
 }
 
 /// The effect of a settlement.
@@ -64,8 +76,12 @@ pub struct ChargedMinute {
 pub struct SettlementPlan {
     /// The coins that the caller paid for the settled minutes.
     pub coins_spent: i64,
+    /// The part of them that was given to the caller.
+    pub bonus_coins: i64,
     /// The sum that the listener earns, in paise.
     pub listener_paise: i64,
+    /// The part of it that given coins bring.
+    pub bonus_paise: i64,
     /// The minutes to void: those charged beyond the settled count, and those given back.
     pub returned: Vec<ChargedMinute>,
 }
@@ -95,8 +111,13 @@ impl CallSettlement {
         self.minutes.saturating_sub(unearned)
     }
 
-    /// Plans the settlement given every charged minute of the call.
-    pub fn plan(&self, charged: &[ChargedMinute]) -> Result<SettlementPlan, WalletError> {
+    /// Plans the settlement given every charged minute of the call. Coins that were given to the caller earn the listener
+    /// nothing, unless `bonus_earns`.
+    pub fn plan(
+        &self,
+        charged: &[ChargedMinute],
+        bonus_earns: bool,
+    ) -> Result<SettlementPlan, WalletError> {
         self.check()?;
         for minute in 1..=self.minutes {
             if !charged.iter().any(|charged| charged.minute == minute) {
@@ -109,11 +130,29 @@ impl CallSettlement {
         let is_kept = |minute| minute <= self.minutes && !self.returned_minutes.contains(&minute);
         let (talked, returned): (Vec<ChargedMinute>, Vec<ChargedMinute>) =
             charged.iter().partition(|charged| is_kept(charged.minute));
+        let bought_paise = self.sum_bought_paise(charged);
+        let full_paise = i64::from(self.earned_minutes()) * self.listener_paise_per_minute;
+        let bonus_paise = if bonus_earns {
+            full_paise - bought_paise
+        } else {
+            0
+        };
         Ok(SettlementPlan {
             coins_spent: talked.iter().map(|charged| charged.coins).sum(),
-            listener_paise: i64::from(self.earned_minutes()) * self.listener_paise_per_minute,
+            bonus_coins: talked.iter().map(|charged| charged.bonus_coins).sum(),
+            listener_paise: bought_paise + bonus_paise,
+            bonus_paise,
             returned,
         })
+    }
+
+    /// Sums what the bought coins of the earned minutes bring the listener, in paise.
+    fn sum_bought_paise(&self, charged: &[ChargedMinute]) -> i64 {
+        let is_earned = |minute| minute <= self.minutes && !self.unearned_minutes.contains(&minute);
+        let earned = charged.iter().filter(|charged| is_earned(charged.minute));
+        earned
+            .map(|charged| charged.bought_paise(self.listener_paise_per_minute))
+            .sum()
     }
 
     fn check(&self) -> Result<(), WalletError> {
@@ -167,10 +206,12 @@ mod tests {
                 unearned_minutes,
                 ..SETTLEMENT
             };
-            let plan = settlement.plan(&charged(&[1, 2, 3])).expect("paid");
+            let plan = settlement.plan(&charged(&[1, 2, 3]), false).expect("paid");
             let expected = SettlementPlan {
                 coins_spent: 10,
+                bonus_coins: 0,
                 listener_paise,
+                bonus_paise: 0,
                 // The third minute was charged, but had not begun.
                 returned: charged(&[1, 3]),
             };
@@ -193,7 +234,7 @@ mod tests {
                 unearned_minutes,
                 ..SETTLEMENT
             };
-            let refused = settlement.plan(&charged(&[1, 2]));
+            let refused = settlement.plan(&charged(&[1, 2]), false);
             assert!(
                 matches!(refused, Err(WalletError::OutOfRange(_))),
                 "{settlement:?}"
@@ -218,18 +259,71 @@ mod tests {
     fn charged(minutes: &[i32]) -> Vec<ChargedMinute> {
         minutes
             .iter()
-            .map(|&minute| ChargedMinute { minute, coins: 10 })
+            .map(|&minute| charged_minute(minute, 0))
             .collect()
+    }
+
+    /// A minute of ten coins, of which some were given.
+    fn charged_minute(minute: i32, bonus_coins: i64) -> ChargedMinute {
+        ChargedMinute {
+            minute,
+            coins: 10,
+            bonus_coins,
+        }
+    }
+
+    #[test]
+    fn given_coins_earn_nothing_unless_the_operator_pays_for_them() {
+        // The rate is 125 paise: three of ten coins bring 37.5, of which the half paisa is left out.
+        for (bonus_coins, bought_paise) in
+            [([0, 0], 250), ([10, 0], 125), ([7, 0], 162), ([10, 10], 0)]
+        {
+            let minutes = [
+                charged_minute(1, bonus_coins[0]),
+                charged_minute(2, bonus_coins[1]),
+            ];
+            let unpaid = SETTLEMENT.plan(&minutes, false).expect("paid");
+            let expected = SettlementPlan {
+                coins_spent: 20,
+                bonus_coins: bonus_coins.iter().sum(),
+                listener_paise: bought_paise,
+                bonus_paise: 0,
+                returned: vec![],
+            };
+            assert_eq!(unpaid, expected);
+            let paid = SETTLEMENT.plan(&minutes, true).expect("paid");
+            let expected = SettlementPlan {
+                listener_paise: 250,
+                bonus_paise: 250 - bought_paise,
+                ..expected
+            };
+            assert_eq!(paid, expected);
+        }
+    }
+
+    #[test]
+    fn a_returned_minute_of_given_coins_earns_what_it_would_have_earned() {
+        let minutes = [charged_minute(1, 10), charged_minute(2, 0)];
+        let settlement = CallSettlement {
+            returned_minutes: vec![1, 2],
+            ..SETTLEMENT
+        };
+        let plan = settlement.plan(&minutes, false).expect("paid");
+        assert_eq!((plan.coins_spent, plan.bonus_coins), (0, 0));
+        assert_eq!((plan.listener_paise, plan.bonus_paise), (125, 0));
+        assert_eq!(plan.returned, minutes);
     }
 
     #[test]
     fn the_listener_earns_for_each_minute_talked() {
-        let plan = SETTLEMENT.plan(&charged(&[1, 2])).expect("paid");
+        let plan = SETTLEMENT.plan(&charged(&[1, 2]), false).expect("paid");
         assert_eq!(
             plan,
             SettlementPlan {
                 coins_spent: 20,
+                bonus_coins: 0,
                 listener_paise: 250,
+                bonus_paise: 0,
                 returned: vec![]
             }
         );
@@ -237,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_minute_charged_beyond_the_end_is_returned() {
-        let plan = SETTLEMENT.plan(&charged(&[1, 2, 3])).expect("paid");
+        let plan = SETTLEMENT.plan(&charged(&[1, 2, 3]), false).expect("paid");
         assert_eq!(plan.coins_spent, 20);
         assert_eq!(plan.returned, charged(&[3]));
     }
@@ -248,7 +342,7 @@ mod tests {
             minutes: 0,
             ..SETTLEMENT
         };
-        let plan = settlement.plan(&charged(&[1])).expect("allowed");
+        let plan = settlement.plan(&charged(&[1]), false).expect("allowed");
         assert_eq!((plan.coins_spent, plan.listener_paise), (0, 0));
         assert_eq!(plan.returned, charged(&[1]));
     }
@@ -256,7 +350,7 @@ mod tests {
     #[test]
     fn an_unpaid_minute_cannot_be_settled() {
         let error = SETTLEMENT
-            .plan(&charged(&[1, 3]))
+            .plan(&charged(&[1, 3]), false)
             .expect_err("minute 2 is missing");
         assert!(matches!(
             error,
@@ -270,6 +364,6 @@ mod tests {
             listener_id: 1,
             ..SETTLEMENT
         };
-        assert!(settlement.plan(&charged(&[1, 2])).is_err());
+        assert!(settlement.plan(&charged(&[1, 2]), false).is_err());
     }
 }

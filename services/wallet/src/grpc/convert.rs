@@ -23,6 +23,7 @@ pub(super) fn balance_message(user_id: i64, balance: WalletBalance) -> pb::Balan
         total_withdrawn_paise: balance.total_withdrawn_paise,
         pending_withdrawals_paise: balance.pending_withdrawals_paise,
         held_paise: balance.held_paise,
+        bonus_coins: balance.bonus_coins,
     }
 }
 

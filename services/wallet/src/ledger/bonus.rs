@@ -102,6 +102,7 @@ async fn credit_bonus(
         let debt_id = debt_payment_id(&transfer_id);
         postings.push(debt_posting(
             bonus.user_id,
+            JournalAccount::UserBonus(bonus.user_id),
             debt_id,
             owed_coins,
             balance_coins,
@@ -135,12 +136,13 @@ fn bonus_posting(bonus: &CoinBonusGrant, balance_coins: i64) -> Posting {
         entries: vec![JournalEntry {
             currency: JournalCurrency::Coins,
             debit: JournalAccount::CoinIssue,
-            credit: JournalAccount::User(user_id),
+            credit: JournalAccount::UserBonus(user_id),
             amount: coins,
         }],
         owner_id: user_id,
         change: WalletChange {
             coins,
+            bonus_coins: coins,
             events: 1,
             ..WalletChange::default()
         },

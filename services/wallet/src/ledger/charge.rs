@@ -9,7 +9,7 @@ use super::{TracedRequest, WalletLedger};
 use crate::domain::WalletError;
 use crate::domain::charging::{self, ChargeDecision, MinuteCharge};
 use crate::domain::history::TransactionType;
-use crate::domain::journal::{JournalAccount, JournalCurrency, JournalEntry, TransferKind};
+use crate::domain::journal::{JournalAccount, TransferKind, coin_entries};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::{charged_event, low_balance_event};
 use crate::metrics;
@@ -53,7 +53,7 @@ impl WalletLedger {
             .collect();
         let decisions = charging::decide_charges(&charges, &balances, &past)?;
 
-        let postings = charge_postings(&charges, &decisions);
+        let postings = charge_postings(&charges, &decisions, &payers);
         let events = charge_events(batch, &decisions, &payers);
         outbox::append_traced(&mut tx, now, events).await?;
         let transaction_ids = posting::post_all(&mut tx, now, &mut payers, &postings).await?;
@@ -113,36 +113,53 @@ fn accepted_charges<'a>(
         })
 }
 
-fn charge_postings(charges: &[MinuteCharge], decisions: &[ChargeDecision]) -> Vec<Posting> {
+/// The transfers of the accepted charges. Coins that were given are spent before those that were bought.
+fn charge_postings(
+    charges: &[MinuteCharge],
+    decisions: &[ChargeDecision],
+    payers: &HashMap<i64, LockedWallet>,
+) -> Vec<Posting> {
+    let given = payers.values().map(|w| (w.user_id, w.given_coins()));
+    let mut given_coins: HashMap<i64, i64> = given.collect();
     accepted_charges(charges, decisions)
-        .map(|(charge, balance_coins)| Posting {
-            transfer_id: charge.id(),
-            kind: TransferKind::Charge,
-            content: charge.content(),
-            call_id: Some(charge.call_id),
-            coins: charge.coins,
-            paise: 0,
-            balance_coins,
-            entries: vec![JournalEntry {
-                currency: JournalCurrency::Coins,
-                debit: JournalAccount::User(charge.user_id),
-                credit: JournalAccount::CoinRevenue,
-                amount: charge.coins,
-            }],
-            owner_id: charge.user_id,
-            change: WalletChange {
-                coins: -charge.coins,
-                events: 1 + i64::from(charge.leaves_low_balance(balance_coins)),
-                ..WalletChange::default()
-            },
-            line: Some(NewHistoryLine {
-                tx_type: TransactionType::Spend,
-                coins_change: -charge.coins,
-                money_change_paise: 0,
-                description: format!("Minute {} of call {}", charge.minute, charge.call_id),
-            }),
+        .map(|(charge, balance_coins)| {
+            let left_coins = given_coins.entry(charge.user_id).or_default();
+            let bonus_coins = charge.coins.min(*left_coins);
+            *left_coins -= bonus_coins;
+            charge_posting(charge, bonus_coins, balance_coins)
         })
         .collect()
+}
+
+fn charge_posting(charge: &MinuteCharge, bonus_coins: i64, balance_coins: i64) -> Posting {
+    let (user_id, coins) = (charge.user_id, charge.coins);
+    let revenue = JournalAccount::CoinRevenue;
+    Posting {
+        transfer_id: charge.id(),
+        kind: TransferKind::Charge,
+        content: charge.content(),
+        call_id: Some(charge.call_id),
+        coins,
+        paise: 0,
+        balance_coins,
+        entries: coin_entries([
+            (JournalAccount::UserBonus(user_id), revenue, bonus_coins),
+            (JournalAccount::User(user_id), revenue, coins - bonus_coins),
+        ]),
+        owner_id: user_id,
+        change: WalletChange {
+            coins: -coins,
+            bonus_coins: -bonus_coins,
+            events: 1 + i64::from(charge.leaves_low_balance(balance_coins)),
+            ..WalletChange::default()
+        },
+        line: Some(NewHistoryLine {
+            tx_type: TransactionType::Spend,
+            coins_change: -coins,
+            money_change_paise: 0,
+            description: format!("Minute {} of call {}", charge.minute, charge.call_id),
+        }),
+    }
 }
 
 fn charge_events(

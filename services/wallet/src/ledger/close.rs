@@ -33,13 +33,25 @@ pub async fn close_account(
     wallets::close_wallet(tx, user_id, locked.get(&user_id), phone_hash, now).await
 }
 
-/// The transfer that empties a wallet, disputed coins included. Rupees of requested withdrawals stay held until each withdrawal is
-/// decided, and what the person owes stays owed.
+/// The transfer that empties a wallet, disputed coins included. Coins that were given return to their issue, so that a
+/// chargeback cannot take them for bought ones that the account has left behind. Rupees of requested withdrawals stay held
+/// until each withdrawal is decided, and what the person owes stays owed.
 fn closing_posting(wallet: &LockedWallet, disputed_coins: i64) -> Posting {
     let user = JournalAccount::User(wallet.user_id);
     let (coins, paise) = (JournalCurrency::Coins, JournalCurrency::Paise);
     let movements = [
-        (coins, user, JournalAccount::Forfeited, wallet.balance_coins),
+        (
+            coins,
+            user,
+            JournalAccount::Forfeited,
+            wallet.bought_coins(),
+        ),
+        (
+            coins,
+            JournalAccount::UserBonus(wallet.user_id),
+            JournalAccount::CoinIssue,
+            wallet.given_coins(),
+        ),
         (
             coins,
             JournalAccount::Disputed,

@@ -131,7 +131,14 @@ fn purchase_postings(
     let mut postings = vec![purchase_posting(order, payment, balance_coins)];
     if owed_coins > 0 {
         let transfer_id = debt_payment_id(&postings[0].transfer_id);
-        let posting = debt_posting(wallet.user_id, transfer_id, owed_coins, balance_coins);
+        let source = JournalAccount::User(wallet.user_id);
+        let posting = debt_posting(
+            wallet.user_id,
+            source,
+            transfer_id,
+            owed_coins,
+            balance_coins,
+        );
         postings.push(posting);
     }
     postings
@@ -181,13 +188,15 @@ fn purchase_posting(
     }
 }
 
-/// The transfer by which new coins pay a debt.
+/// The transfer by which new coins pay a debt, from the account of the user that they entered.
 pub(super) fn debt_posting(
     user_id: i64,
+    source: JournalAccount,
     transfer_id: String,
     coins: i64,
     balance_coins: i64,
 ) -> Posting {
+    let is_given = matches!(source, JournalAccount::UserBonus(_));
     Posting {
         transfer_id,
         kind: TransferKind::PaymentReversal,
@@ -198,13 +207,14 @@ pub(super) fn debt_posting(
         balance_coins,
         entries: vec![JournalEntry {
             currency: JournalCurrency::Coins,
-            debit: JournalAccount::User(user_id),
+            debit: source,
             credit: JournalAccount::UserDebt(user_id),
             amount: coins,
         }],
         owner_id: user_id,
         change: WalletChange {
             coins: -coins,
+            bonus_coins: if is_given { -coins } else { 0 },
             debt_coins: -coins,
             ..WalletChange::default()
         },

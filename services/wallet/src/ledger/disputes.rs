@@ -63,7 +63,7 @@ impl DisputedPayment<'_> {
         let left_coins = if wallet.is_closed {
             accounts::sum_forfeited_coins(tx, self.owner_id).await?
         } else {
-            wallet.balance_coins
+            wallet.bought_coins()
         };
         let kept_coins = at_stake.min(left_coins);
         let frozen_coins = if wallet.is_closed { 0 } else { kept_coins };
@@ -98,6 +98,7 @@ impl DisputedPayment<'_> {
                 let balance_coins = postings[0].balance_coins - owed_coins;
                 postings.push(debt_posting(
                     self.owner_id,
+                    JournalAccount::User(self.owner_id),
                     debt_id,
                     owed_coins,
                     balance_coins,

@@ -64,6 +64,8 @@ pub struct WalletTerms {
     pub withdrawals: WithdrawalLimits,
     /// The most coins that one admin may give on one day in India.
     pub daily_bonus_coins: Option<i64>,
+    /// Whether given coins earn listeners as much as bought ones.
+    pub bonus_earns: bool,
 }
 
 /// One request of a batch, with the trace that its events belong to.

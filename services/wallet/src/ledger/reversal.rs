@@ -1,4 +1,5 @@
-//! Reversed payments take their coins back: the balance falls to zero at most, and the rest becomes a debt.
+//! Reversed payments take their coins back, as far as bought coins are left, and the rest becomes a debt. Coins that
+//! were given stay.
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
@@ -48,7 +49,7 @@ pub(super) async fn reverse_order(
     // The wallet is locked already; it is read again because the order may have been credited a moment ago.
     let mut locked = wallets::lock(tx, &[order.user_id]).await?;
     let wallet = locked[&order.user_id];
-    let taken_coins = back.coins.min(wallet.balance_coins);
+    let taken_coins = back.coins.min(wallet.bought_coins());
     let sources = ReversalCoinSources {
         account: JournalAccount::User(wallet.user_id),
         taken_coins,

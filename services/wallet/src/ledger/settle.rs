@@ -44,6 +44,7 @@ impl WalletLedger {
             wallets,
             past: transfers::find_all(&mut tx, &settlement_ids(requests)).await?,
             charged: transfers::list_charged_minutes(&mut tx, &call_ids).await?,
+            bonus_earns: self.terms.bonus_earns,
             pending_writes: PendingSettlementWrites::default(),
         };
         let settled = requests
@@ -90,6 +91,7 @@ struct SettlementBatch {
     wallets: HashMap<i64, LockedWallet>,
     past: HashMap<String, TransferRecord>,
     charged: HashMap<i64, Vec<ChargedMinute>>,
+    bonus_earns: bool,
     pending_writes: PendingSettlementWrites,
 }
 
@@ -111,7 +113,7 @@ impl SettlementBatch {
             return Ok(settled);
         }
         let charged = self.charged.get(&settlement.call_id);
-        let plan = settlement.plan(charged.map_or(&[], Vec::as_slice))?;
+        let plan = settlement.plan(charged.map_or(&[], Vec::as_slice), self.bonus_earns)?;
         self.void_uncounted_minutes(settlement, &plan);
         let settled = SettlementOutcome {
             coins_spent: plan.coins_spent,
@@ -119,7 +121,7 @@ impl SettlementBatch {
             caller_balance_coins: self.wallets[&settlement.caller_id].balance_coins,
         };
         let listener = self.wallets[&settlement.listener_id];
-        self.add_posting(earning_posting(settlement, settled, &listener));
+        self.add_posting(earning_posting(settlement, settled, &plan, &listener));
         if !listener.is_closed {
             let event = earned_event(settlement, &plan);
             let event = (listener.user_id, listener.version + 1, event);
@@ -163,7 +165,8 @@ impl SettlementBatch {
                 user_id: settlement.caller_id,
                 coins: charged.coins,
             };
-            let posting = void_posting(&charge, &self.wallets[&settlement.caller_id]);
+            let payer = &self.wallets[&settlement.caller_id];
+            let posting = void_posting(&charge, charged.bonus_coins, payer);
             self.add_posting(posting);
         }
     }
@@ -172,12 +175,14 @@ impl SettlementBatch {
     fn add_posting(&mut self, posting: Posting) {
         if let Some(wallet) = self.wallets.get_mut(&posting.owner_id) {
             wallet.balance_coins += posting.change.coins;
+            wallet.bonus_coins += posting.change.bonus_coins;
             wallet.version += posting.change.events;
         }
         if posting.kind == TransferKind::Settlement {
             let transfer = TransferRecord {
                 content: posting.content.clone(),
                 coins: posting.coins,
+                bonus_coins: posting.bonus_coins(),
                 paise: posting.paise,
                 balance_coins: posting.balance_coins,
             };
@@ -191,6 +196,7 @@ impl SettlementBatch {
 fn earning_posting(
     settlement: &CallSettlement,
     settled: SettlementOutcome,
+    plan: &SettlementPlan,
     listener: &LockedWallet,
 ) -> Posting {
     let paise = settled.listener_paise;
@@ -209,11 +215,7 @@ fn earning_posting(
         tx_type: TransactionType::Earn,
         coins_change: 0,
         money_change_paise: paise,
-        description: format!(
-            "{} minutes of call {}",
-            settlement.earned_minutes(),
-            settlement.call_id
-        ),
+        description: describe_earning(settlement, plan),
     };
     Posting {
         transfer_id: settlement.id(),
@@ -235,4 +237,15 @@ fn earning_posting(
         // A call without paid minutes is no line in the history.
         line: (!listener.is_closed && settlement.earned_minutes() > 0).then_some(line),
     }
+}
+
+/// The text of the listener's line. It says why coins have brought nothing.
+fn describe_earning(settlement: &CallSettlement, plan: &SettlementPlan) -> String {
+    let (minutes, call_id) = (settlement.earned_minutes(), settlement.call_id);
+    let minutes = format!("{minutes} minutes of call {call_id}");
+    if plan.bonus_coins == 0 || plan.bonus_paise > 0 {
+        return minutes;
+    }
+    let (bonus_coins, coins) = (plan.bonus_coins, plan.coins_spent);
+    format!("{minutes}, paid with {bonus_coins} bonus coins of {coins}")
 }

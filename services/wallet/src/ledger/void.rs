@@ -6,9 +6,7 @@ use super::WalletLedger;
 use crate::domain::WalletError;
 use crate::domain::charging::MinuteCharge;
 use crate::domain::history::TransactionType;
-use crate::domain::journal::{
-    JournalAccount, JournalCurrency, JournalEntry, TransferKind, void_id,
-};
+use crate::domain::journal::{JournalAccount, TransferKind, coin_entries, void_id};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::store::wallets::LockedWallet;
 use crate::store::{posting, transfers};
@@ -49,7 +47,7 @@ impl WalletLedger {
                 let earlier_void = transfers::find(&mut tx, &void_id(call_id, minute)).await?;
                 let posting = earlier_void
                     .is_none()
-                    .then(|| void_posting(&charge, &locked[&user_id]));
+                    .then(|| void_posting(&charge, found.bonus_coins, &locked[&user_id]));
                 (posting, charge.coins)
             }
         };
@@ -76,22 +74,35 @@ fn tombstone_posting(wallet: &LockedWallet, call_id: i64, minute: i32) -> Postin
     }
 }
 
-/// The transfer that returns the coins of a charge. Coins of a deleted account are forfeited.
-pub(super) fn void_posting(charge: &MinuteCharge, payer: &LockedWallet) -> Posting {
+/// The transfer that returns the coins of a charge to the accounts that they came from. Of a deleted account, those that
+/// were bought are forfeited, and those that were given return to their issue.
+pub(super) fn void_posting(
+    charge: &MinuteCharge,
+    bonus_coins: i64,
+    payer: &LockedWallet,
+) -> Posting {
     let MinuteCharge {
         call_id,
         minute,
         user_id,
         coins,
     } = *charge;
-    let (credit, coins_change) = if payer.is_closed {
-        (JournalAccount::Forfeited, 0)
+    let (user, user_bonus, change) = if payer.is_closed {
+        let (forfeited, issue) = (JournalAccount::Forfeited, JournalAccount::CoinIssue);
+        (forfeited, issue, WalletChange::default())
     } else {
-        (JournalAccount::User(user_id), coins)
+        let change = WalletChange {
+            coins,
+            bonus_coins,
+            ..WalletChange::default()
+        };
+        let bonus = JournalAccount::UserBonus(user_id);
+        (JournalAccount::User(user_id), bonus, change)
     };
+    let revenue = JournalAccount::CoinRevenue;
     let line = NewHistoryLine {
         tx_type: TransactionType::Refund,
-        coins_change,
+        coins_change: change.coins,
         money_change_paise: 0,
         description: format!("Minute {minute} of call {call_id}, returned"),
     };
@@ -102,18 +113,13 @@ pub(super) fn void_posting(charge: &MinuteCharge, payer: &LockedWallet) -> Posti
         call_id: Some(call_id),
         coins,
         paise: 0,
-        balance_coins: payer.balance_coins + coins_change,
-        entries: vec![JournalEntry {
-            currency: JournalCurrency::Coins,
-            debit: JournalAccount::CoinRevenue,
-            credit,
-            amount: coins,
-        }],
+        balance_coins: payer.balance_coins + change.coins,
+        entries: coin_entries([
+            (revenue, user_bonus, bonus_coins),
+            (revenue, user, coins - bonus_coins),
+        ]),
         owner_id: user_id,
-        change: WalletChange {
-            coins: coins_change,
-            ..WalletChange::default()
-        },
+        change,
         line: (!payer.is_closed).then_some(line),
     }
 }

@@ -23,15 +23,17 @@ pub async fn sum_forfeited_coins(
     .await
 }
 
-/// Finds wallets whose coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
+/// Finds wallets whose coins, bonus coins, debt or withdrawable rupees are not what the journal adds up to. Empty when the
 /// books are right.
 pub async fn find_mismatched_wallets(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(concat!(
         journal_totals!(),
         " SELECT w.user_id FROM wallet.user_wallets AS w
          LEFT JOIN total ON total.account = 'user/' || w.user_id
+         LEFT JOIN total AS bonus ON bonus.account = 'user/' || w.user_id || '/bonus'
          LEFT JOIN total AS debt ON debt.account = 'user/' || w.user_id || '/debt'
-         WHERE w.balance_coins <> COALESCE(total.coins, 0)
+         WHERE w.balance_coins <> COALESCE(total.coins, 0) + COALESCE(bonus.coins, 0)
+            OR w.bonus_coins <> COALESCE(bonus.coins, 0)
             OR w.withdrawable_money * 100 <> COALESCE(total.paise, 0)
             OR w.debt_coins <> -COALESCE(debt.coins, 0)
          ORDER BY w.user_id",
@@ -64,11 +66,15 @@ pub async fn find_mismatched_transfers(connection: &mut PgConnection) -> sqlx::R
     sqlx::query_scalar(
         "WITH moved AS (
              SELECT transfer_id, COALESCE(sum(amount) FILTER (WHERE ledger = 'coins'), 0) AS coins,
-                    COALESCE(sum(amount) FILTER (WHERE ledger = 'paise'), 0) AS paise
+                    COALESCE(sum(amount) FILTER (WHERE ledger = 'paise'), 0) AS paise,
+                    COALESCE(sum(amount) FILTER
+                        (WHERE debit_account LIKE 'user/%/bonus' OR credit_account LIKE 'user/%/bonus'), 0)
+                        AS bonus_coins
              FROM wallet.journal GROUP BY transfer_id
          )
          SELECT transfer_id FROM wallet.transfers AS transfer LEFT JOIN moved USING (transfer_id)
          WHERE transfer.paise <> COALESCE(moved.paise, 0)
+            OR transfer.bonus_coins <> COALESCE(moved.bonus_coins, 0)
             OR CASE transfer.kind WHEN 'settlement' THEN 0 ELSE transfer.coins END
                <> COALESCE(moved.coins, 0)
          ORDER BY transfer_id",
@@ -83,13 +89,16 @@ pub async fn find_mismatched_lines(connection: &mut PgConnection) -> sqlx::Resul
     sqlx::query_scalar(
         "SELECT line.transaction_id
          FROM wallet.user_transactions AS line JOIN wallet.user_wallets AS w USING (wallet_id)
+         CROSS JOIN LATERAL (
+             SELECT ARRAY['user/' || w.user_id, 'user/' || w.user_id || '/bonus'] AS accounts
+         ) AS own
          LEFT JOIN LATERAL (
-             SELECT sum(CASE WHEN credit_account = 'user/' || w.user_id THEN amount ELSE -amount END)
+             SELECT sum(CASE WHEN credit_account = ANY(own.accounts) THEN amount ELSE -amount END)
                     AS coins
              FROM wallet.journal
              WHERE journal.transfer_id = line.transfer_id
                AND journal.created_at = line.created_at AND ledger = 'coins'
-               AND 'user/' || w.user_id IN (credit_account, debit_account)
+               AND (credit_account = ANY(own.accounts) OR debit_account = ANY(own.accounts))
          ) AS moved ON true
          WHERE line.coins_change <> COALESCE(moved.coins, 0)
          ORDER BY line.transaction_id",

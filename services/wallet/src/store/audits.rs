@@ -170,8 +170,9 @@ pub async fn find_mismatched_closings(connection: &mut PgConnection) -> sqlx::Re
         journal_totals!(),
         " SELECT c.owner_id FROM wallet.closed_wallets AS c
          LEFT JOIN total ON total.account = 'user/' || c.owner_id
+         LEFT JOIN total AS bonus ON bonus.account = 'user/' || c.owner_id || '/bonus'
          LEFT JOIN total AS debt ON debt.account = 'user/' || c.owner_id || '/debt'
-         WHERE COALESCE(total.coins, 0) <> 0 OR COALESCE(total.paise, 0) <> 0
+         WHERE COALESCE(total.coins, 0) + COALESCE(bonus.coins, 0) <> 0 OR COALESCE(total.paise, 0) <> 0
             OR c.debt_coins <> -COALESCE(debt.coins, 0)
          ORDER BY c.owner_id",
     ))

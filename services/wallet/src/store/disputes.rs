@@ -109,14 +109,16 @@ pub async fn take_frozen(tx: &mut PgConnection, owner_id: i64) -> sqlx::Result<i
 }
 
 /// Lists calls that a buyer has paid for since an instant, the newest first, each with what no dispute claims yet of it:
-/// neither one that holds earnings nor a lost one that has taken them.
+/// neither one that holds earnings nor a lost one that has taken them. Coins that were given are no payment, so they and
+/// what they brought are left out.
 pub async fn list_paid_calls(
     tx: &mut PgConnection,
     buyer_id: i64,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<PaidCall>> {
     let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT earning.call_id, earning.coins, (earning.money * 100)::bigint AS paise,
+        "SELECT earning.call_id, earning.coins - earning.bonus_coins AS coins,
+                ((earning.money - earning.bonus_money) * 100)::bigint AS paise,
                 (COALESCE(held.paise, 0) + COALESCE(taken.paise, 0))::bigint AS claimed_paise
          FROM (SELECT DISTINCT call_id FROM wallet.transfers
                WHERE owner_id = $1 AND kind = 'charge' AND created_at >= $2) AS paid
@@ -129,7 +131,7 @@ pub async fn list_paid_calls(
              SELECT sum(paise) AS paise FROM wallet.transfers AS taken
              WHERE taken.call_id = earning.call_id AND taken.kind = 'earning_reversal'
          ) AS taken ON true
-         WHERE earning.coins > 0
+         WHERE earning.coins > earning.bonus_coins
          ORDER BY earning.created_at DESC, earning.call_id DESC LIMIT $3",
     )
     .bind(buyer_id)

@@ -49,11 +49,14 @@ pub async fn insert(
     }
     let result = sqlx::query(
         "INSERT INTO wallet.call_earnings
-             (call_id, listener_id, caller_id, call_type, minutes, coins, money, created_at)
-         SELECT call_id, listener_id, caller_id, call_type, minutes, coins, paise::numeric / 100, $8
+             (call_id, listener_id, caller_id, call_type, minutes, coins, bonus_coins, money, bonus_money,
+              created_at)
+         SELECT call_id, listener_id, caller_id, call_type, minutes, coins, bonus_coins,
+                paise::numeric / 100, bonus_paise::numeric / 100, $10
          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[],
-                     $6::bigint[], $7::bigint[])
-              AS earned (call_id, listener_id, caller_id, call_type, minutes, coins, paise)",
+                     $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+              AS earned (call_id, listener_id, caller_id, call_type, minutes, coins, bonus_coins, paise,
+                         bonus_paise)",
     )
     .bind(column(earned, |(settlement, _)| settlement.call_id))
     .bind(column(earned, |(settlement, _)| settlement.listener_id))
@@ -65,7 +68,9 @@ pub async fn insert(
         settlement.earned_minutes()
     }))
     .bind(column(earned, |(_, plan)| plan.coins_spent))
+    .bind(column(earned, |(_, plan)| plan.bonus_coins))
     .bind(column(earned, |(_, plan)| plan.listener_paise))
+    .bind(column(earned, |(_, plan)| plan.bonus_paise))
     .bind(now)
     .execute(tx)
     .await?;

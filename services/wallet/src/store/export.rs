@@ -8,6 +8,7 @@ pub const SECTIONS: &[UserExportSection] = &[
     UserExportSection {
         name: "wallet",
         query: "SELECT user_id, jsonb_build_object('balance_coins', balance_coins,
+                    'bonus_coins', LEAST(bonus_coins, balance_coins),
                     'withdrawable_money', withdrawable_money, 'total_earned', total_earned,
                     'total_withdrawn', total_withdrawn,
                     'pending_withdrawals', pending_withdrawals,
@@ -49,7 +50,7 @@ pub const SECTIONS: &[UserExportSection] = &[
     UserExportSection {
         name: "call_earnings",
         query: "SELECT call_id, jsonb_build_object('call_id', call_id, 'call_type', call_type,
-                    'minutes', minutes, 'coins', coins, 'money', money,
+                    'minutes', minutes, 'coins', coins, 'bonus_coins', bonus_coins, 'money', money,
                     'created_at', created_at)
                 FROM wallet.call_earnings WHERE listener_id = $1 AND call_id > $2
                 ORDER BY call_id LIMIT $3",

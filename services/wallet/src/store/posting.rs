@@ -81,6 +81,8 @@ pub async fn post_all(
         .bind(column(&updates, |update| update.change.events))
         .bind(column(&updates, |update| update.head.length))
         .bind(column(&updates, |update| update.head.hash))
+        .bind(column(postings, Posting::bonus_coins))
+        .bind(column(&updates, |update| update.change.bonus_coins))
         .fetch_all(tx)
         .await?;
     verify_effect(rows, &updates, &lines)
@@ -161,6 +163,7 @@ fn sum_by_owner(postings: &[Posting], wallets: &HashMap<i64, LockedWallet>) -> V
     for posting in postings {
         let sum = changes.entry(posting.owner_id).or_default();
         sum.coins += posting.change.coins;
+        sum.bonus_coins += posting.change.bonus_coins;
         sum.debt_coins += posting.change.debt_coins;
         sum.withdrawable_paise += posting.change.withdrawable_paise;
         sum.earned_paise += posting.change.earned_paise;
@@ -182,10 +185,10 @@ const POST: &str = "
 WITH transfer AS (
     INSERT INTO wallet.transfers
         (transfer_id, kind, content, call_id, coins, paise, balance_coins, owner_id, chain_position,
-         chain_hash, created_at)
+         chain_hash, bonus_coins, created_at)
     SELECT posting.*, $1
     FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-                $8::bigint[], $9::bigint[], $10::bigint[], $11::bytea[]) AS posting
+                $8::bigint[], $9::bigint[], $10::bigint[], $11::bytea[], $34::bigint[]) AS posting
 ), entry AS (
     INSERT INTO wallet.journal
         (transfer_id, ledger, debit_account, credit_account, amount, created_at)
@@ -197,12 +200,14 @@ WITH transfer AS (
          AS line (transfer_id, user_id, tx_type, coins_change, paise, description, call_id)
 ), moved AS (
     SELECT * FROM unnest($24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[],
-                         $29::bigint[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[])
+                         $29::bigint[], $30::bigint[], $31::bigint[], $32::bigint[], $33::bytea[],
+                         $35::bigint[])
          AS moved (owner_id, coins, debt, withdrawable, earned, pending, withdrawn, events,
-                   chain_length, chain_hash)
+                   chain_length, chain_hash, bonus)
 ), balance AS (
     UPDATE wallet.user_wallets AS w
     SET balance_coins = w.balance_coins + moved.coins,
+        bonus_coins = w.bonus_coins + moved.bonus,
         debt_coins = w.debt_coins + moved.debt,
         withdrawable_money = w.withdrawable_money + moved.withdrawable::numeric / 100,
         total_earned = w.total_earned + moved.earned::numeric / 100,

@@ -15,6 +15,8 @@ pub struct TransferRecord {
     pub content: String,
     /// Coins that moved.
     pub coins: i64,
+    /// The part of them that moved to or from an account of bonus coins.
+    pub bonus_coins: i64,
     /// Paise that moved.
     pub paise: i64,
     /// The payer's coins right after it.
@@ -65,7 +67,8 @@ pub async fn find(
     transfer_id: &str,
 ) -> sqlx::Result<Option<TransferRecord>> {
     sqlx::query_as(
-        "SELECT content, coins, paise, balance_coins FROM wallet.transfers WHERE transfer_id = $1",
+        "SELECT content, coins, bonus_coins, paise, balance_coins FROM wallet.transfers
+         WHERE transfer_id = $1",
     )
     .bind(transfer_id)
     .fetch_optional(tx)
@@ -87,8 +90,8 @@ pub async fn find_all(
     tx: &mut PgConnection,
     transfer_ids: &[String],
 ) -> sqlx::Result<HashMap<String, TransferRecord>> {
-    let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(
-        "SELECT transfer_id, content, coins, paise, balance_coins FROM wallet.transfers
+    let rows: Vec<(String, String, i64, i64, i64, i64)> = sqlx::query_as(
+        "SELECT transfer_id, content, coins, bonus_coins, paise, balance_coins FROM wallet.transfers
          WHERE transfer_id = ANY($1)",
     )
     .bind(transfer_ids)
@@ -96,15 +99,18 @@ pub async fn find_all(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(transfer_id, content, coins, paise, balance_coins)| {
-            let transfer = TransferRecord {
-                content,
-                coins,
-                paise,
-                balance_coins,
-            };
-            (transfer_id, transfer)
-        })
+        .map(
+            |(transfer_id, content, coins, bonus_coins, paise, balance_coins)| {
+                let transfer = TransferRecord {
+                    content,
+                    coins,
+                    bonus_coins,
+                    paise,
+                    balance_coins,
+                };
+                (transfer_id, transfer)
+            },
+        )
         .collect())
 }
 
@@ -113,9 +119,9 @@ pub async fn list_charged_minutes(
     tx: &mut PgConnection,
     call_ids: &[i64],
 ) -> sqlx::Result<HashMap<i64, Vec<ChargedMinute>>> {
-    let rows: Vec<(i64, i32, i64)> = sqlx::query_as(
+    let rows: Vec<(i64, i32, i64, i64)> = sqlx::query_as(
         "SELECT charge.call_id, split_part(charge.transfer_id, '/', 4)::integer AS minute,
-                charge.coins
+                charge.coins, charge.bonus_coins
          FROM wallet.transfers AS charge
          WHERE charge.call_id = ANY($1) AND charge.kind = 'charge' AND NOT EXISTS
                (SELECT FROM wallet.transfers AS undone
@@ -126,8 +132,12 @@ pub async fn list_charged_minutes(
     .fetch_all(tx)
     .await?;
     let mut minutes: HashMap<i64, Vec<ChargedMinute>> = HashMap::new();
-    for (call_id, minute, coins) in rows {
-        let charged = ChargedMinute { minute, coins };
+    for (call_id, minute, coins, bonus_coins) in rows {
+        let charged = ChargedMinute {
+            minute,
+            coins,
+            bonus_coins,
+        };
         minutes.entry(call_id).or_default().push(charged);
     }
     Ok(minutes)

@@ -16,6 +16,8 @@ pub struct LockedWallet {
     pub user_id: i64,
     /// Coins that can be spent.
     pub balance_coins: i64,
+    /// The part of them that was given. During a release it may exceed the balance (migration 0021).
+    pub bonus_coins: i64,
     /// Coins owed for a payment that was taken back.
     pub debt_coins: i64,
     /// Rupees that may be withdrawn, in paise.
@@ -30,6 +32,18 @@ pub struct LockedWallet {
     pub is_closed: bool,
 }
 
+impl LockedWallet {
+    /// The given coins that can be spent.
+    pub fn given_coins(&self) -> i64 {
+        self.bonus_coins.min(self.balance_coins)
+    }
+
+    /// The bought coins that can be spent. Only these are disputed, taken back and left behind.
+    pub fn bought_coins(&self) -> i64 {
+        self.balance_coins - self.given_coins()
+    }
+}
+
 /// Wallets under lock, by their owners.
 pub type LockedWallets = HashMap<i64, LockedWallet>;
 
@@ -37,6 +51,7 @@ pub type LockedWallets = HashMap<i64, LockedWallet>;
 struct WalletRow {
     user_id: i64,
     balance_coins: i64,
+    bonus_coins: i64,
     debt_coins: i64,
     withdrawable_paise: i64,
     pending_paise: i64,
@@ -51,6 +66,7 @@ impl From<WalletRow> for LockedWallet {
         Self {
             user_id: row.user_id,
             balance_coins: row.balance_coins,
+            bonus_coins: row.bonus_coins,
             debt_coins: row.debt_coins,
             withdrawable_paise: row.withdrawable_paise,
             pending_paise: row.pending_paise,
@@ -69,6 +85,8 @@ impl From<WalletRow> for LockedWallet {
 pub struct WalletBalance {
     /// Coins that can be spent.
     pub balance_coins: i64,
+    /// The part of them that was given and not bought.
+    pub bonus_coins: i64,
     /// Money that belongs to the owner, in paise.
     pub withdrawable_paise: i64,
     /// The part of it that cannot be withdrawn yet, in paise.
@@ -108,7 +126,7 @@ pub async fn lock(
     user_ids: &[i64],
 ) -> sqlx::Result<HashMap<i64, LockedWallet>> {
     let rows: Vec<WalletRow> = sqlx::query_as(
-        "SELECT user_id, balance_coins, debt_coins,
+        "SELECT user_id, balance_coins, bonus_coins, debt_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
                 (pending_withdrawals * 100)::bigint AS pending_paise,
                 version, chain_length, chain_hash, false AS is_closed
@@ -133,7 +151,8 @@ async fn lock_closed(
     user_ids: &[i64],
 ) -> sqlx::Result<HashMap<i64, LockedWallet>> {
     let rows: Vec<WalletRow> = sqlx::query_as(
-        "SELECT owner_id AS user_id, 0::bigint AS balance_coins, debt_coins,
+        "SELECT owner_id AS user_id, 0::bigint AS balance_coins, 0::bigint AS bonus_coins,
+                debt_coins,
                 0::bigint AS withdrawable_paise, 0::bigint AS pending_paise, 0::bigint AS version,
                 chain_length, chain_hash, true AS is_closed
          FROM wallet.closed_wallets WHERE owner_id = ANY($1) ORDER BY owner_id FOR UPDATE",
@@ -164,6 +183,7 @@ pub async fn load_balance(
         held_paise!(),
         ") AS held_paise,
                 (total_earned * 100)::bigint AS total_earned_paise,
+                LEAST(bonus_coins, balance_coins) AS bonus_coins,
                 (total_withdrawn * 100)::bigint AS total_withdrawn_paise,
                 (pending_withdrawals * 100)::bigint AS pending_withdrawals_paise
          FROM wallet.user_wallets WHERE user_id = $1"

@@ -7,9 +7,8 @@ use talktime_wallet::domain::history::TransactionType;
 use talktime_wallet::ledger::CoinBonusGrant;
 use talktime_wallet::provider::PaymentProvider;
 
-use crate::books::{CALLER, TestBooks, terms};
+use crate::books::{ADMIN, CALLER, TestBooks, terms};
 
-const ADMIN: i64 = 90;
 const OTHER_ADMIN: i64 = 91;
 
 async fn books_with_limit(daily_coins: i64) -> TestBooks {

@@ -8,12 +8,13 @@ use talktime_kit::testing::TestDatabase;
 use talktime_wallet::SCHEMA;
 use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::MinuteCharge;
+use talktime_wallet::domain::history::TransactionType;
 use talktime_wallet::domain::payment::{PaymentMethod, RateCard};
 use talktime_wallet::domain::settlement::{CallSettlement, CallType};
 use talktime_wallet::domain::withdrawal::WithdrawalLimits;
 use talktime_wallet::ledger::{
-    ChargeOutcome, LedgerParts, PaymentProof, RechargeRequest, RequestedCoinPurchase,
-    SettlementOutcome, TracedRequest, WalletLedger, WalletTerms,
+    ChargeOutcome, CoinBonusGrant, LedgerParts, PaymentProof, RechargeRequest,
+    RequestedCoinPurchase, SettlementOutcome, TracedRequest, WalletLedger, WalletTerms,
 };
 use talktime_wallet::provider::PaymentProvider;
 use talktime_wallet::sealing::{BankDetailsConfig, BankDetailsSealer};
@@ -22,6 +23,7 @@ use talktime_wallet::store::accounts::find_differences;
 pub(crate) const CALLER: i64 = 1;
 pub(crate) const LISTENER: i64 = 2;
 pub(crate) const CALL: i64 = 7;
+pub(crate) const ADMIN: i64 = 90;
 
 pub(crate) struct TestBooks {
     pub(crate) ledger: WalletLedger,
@@ -43,6 +45,7 @@ pub(crate) fn terms() -> WalletTerms {
             earnings_hold: chrono::TimeDelta::zero(),
         },
         daily_bonus_coins: None,
+        bonus_earns: false,
     }
 }
 
@@ -130,6 +133,20 @@ impl TestBooks {
         settlement: &CallSettlement,
     ) -> Result<SettlementOutcome, WalletError> {
         settle_call(&self.ledger, settlement).await
+    }
+
+    /// Gives coins under an id that is given once; returns the balance after it.
+    pub(crate) async fn give(&self, user_id: i64, coins: i64, fresh_id: &str) -> i64 {
+        let bonus = CoinBonusGrant {
+            user_id,
+            admin_id: ADMIN,
+            tx_type: TransactionType::Bonus,
+            coins,
+            fresh_id: fresh_id.to_owned(),
+            idempotency: None,
+        };
+        let given = self.ledger.give_bonus(&bonus).await;
+        given.expect("given").balance_coins
     }
 
     pub(crate) async fn load_coins(&self, user_id: i64) -> i64 {

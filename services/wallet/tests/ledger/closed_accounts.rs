@@ -4,17 +4,14 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use talktime_kit::Error;
-use talktime_wallet::domain::history::TransactionType;
 use talktime_wallet::domain::withdrawal::{WithdrawalDecision, WithdrawalStatus};
-use talktime_wallet::ledger::{CoinBonusGrant, WithdrawalRequest, close_account, transfer_debts};
+use talktime_wallet::ledger::{WithdrawalRequest, close_account, transfer_debts};
 use talktime_wallet::store::wallets;
 
 use crate::bank::details;
-use crate::books::{CALLER, LISTENER, TestBooks};
+use crate::books::{ADMIN, CALLER, LISTENER, TestBooks};
 use crate::payments::{charged_back, notify, ordered, ordered_and_spent, proof, prove, refunded};
 use crate::razorpay::StandIn;
-
-const ADMIN: i64 = 90;
 
 async fn close(books: &TestBooks, user_id: i64) {
     close_with_phone(books, user_id, &[]).await;
@@ -92,21 +89,10 @@ async fn a_bonus_pays_a_debt_first() {
     notify(&books, &charged_back(&payment, "disp_1", 15_000), "event_1")
         .await
         .expect("received");
-    let mut balances = Vec::new();
-    for (fresh_id, coins) in [("small", 100), ("large", 200)] {
-        let bonus = CoinBonusGrant {
-            user_id: CALLER,
-            admin_id: ADMIN,
-            tx_type: TransactionType::Bonus,
-            coins,
-            fresh_id: fresh_id.to_owned(),
-            idempotency: None,
-        };
-        let given = books.ledger.give_bonus(&bonus).await.expect("given");
-        balances.push((given.coins_added, given.balance_coins));
-    }
-    assert_eq!(balances, [(100, 0), (200, 50)]);
-    assert_eq!(books.load_coins(CALLER).await, 50);
+    assert_eq!(books.give(CALLER, 100, "small").await, 0);
+    assert_eq!(books.give(CALLER, 200, "large").await, 50);
+    let balance = books.ledger.load_balance(CALLER).await.expect("readable");
+    assert_eq!((balance.balance_coins, balance.bonus_coins), (50, 50));
     books.assert_consistent().await;
 }
 
@@ -238,19 +224,6 @@ async fn open_debt(books: &TestBooks, user_id: i64) -> i64 {
         .expect("a wallet")
 }
 
-async fn give(books: &TestBooks, user_id: i64, coins: i64) -> i64 {
-    let bonus = CoinBonusGrant {
-        user_id,
-        admin_id: ADMIN,
-        tx_type: TransactionType::Bonus,
-        coins,
-        fresh_id: format!("gift-{coins}"),
-        idempotency: None,
-    };
-    let given = books.ledger.give_bonus(&bonus).await;
-    given.expect("given").balance_coins
-}
-
 #[tokio::test]
 async fn a_debt_follows_the_phone_to_the_next_account() {
     let (books, _stand_in, payment) = ordered_and_spent().await;
@@ -265,8 +238,8 @@ async fn a_debt_follows_the_phone_to_the_next_account() {
         assert_eq!(closed_debt(&books).await, 0);
         assert_eq!(open_debt(&books, SUCCESSOR).await, 250);
     }
-    assert_eq!(give(&books, SUCCESSOR, 100).await, 0);
-    assert_eq!(give(&books, SUCCESSOR, 200).await, 50);
+    assert_eq!(books.give(SUCCESSOR, 100, "small").await, 0);
+    assert_eq!(books.give(SUCCESSOR, 200, "large").await, 50);
     books.assert_consistent().await;
 
     close_with_phone(&books, SUCCESSOR, &PHONE).await;
@@ -279,7 +252,7 @@ async fn a_chargeback_after_the_deletion_reaches_the_account_that_exists_by_then
     let (books, _stand_in, payment) = ordered_and_spent().await;
     close_with_phone(&books, CALLER, &PHONE).await;
     register(&books, SUCCESSOR, &PHONE).await;
-    assert_eq!(give(&books, SUCCESSOR, 40).await, 40);
+    assert_eq!(books.give(SUCCESSOR, 40, "gift").await, 40);
     // In two parts: the first one takes what was left behind.
     for (dispute_id, event_id, amount, debt) in [
         ("disp_1", "event_1", 5_000, 50),

@@ -68,7 +68,7 @@ async fn young_earnings_cannot_be_withdrawn() {
 }
 
 /// A report about a dispute of a payment.
-fn disputed(payment: &Value, event: &str, amount_paise: i64) -> SignedMessage {
+pub(crate) fn disputed(payment: &Value, event: &str, amount_paise: i64) -> SignedMessage {
     let dispute = json!({"id": "disp_1", "entity": "dispute", "amount": amount_paise,
         "payment_id": payment["id"], "status": event});
     let event = format!("payment.dispute.{event}");

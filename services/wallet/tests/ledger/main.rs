@@ -2,6 +2,7 @@
 
 mod anchoring;
 mod bank;
+mod bonus_coins;
 mod bonus_limit;
 mod books;
 mod closed_accounts;

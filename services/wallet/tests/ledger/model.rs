@@ -18,6 +18,8 @@ const PAISE_PER_MINUTE: i64 = 125;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ExpectedBalance {
     pub(crate) coins: i64,
+    /// The part of the coins that was given.
+    pub(crate) bonus_coins: i64,
     pub(crate) withdrawable_paise: i64,
     pub(crate) pending_paise: i64,
     pub(crate) withdrawn_paise: i64,
@@ -34,8 +36,12 @@ pub(crate) enum ExpectedCharge {
 /// The state of a minute.
 #[derive(Clone, Copy)]
 enum MinuteState {
-    /// It was charged, and left this balance.
-    Charged { coins: i64, balance_coins: i64 },
+    /// It was charged, with given coins first, and left this balance.
+    Charged {
+        coins: i64,
+        bonus_coins: i64,
+        balance_coins: i64,
+    },
     /// It was charged and undone.
     Undone { coins: i64 },
     /// It was forbidden before it arrived.
@@ -134,6 +140,19 @@ impl LedgerModel {
         *balance
     }
 
+    /// Adds given coins; returns all coins afterwards.
+    pub(crate) fn add_bonus(&mut self, user_id: i64, coins: i64) -> i64 {
+        let person = self.people.get_mut(&user_id).expect("one of ours");
+        person.bonus_coins += coins;
+        self.add_coins(user_id, coins)
+    }
+
+    /// Adds coins, of which some are given ones, or takes them if they are below zero; returns all coins afterwards.
+    fn move_coins(&mut self, user_id: i64, coins: i64, bonus_coins: i64) -> i64 {
+        self.add_bonus(user_id, bonus_coins);
+        self.add_coins(user_id, coins - bonus_coins)
+    }
+
     pub(crate) fn charge(&mut self, charge: &MinuteCharge) -> ExpectedCharge {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id) {
@@ -150,10 +169,12 @@ impl LedgerModel {
         if available < charge.coins {
             return ExpectedCharge::Insufficient(available);
         }
-        let balance_coins = self.add_coins(charge.user_id, -charge.coins);
         let coins = charge.coins;
+        let bonus_coins = coins.min(self.people[&charge.user_id].bonus_coins);
+        let balance_coins = self.move_coins(charge.user_id, -coins, -bonus_coins);
         let minute = MinuteState::Charged {
             coins,
+            bonus_coins,
             balance_coins,
         };
         self.minutes.insert(id, minute);
@@ -164,9 +185,11 @@ impl LedgerModel {
     pub(crate) fn void(&mut self, charge: &MinuteCharge) -> i64 {
         let id = (charge.call_id, charge.minute);
         match self.minutes.get(&id).copied() {
-            Some(MinuteState::Charged { coins, .. }) => {
+            Some(MinuteState::Charged {
+                coins, bonus_coins, ..
+            }) => {
                 self.minutes.insert(id, MinuteState::Undone { coins });
-                self.add_coins(charge.user_id, coins);
+                self.move_coins(charge.user_id, coins, bonus_coins);
                 coins
             }
             Some(MinuteState::Undone { coins }) => coins,
@@ -227,23 +250,30 @@ impl LedgerModel {
         if !(1..=settlement.minutes).all(|minute| self.is_charged(call_id, minute)) {
             return Err("minute_not_charged");
         }
-        let (mut spent, mut returned) = (0, 0);
+        let (mut spent, mut returned, mut returned_bonus, mut earned) = (0, 0, 0, 0);
         for ((call, minute), state) in &mut self.minutes {
-            let MinuteState::Charged { coins, .. } = *state else {
+            let MinuteState::Charged {
+                coins, bonus_coins, ..
+            } = *state
+            else {
                 continue;
             };
+            let is_earned =
+                *minute <= settlement.minutes && !settlement.unearned_minutes.contains(minute);
+            if *call == call_id && is_earned {
+                earned += PAISE_PER_MINUTE * (coins - bonus_coins) / coins;
+            }
             let is_kept =
                 *minute <= settlement.minutes && !settlement.returned_minutes.contains(minute);
             if *call == call_id && is_kept {
                 spent += coins;
             } else if *call == call_id {
                 returned += coins;
+                returned_bonus += bonus_coins;
                 *state = MinuteState::Undone { coins };
             }
         }
-        let balance = self.add_coins(caller_id, returned);
-        let unearned = i64::try_from(settlement.unearned_minutes.len()).expect("a few");
-        let earned = (i64::from(settlement.minutes) - unearned) * PAISE_PER_MINUTE;
+        let balance = self.move_coins(caller_id, returned, returned_bonus);
         match self.people.get_mut(&settlement.listener_id) {
             Some(listener) => listener.withdrawable_paise += earned,
             None => self.shared_paise += earned,

@@ -145,7 +145,7 @@ impl ModelWorker {
             .run_operation(async || with_code(ledger.give_bonus(&bonus).await))
             .await;
         let balance = answer.expect("given").balance_coins;
-        assert_eq!(balance, self.model.add_coins(user_id, coins));
+        assert_eq!(balance, self.model.add_bonus(user_id, coins));
     }
 
     async fn charge(&mut self) {
@@ -369,6 +369,7 @@ async fn assert_same_end(books: &TestBooks, workers: &[ModelWorker]) {
         let balance = books.ledger.load_balance(*user_id).await.expect("readable");
         let found = ExpectedBalance {
             coins: balance.balance_coins,
+            bonus_coins: balance.bonus_coins,
             withdrawable_paise: balance.withdrawable_paise,
             pending_paise: balance.pending_withdrawals_paise,
             withdrawn_paise: balance.total_withdrawn_paise,

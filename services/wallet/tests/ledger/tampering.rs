@@ -235,10 +235,13 @@ async fn values_outside_the_checks_of_a_column_are_refused() {
     let books = busy_books().await;
     for statement in [
         "UPDATE wallet.user_wallets SET balance_coins = -1",
+        "UPDATE wallet.user_wallets SET bonus_coins = -1",
         "UPDATE wallet.user_wallets SET debt_coins = -1",
         "UPDATE wallet.user_wallets SET withdrawable_money = -0.01",
         "UPDATE wallet.user_wallets SET withdrawable_money = 1e10",
         "UPDATE wallet.transfers SET coins = -1",
+        "UPDATE wallet.transfers SET bonus_coins = coins + 1",
+        "UPDATE wallet.call_earnings SET bonus_money = money + 1",
         "UPDATE wallet.user_transactions SET coins_change = 1 WHERE tx_type = 'spend'",
         "UPDATE wallet.user_transactions SET tx_type = 'gift'",
         "UPDATE wallet.journal SET amount = 0",

@@ -9,9 +9,8 @@ use talktime_wallet::ledger::{PayoutBatch, WalletLedger, WalletTerms, Withdrawal
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::bank::details;
-use crate::books::{LISTENER, TestBooks, terms};
+use crate::books::{ADMIN, LISTENER, TestBooks, terms};
 
-const ADMIN: i64 = 90;
 const OTHER_ADMIN: i64 = 91;
 
 fn withdrawal_request(amount_paise: i64) -> WithdrawalRequest {
