@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
-use talktime_client::{ApiAnswer, AppUser, UserRole, random_username};
+use talktime_client::{ApiAnswer, ApiClient, AppUser, UserRole, random_username};
 use talktime_tests::document::{AccessRule, ApiDocument};
 use talktime_tests::replica::{start_auth, start_gateway, start_wallet};
 use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable};
@@ -108,6 +108,27 @@ async fn gifts_and_purchases_differ_in_the_log() {
         [Some("talktime.wallet.v1.WalletService/GiveCoins")]
     );
     assert_eq!(entries[0].4, None, "no reason was given");
+}
+
+async fn read_activity(app: &ApiClient, person: &AppUser) -> Value {
+    let answer = app.get("/calls/status").as_user(person).answer().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+#[tokio::test]
+async fn the_exact_activity_is_an_entry_and_the_coarse_one_is_none() {
+    let app = connect_app().await;
+    let (admin, user) = (app.sign_up_admin().await, app.sign_up(UserRole::User).await);
+    read_activity(&app, &user).await;
+    assert_eq!(list_entries(&user).await, []);
+    read_activity(&app, &admin).await;
+    let entries = list_entries(&admin).await;
+    let methods: Vec<_> = entries.iter().map(|entry| entry.1.as_deref()).collect();
+    assert_eq!(
+        methods,
+        [Some("talktime.calls.v1.CallsService/GetExactActivity")]
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod auth;
 mod badges;
 mod blocks;
 mod calls;
+mod calls_activity;
 mod calls_history;
 mod calls_media;
 mod calls_ongoing;
@@ -242,7 +243,7 @@ fn money_and_call_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(calls_ongoing::read_ongoing_call))
         .routes(routes!(calls_history::list_calls))
         .routes(routes!(calls_history::read_summary))
-        .routes(routes!(calls_history::read_activity))
+        .routes(routes!(calls_activity::read_activity))
         .routes(routes!(calls_history::read_receipt))
         .routes(routes!(ratings::rate_call))
         .routes(routes!(badges::read_current_badge))

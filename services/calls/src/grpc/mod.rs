@@ -47,10 +47,10 @@ impl CallsGrpcApi {
         &self,
         request: EmergencyEndCallRequest,
         as_admin: bool,
-    ) -> Result<EndCallResponse, Status> {
+    ) -> Result<Response<EndCallResponse>, Status> {
         let end = convert::parse_emergency_end_request(request, as_admin).map_err(into_status)?;
         let ended = self.calls.end_call(&end).await.map_err(into_status)?;
-        Ok(convert::end_response(ended))
+        Ok(Response::new(convert::end_response(ended)))
     }
 }
 
@@ -208,16 +208,14 @@ impl CallsService for CallsGrpcApi {
         &self,
         request: Request<EmergencyEndCallRequest>,
     ) -> Result<Response<EndCallResponse>, Status> {
-        let ended = self.end_in_emergency(request.into_inner(), false).await?;
-        Ok(Response::new(ended))
+        self.end_in_emergency(request.into_inner(), false).await
     }
 
     async fn end_call_as_admin(
         &self,
         request: Request<EmergencyEndCallRequest>,
     ) -> Result<Response<EndCallResponse>, Status> {
-        let ended = self.end_in_emergency(request.into_inner(), true).await?;
-        Ok(Response::new(ended))
+        self.end_in_emergency(request.into_inner(), true).await
     }
 
     async fn clean_up(
@@ -275,11 +273,8 @@ impl CallsService for CallsGrpcApi {
         &self,
         request: Request<GetSummaryRequest>,
     ) -> Result<Response<GetSummaryResponse>, Status> {
-        let summary = self
-            .calls
-            .load_summary(request.into_inner().user_id)
-            .await
-            .map_err(into_status)?;
+        let summary = self.calls.load_summary(request.into_inner().user_id).await;
+        let summary = summary.map_err(into_status)?;
         Ok(Response::new(convert::summary_response(summary)))
     }
 
@@ -288,11 +283,8 @@ impl CallsService for CallsGrpcApi {
         request: Request<GetReceiptRequest>,
     ) -> Result<Response<GetReceiptResponse>, Status> {
         let GetReceiptRequest { call_id, user_id } = request.into_inner();
-        let (call, minutes) = self
-            .calls
-            .load_receipt(call_id, user_id)
-            .await
-            .map_err(into_status)?;
+        let loaded = self.calls.load_receipt(call_id, user_id).await;
+        let (call, minutes) = loaded.map_err(into_status)?;
         Ok(Response::new(convert::receipt_response(call, minutes)))
     }
 
@@ -438,11 +430,19 @@ impl CallsService for CallsGrpcApi {
 
     async fn get_activity(
         &self,
-        request: Request<GetActivityRequest>,
+        _request: Request<GetActivityRequest>,
     ) -> Result<Response<GetActivityResponse>, Status> {
-        let as_admin = request.into_inner().as_admin;
-        let activity = self.calls.load_activity(as_admin).await;
-        let activity = activity.map_err(into_status)?;
+        let activity = self.calls.load_activity().await.map_err(into_status)?;
+        Ok(Response::new(convert::activity_response(
+            activity.coarsen(),
+        )))
+    }
+
+    async fn get_exact_activity(
+        &self,
+        _request: Request<wire::GetExactActivityRequest>,
+    ) -> Result<Response<GetActivityResponse>, Status> {
+        let activity = self.calls.load_activity().await.map_err(into_status)?;
         Ok(Response::new(convert::activity_response(activity)))
     }
 }
