@@ -6,7 +6,9 @@ use sqlx::{AssertSqlSafe, PgPool};
 use talktime_client::{ApiAnswer, ApiClient, AppUser, UserRole, random_username};
 use talktime_tests::document::{AccessRule, ApiDocument};
 use talktime_tests::replica::{start_auth, start_gateway, start_wallet};
-use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable};
+use talktime_tests::{
+    ExpectAnswer, TestApp, connect_app, read_database_url, read_variable, run_dev,
+};
 
 use crate::assert_problem;
 
@@ -129,6 +131,33 @@ async fn the_exact_activity_is_an_entry_and_the_coarse_one_is_none() {
         methods,
         [Some("talktime.calls.v1.CallsService/GetExactActivity")]
     );
+}
+
+#[tokio::test]
+async fn what_operators_do_is_recorded() {
+    let operator = random_username("operator");
+    let named = ["--operator", operator.as_str()];
+    let archive = ["run", "auth", "archive", "--before", "2000-01"];
+    run_dev(&[archive.as_slice(), &named].concat()).await;
+    let republish = ["run", "wallet", "republish", "--since-secs", "0"];
+    run_dev(&[republish.as_slice(), &named].concat()).await;
+    let auth = PgPool::connect_lazy(&read_variable("AUTH_APP_DATABASE_URL")).expect("a valid url");
+    let entries: Vec<String> = sqlx::query_scalar(
+        "SELECT detail FROM auth.audit_log WHERE action = 'operator_acted' AND detail LIKE '%' || $1",
+    )
+    .bind(&operator)
+    .fetch_all(&auth)
+    .await
+    .expect("readable");
+    assert_eq!(entries, [format!("archive --before 2000-01 by {operator}")]);
+    let wallet = PgPool::connect_lazy(&read_database_url("wallet")).expect("a valid url");
+    let commands: Vec<String> =
+        sqlx::query_scalar("SELECT command FROM wallet.operator_actions WHERE operator_name = $1")
+            .bind(&operator)
+            .fetch_all(&wallet)
+            .await
+            .expect("readable");
+    assert_eq!(commands, ["republish --since-secs 0"]);
 }
 
 #[tokio::test]

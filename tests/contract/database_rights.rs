@@ -68,7 +68,8 @@ impl ServiceTable {
             &[]
         } else if matches!(bare_name, Some("_migrations" | "_kit_migrations")) {
             &["select"]
-        } else if APPEND_ONLY.contains(&self.name.as_str()) {
+        } else if APPEND_ONLY.contains(&self.name.as_str()) || bare_name == Some("operator_actions")
+        {
             &["select", "insert"]
         } else if NEVER_DELETED.contains(&self.name.as_str()) {
             &["select", "insert", "update"]

@@ -15,7 +15,13 @@ const OTHER: &str = "## Other columns";
 const DELETED: &str = "deleted";
 
 /// Tables that services have alike, which the page lists once, as those of `*`.
-const SHARED_TABLES: [&str; 4] = ["outbox", "inbox", "dead_letters", "idempotency_keys"];
+const SHARED_TABLES: [&str; 5] = [
+    "outbox",
+    "inbox",
+    "dead_letters",
+    "idempotency_keys",
+    "operator_actions",
+];
 
 /// Full name of a column, such as `profile.users.phone`.
 type ColumnName = String;

@@ -90,8 +90,8 @@ async fn main() -> anyhow::Result<()> {
             run_keys_command(command, &service, pool, &config).await
         }
         AuthCommand::Archive { before, operator } => {
-            operator.identify(&service.process)?;
-            archive_audit_log(&service, before).await
+            let operator = operator.identify(&service.process)?;
+            archive_audit_log(&service, before, operator).await
         }
         AuthCommand::Common(cli::CommonCommand::Restored) => {
             talktime_auth::restored::make_safe(&service, &config).await
@@ -100,7 +100,18 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-async fn archive_audit_log(service: &ServiceConfig, before: DateTime<Utc>) -> anyhow::Result<()> {
+/// Detaches months. Each is a transaction of its own, so the command is in the log before the first one.
+async fn archive_audit_log(
+    service: &ServiceConfig,
+    before: DateTime<Utc>,
+    operator: &str,
+) -> anyhow::Result<()> {
+    let detail = format!("archive --before {} by {operator}", before.format("%Y-%m"));
+    let entry = AuditLogEntry::new(AuditAction::OperatorActed, Clock::System.now());
+    let owner = db::owner_pool(SCHEMA, &service.database)?;
+    let mut tx = owner.begin().await?;
+    audit_log::record(&mut tx, entry.with_detail(detail)).await?;
+    tx.commit().await?;
     let owner_url = &service.database.owner_url;
     for month in partitions::detach_months(owner_url, audit_log::TABLE, before).await? {
         println!("{month}");
@@ -114,11 +125,7 @@ async fn run_keys_command(
     pool: DatabasePool,
     config: &AuthConfig,
 ) -> anyhow::Result<()> {
-    let rotation = SigningKeyRotation::new(pool.clone(), &config.tokens)?;
-    let record = async |command: &str, key_id: &str, operator: &str| {
-        let detail = format!("keys {command} {key_id} by {operator}");
-        record_command(&pool, detail).await
-    };
+    let rotation = SigningKeyRotation::new(pool, &config.tokens)?;
     match command {
         SigningKeysCommand::List => {
             for key in rotation.list_keys().await? {
@@ -128,28 +135,18 @@ async fn run_keys_command(
         }
         SigningKeysCommand::Publish { operator } => {
             let operator = operator.identify(&service.process)?;
-            let key_id = rotation.publish_key().await?;
-            println!("{key_id}");
-            record("publish", &key_id, operator).await
+            println!("{}", rotation.publish_key(operator).await?);
+            Ok(())
         }
         SigningKeysCommand::Sign(key) => {
             let operator = key.operator.identify(&service.process)?;
-            rotation.sign_with(&key.key_id, key.mode()).await?;
-            record("sign", &key.key_id, operator).await
+            let (key_id, mode) = (&key.key_id, key.mode());
+            rotation.sign_with(key_id, mode, operator).await
         }
         SigningKeysCommand::Retire(key) => {
             let operator = key.operator.identify(&service.process)?;
-            rotation.retire_key(&key.key_id, key.mode()).await?;
-            record("retire", &key.key_id, operator).await
+            let (key_id, mode) = (&key.key_id, key.mode());
+            rotation.retire_key(key_id, mode, operator).await
         }
     }
-}
-
-/// Writes a command of an operator to the audit log.
-async fn record_command(pool: &DatabasePool, detail: String) -> anyhow::Result<()> {
-    let entry = AuditLogEntry::new(AuditAction::OperatorActed, Clock::System.now());
-    let mut tx = pool.begin().await?;
-    audit_log::record(&mut tx, entry.with_detail(detail)).await?;
-    tx.commit().await?;
-    Ok(())
 }

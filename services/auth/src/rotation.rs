@@ -1,17 +1,19 @@
 //! Rotation of signing keys without logging anybody out. The next key is published, it signs once all
 //! replicas and gateways have it, and the previous key is retired once its last token has expired. An
-//! operator makes every step (`talktime-auth keys`); replicas follow within seconds.
+//! operator makes every step (`talktime-auth keys`), which the audit log records in the transaction of the step; replicas
+//! follow within seconds.
 
 use std::time::Duration;
 
 use anyhow::Context;
-use chrono::TimeDelta;
-use talktime_kit::db::DatabasePool;
+use chrono::{DateTime, TimeDelta, Utc};
+use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::sealing::SealingKey;
 
 use crate::config::TokenSigningConfig;
 use crate::domain::{KeyStageRefusal, SigningKey};
 use crate::keyring::{Ed25519PrivateKey, TokenKeyRing};
+use crate::store::audit_log::{self, AuditAction, AuditLogEntry};
 use crate::store::signing_keys::{self, ActiveSigningKey};
 
 const WANTED_KEY: &str =
@@ -70,16 +72,22 @@ impl SigningKeyRotation {
     }
 
     /// Generates and publishes a key; returns its id.
-    pub async fn publish_key(&self) -> anyhow::Result<String> {
+    pub async fn publish_key(&self, operator: &str) -> anyhow::Result<String> {
         let (key_id, sealed) = self.generate_sealed_key()?;
         let mut tx = self.db.begin().await?;
-        signing_keys::insert(&mut tx, &key_id, &sealed).await?;
+        let now = signing_keys::insert(&mut tx, &key_id, &sealed).await?;
+        record_step(&mut tx, now, "publish", &key_id, operator).await?;
         tx.commit().await?;
         Ok(key_id)
     }
 
     /// Signs new tokens with a published key from now on.
-    pub async fn sign_with(&self, key_id: &str, mode: KeyRotationMode) -> anyhow::Result<()> {
+    pub async fn sign_with(
+        &self,
+        key_id: &str,
+        mode: KeyRotationMode,
+        operator: &str,
+    ) -> anyhow::Result<()> {
         let known_after = match mode {
             KeyRotationMode::Safe => self.known_after,
             KeyRotationMode::Now => TimeDelta::zero(),
@@ -88,12 +96,18 @@ impl SigningKeyRotation {
         let (keys, now) = signing_keys::lock_all(&mut tx).await?;
         find_key(&keys, key_id)?.check_may_sign(now, known_after)?;
         signing_keys::set_signing(&mut tx, key_id, now).await?;
+        record_step(&mut tx, now, "sign", key_id, operator).await?;
         tx.commit().await?;
         Ok(())
     }
 
     /// Refuses every token of a key from now on.
-    pub async fn retire_key(&self, key_id: &str, mode: KeyRotationMode) -> anyhow::Result<()> {
+    pub async fn retire_key(
+        &self,
+        key_id: &str,
+        mode: KeyRotationMode,
+        operator: &str,
+    ) -> anyhow::Result<()> {
         let lifetime = match mode {
             KeyRotationMode::Safe => self.lifetime,
             KeyRotationMode::Now => TimeDelta::zero(),
@@ -102,6 +116,7 @@ impl SigningKeyRotation {
         let (keys, now) = signing_keys::lock_all(&mut tx).await?;
         find_key(&keys, key_id)?.check_may_retire(now, lifetime)?;
         signing_keys::set_retired(&mut tx, key_id, now).await?;
+        record_step(&mut tx, now, "retire", key_id, operator).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -146,6 +161,19 @@ impl SigningKeyRotation {
         }
         TokenKeyRing::new(signing.context("no key signs")?, &others)
     }
+}
+
+/// Writes a step of an operator to the audit log.
+async fn record_step(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    step: &str,
+    key_id: &str,
+    operator: &str,
+) -> sqlx::Result<()> {
+    let detail = format!("keys {step} {key_id} by {operator}");
+    let entry = AuditLogEntry::new(AuditAction::OperatorActed, now).with_detail(detail);
+    audit_log::record(tx, entry).await
 }
 
 fn find_key<'a>(keys: &'a [SigningKey], key_id: &str) -> Result<&'a SigningKey, KeyStageRefusal> {

@@ -103,9 +103,9 @@ pub async fn run(
             since_secs,
             operator,
         } => {
-            operator.identify(&config.process)?;
+            let operator = operator.identify(&config.process)?;
             let pool = db::pool(schema, &config.database)?;
-            let events = outbox::mark_unpublished(&pool, since_secs).await?;
+            let events = outbox::mark_unpublished(&pool, since_secs, operator).await?;
             println!("{events} events will be published again");
             Ok(())
         }
@@ -128,9 +128,9 @@ async fn dead_letters_command(
             dead_letter_id,
             operator,
         } => {
-            operator.identify(&config.process)?;
+            let operator = operator.identify(&config.process)?;
             let nats = messaging::connect_as_operator(&config.nats).await?;
-            dead_letters::replay(pool, &nats, dead_letter_id).await?;
+            dead_letters::replay(pool, &nats, dead_letter_id, operator).await?;
             println!("{dead_letter_id} was handed back to its consumer");
         }
     }

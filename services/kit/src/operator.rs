@@ -1,8 +1,10 @@
-//! Operators, who run commands that change something. Each command names its operator, and only people of a list may.
+//! Operators, who run commands that change something. Each command names its operator, only people of a list may, and what
+//! they do is recorded.
 
 use clap::Args;
 
 use crate::config::{DeploymentEnvironment, ProcessConfig};
+use crate::db::{DatabasePool, PgConnection};
 use crate::text::{self, TextError};
 
 const NAME_CHARS_MAX: usize = 100;
@@ -36,6 +38,37 @@ impl OperatorArgument {
         );
         Ok(&self.name)
     }
+}
+
+/// Records a command of an operator in the transaction of its effect.
+///
+/// # Errors
+/// The statement failed; the transaction must be rolled back.
+pub async fn record_action(
+    tx: &mut PgConnection,
+    operator: &str,
+    command: &str,
+) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO operator_actions (operator_name, command) VALUES ($1, $2)")
+        .bind(operator)
+        .bind(command)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Records a command of an operator before it begins: one whose effect is elsewhere, or takes many transactions.
+///
+/// # Errors
+/// The database does not answer, and the command must not run.
+pub async fn record_intention(
+    db: &DatabasePool,
+    operator: &str,
+    command: &str,
+) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    record_action(&mut tx, operator, command).await?;
+    tx.commit().await
 }
 
 #[cfg(test)]

@@ -228,9 +228,12 @@ async fn a_republished_event_has_no_second_effect() {
         .subscribe("events.wallet.earned")
         .await
         .expect("subscribed");
-    outbox::mark_unpublished(&bench.database.app, 3_600)
+    outbox::mark_unpublished(&bench.database.app, 3_600, "asha")
         .await
         .expect("marked");
+    let recorded = "SELECT count(*) FROM operator_actions
+                    WHERE operator_name = 'asha' AND command = 'republish --since-secs 3600'";
+    assert_eq!(count(&bench.database.app_pool, recorded).await, 1);
     bench.relay.wake();
     let wait = async {
         loop {
@@ -303,9 +306,14 @@ async fn a_message_that_cannot_be_handled_is_buried_and_can_be_replayed() {
         "SELECT dead_letter_id FROM dead_letters",
     )
     .await;
-    dead_letters::replay(&bench.database.app, &bench.nats, letter)
+    dead_letters::replay(&bench.database.app, &bench.nats, letter, "asha")
         .await
         .expect("replayed");
+    let unknown = dead_letters::replay(&bench.database.app, &bench.nats, letter + 1, "asha").await;
+    unknown.expect_err("there is none");
+    let recorded =
+        "SELECT count(*) FROM operator_actions WHERE command LIKE 'dead-letters replay %'";
+    assert_eq!(count(&bench.database.app_pool, recorded).await, 1);
     wait_until("the effect", || async { bench.count_effects().await == 1 }).await;
     assert_eq!(count(&bench.database.app_pool, letters).await, 0);
 }

@@ -32,6 +32,7 @@ use talktime_kit::db::{
 };
 use talktime_kit::export::{self, export_service};
 use talktime_kit::messaging::Relay;
+use talktime_kit::operator::record_intention;
 use talktime_kit::{Clock, RunningService};
 use talktime_proto::events::consumers::WALLET_PROFILE;
 use talktime_proto::wallet::v1::wallet_service_server::{self, WalletServiceServer};
@@ -134,13 +135,16 @@ async fn verify_anchors(connection: &mut PgConnection, log: &AnchorLog) -> anyho
     Ok(())
 }
 
-/// Seals bank details again that another key than the configured one sealed.
+/// Seals bank details again that another key than the configured one sealed. That takes many transactions, so the operator
+/// is recorded before the first one.
 pub async fn rotate_bank_details(
     service: &ServiceConfig,
     config: &WalletConfig,
+    operator: &str,
 ) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let sealer = BankDetailsSealer::new(&config.bank_details)?;
+    record_intention(&pool, operator, "rotate-bank-details").await?;
     let rotated = ledger::bank::reseal_bank_details(&pool, &sealer).await?;
     println!("{rotated} rows are sealed with key {} now", sealer.key_id());
     Ok(())
@@ -156,9 +160,14 @@ pub async fn export_payouts(
 ) -> anyhow::Result<()> {
     let pool = db::pool(SCHEMA, &service.database)?;
     let reads = StandbyReads::of_primary(pool.clone());
-    let ledger = build_ledger(reads, pool, Relay::default(), config)?;
+    let ledger = build_ledger(reads, pool.clone(), Relay::default(), config)?;
     let batch = match batch_id {
-        Some(batch_id) => Some(ledger.load_batch(batch_id).await?),
+        Some(batch_id) => {
+            // A new batch names its operator. An old one that is printed again names only the first.
+            let command = format!("export-payouts --batch {batch_id}");
+            record_intention(&pool, operator, &command).await?;
+            Some(ledger.load_batch(batch_id).await?)
+        }
         None => ledger.export_payouts(operator).await?,
     };
     if let Some(batch) = batch {

@@ -49,8 +49,8 @@ async fn main() -> anyhow::Result<()> {
         WalletCommand::Serve => talktime_wallet::serve(service, config).await,
         WalletCommand::Verify => talktime_wallet::verify(&service, &config).await,
         WalletCommand::RotateBankDetails { operator } => {
-            operator.identify(&service.process)?;
-            talktime_wallet::rotate_bank_details(&service, &config).await
+            let operator = operator.identify(&service.process)?;
+            talktime_wallet::rotate_bank_details(&service, &config, operator).await
         }
         WalletCommand::ExportPayouts { operator, batch } => {
             let operator = operator.identify(&service.process)?;

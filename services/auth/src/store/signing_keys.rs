@@ -60,18 +60,19 @@ pub async fn insert_first(
     Ok(())
 }
 
-/// Inserts a key that signs later.
+/// Inserts a key that signs later; returns the time of its publication.
 pub async fn insert(
     connection: &mut PgConnection,
     key_id: &str,
     sealed_key: &[u8],
-) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO auth.signing_keys (key_id, sealed_key) VALUES ($1, $2)")
-        .bind(key_id)
-        .bind(sealed_key)
-        .execute(connection)
-        .await?;
-    Ok(())
+) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar(
+        "INSERT INTO auth.signing_keys (key_id, sealed_key) VALUES ($1, $2) RETURNING published_at",
+    )
+    .bind(key_id)
+    .bind(sealed_key)
+    .fetch_one(connection)
+    .await
 }
 
 /// All keys, the oldest first, locked until the transaction ends; and the time.

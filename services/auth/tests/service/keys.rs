@@ -10,6 +10,8 @@ use talktime_auth::domain::{KeyStageRefusal, SigningKey, SigningKeyStage};
 use talktime_auth::rotation::{KeyRotationMode, SigningKeyRotation};
 use talktime_kit::testing::TestDatabase;
 
+const OPERATOR: &str = "Asha Rao";
+
 fn rotation(
     database: &TestDatabase,
     sealing_digit: &str,
@@ -22,6 +24,16 @@ fn rotation(
         refresh_grace_secs: 0,
     };
     SigningKeyRotation::new(database.app.clone(), &config).expect("a sealing key")
+}
+
+/// Steps in the audit log, the first one first.
+async fn list_recorded_steps(database: &TestDatabase) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT detail FROM auth.audit_log WHERE action = 'operator_acted' ORDER BY audit_id",
+    )
+    .fetch_all(&database.app_pool)
+    .await
+    .expect("readable")
 }
 
 async fn load_stages(rotation: &SigningKeyRotation) -> Vec<SigningKeyStage> {
@@ -67,16 +79,20 @@ async fn a_key_is_published_signs_after_the_wait_and_is_retired() {
     let rotation = rotation(&database, "a", 300);
     let first = rotation.load_ring().await.expect("loaded");
     let first_id = first.signing_key_id();
-    let next_id = rotation.publish_key().await.expect("published");
+    let next_id = rotation.publish_key(OPERATOR).await.expect("published");
     let ring = rotation.load_ring().await.expect("loaded");
     assert_eq!(ring.signing_key_id(), first_id);
     assert!(ring.jwks_json().contains(&next_id), "shown to everybody");
 
-    let early = refusal(rotation.sign_with(&next_id, KeyRotationMode::Safe).await);
+    let early = refusal(
+        rotation
+            .sign_with(&next_id, KeyRotationMode::Safe, OPERATOR)
+            .await,
+    );
     assert!(matches!(early, KeyStageRefusal::SignsLater(_)), "{early:?}");
     time_passes(&database, 300).await;
     rotation
-        .sign_with(&next_id, KeyRotationMode::Safe)
+        .sign_with(&next_id, KeyRotationMode::Safe, OPERATOR)
         .await
         .expect("signs");
     let ring = rotation.load_ring().await.expect("loaded");
@@ -87,7 +103,11 @@ async fn a_key_is_published_signs_after_the_wait_and_is_retired() {
         [SigningKeyStage::Verifying, SigningKeyStage::Signing]
     );
 
-    let early = refusal(rotation.retire_key(first_id, KeyRotationMode::Safe).await);
+    let early = refusal(
+        rotation
+            .retire_key(first_id, KeyRotationMode::Safe, OPERATOR)
+            .await,
+    );
     assert!(
         matches!(early, KeyStageRefusal::RetiresLater(_)),
         "{early:?}"
@@ -95,7 +115,7 @@ async fn a_key_is_published_signs_after_the_wait_and_is_retired() {
     let refresh_secs = TokenLifetimes::default().refresh_secs;
     time_passes(&database, i32::try_from(refresh_secs).expect("small") + 5).await;
     rotation
-        .retire_key(first_id, KeyRotationMode::Safe)
+        .retire_key(first_id, KeyRotationMode::Safe, OPERATOR)
         .await
         .expect("retired");
     let ring = rotation.load_ring().await.expect("loaded");
@@ -115,20 +135,26 @@ async fn a_leaked_key_is_retired_at_once() {
     let rotation = rotation(&database, "a", 300);
     let leaked = rotation.load_ring().await.expect("loaded");
     let leaked_id = leaked.signing_key_id();
-    let next_id = rotation.publish_key().await.expect("published");
+    let next_id = rotation.publish_key(OPERATOR).await.expect("published");
     time_passes(&database, 5).await;
     rotation
-        .sign_with(&next_id, KeyRotationMode::Now)
+        .sign_with(&next_id, KeyRotationMode::Now, OPERATOR)
         .await
         .expect("signs");
     rotation
-        .retire_key(leaked_id, KeyRotationMode::Now)
+        .retire_key(leaked_id, KeyRotationMode::Now, OPERATOR)
         .await
         .expect("retired");
     assert_eq!(
         load_stages(&rotation).await,
         [SigningKeyStage::Retired, SigningKeyStage::Signing]
     );
+    let steps = [
+        format!("keys publish {next_id} by {OPERATOR}"),
+        format!("keys sign {next_id} by {OPERATOR}"),
+        format!("keys retire {leaked_id} by {OPERATOR}"),
+    ];
+    assert_eq!(list_recorded_steps(&database).await, steps);
 }
 
 #[tokio::test]
@@ -139,21 +165,28 @@ async fn steps_that_leave_no_key_or_an_unknown_one_are_refused() {
     let key_id = ring.signing_key_id();
     for (outcome, expected) in [
         (
-            rotation.retire_key(key_id, KeyRotationMode::Now).await,
+            rotation
+                .retire_key(key_id, KeyRotationMode::Now, OPERATOR)
+                .await,
             KeyStageRefusal::CannotRetire(SigningKeyStage::Signing),
         ),
         (
-            rotation.sign_with(key_id, KeyRotationMode::Now).await,
+            rotation
+                .sign_with(key_id, KeyRotationMode::Now, OPERATOR)
+                .await,
             KeyStageRefusal::CannotSign(SigningKeyStage::Signing),
         ),
         (
-            rotation.sign_with("nobody's", KeyRotationMode::Now).await,
+            rotation
+                .sign_with("nobody's", KeyRotationMode::Now, OPERATOR)
+                .await,
             KeyStageRefusal::Unknown,
         ),
     ] {
         assert_eq!(refusal(outcome), expected);
     }
     assert_eq!(load_stages(&rotation).await, [SigningKeyStage::Signing]);
+    assert!(list_recorded_steps(&database).await.is_empty());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use sqlx::FromRow;
 
 use super::message::DeliveredMessage;
 use super::{HEADER_ID, open_jetstream};
+use crate::operator::record_action;
 use crate::trace::TRACEPARENT;
 
 #[derive(FromRow)]
@@ -58,7 +59,8 @@ pub async fn list(db: &DatabasePool) -> sqlx::Result<Vec<String>> {
 }
 
 /// Publishes a dead letter again. It keeps its event id, so that consumers that have handled it ignore it.
-/// Only the message id of JetStream is new, since the stream would drop a recent one as a duplicate.
+/// Only the message id of JetStream is new, since the stream would drop a recent one as a duplicate. The operator is
+/// recorded with the mark on the row, before the publication.
 ///
 /// # Errors
 /// There is no such dead letter, or the database or NATS does not answer.
@@ -66,6 +68,7 @@ pub async fn replay(
     db: &DatabasePool,
     nats: &async_nats::Client,
     dead_letter_id: i64,
+    operator: &str,
 ) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
     let letter: DeadLetterRow = sqlx::query_as(
@@ -76,6 +79,8 @@ pub async fn replay(
     .fetch_optional(&mut *tx)
     .await?
     .ok_or_else(|| anyhow::anyhow!("there is no dead letter {dead_letter_id}"))?;
+    let command = format!("dead-letters replay {dead_letter_id}");
+    record_action(&mut tx, operator, &command).await?;
     tx.commit().await?;
     let mut headers = HeaderMap::new();
     let attempt_id = format!("{}-replay-{}", letter.message_id, uuid::Uuid::now_v7());

@@ -9,6 +9,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::timestamp;
 
 use super::STREAM_AGE_MAX;
+use crate::operator::record_action;
 use crate::trace;
 
 /// Counting stops here; an exact larger number would not be worth its cost.
@@ -124,7 +125,11 @@ pub async fn measure_backlog(db: &DatabasePool) -> sqlx::Result<OutboxBacklog> {
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn mark_unpublished(db: &DatabasePool, since_secs: u32) -> sqlx::Result<u64> {
+pub async fn mark_unpublished(
+    db: &DatabasePool,
+    since_secs: u32,
+    operator: &str,
+) -> sqlx::Result<u64> {
     let since_secs = since_secs.min(REPUBLISHED_SECS_MAX);
     let mut tx = db.begin().await?;
     let marked = sqlx::query(
@@ -134,6 +139,8 @@ pub async fn mark_unpublished(db: &DatabasePool, since_secs: u32) -> sqlx::Resul
     .bind(f64::from(since_secs))
     .execute(&mut *tx)
     .await?;
+    let command = format!("republish --since-secs {since_secs}");
+    record_action(&mut tx, operator, &command).await?;
     tx.commit().await?;
     Ok(marked.rows_affected())
 }
