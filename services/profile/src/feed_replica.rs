@@ -4,15 +4,17 @@
 //! are as current as those of the statements of [`crate::store::feed_pages`], on every replica. Requests that arrive
 //! together share this step, which reads their blocks as well.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
 use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::deadlines::{PeerKind, await_answer};
 use tokio::sync::Mutex;
+use tokio::task::coop::consume_budget;
 
 use crate::domain::ProfileError;
 use crate::domain::feed::FeedPageQuery;
@@ -20,10 +22,15 @@ use crate::domain::feed_index::{FeedIndex, FeedIndexPage, FeedIndexQuery, Indexe
 use crate::interest_keys::InterestKeyCache;
 use crate::metrics;
 use crate::store::feed_changes::{self, FeedSnapshot};
-use crate::store::user_blocks;
 
-/// The most rows that one statement reads.
-const ROWS_MAX: usize = 1_000;
+/// The most rows that one statement reads to build the index. They are taken in while they arrive.
+const BUILT_ROWS_MAX: usize = 10_000;
+/// The most changed rows that one statement reads.
+const CHANGED_ROWS_MAX: usize = 1_000;
+/// Rows that are compared at once. Requests wait meanwhile, for less than a millisecond.
+const COMPARED_ROWS_MAX: usize = 200;
+/// Comparisons of one turn of the maintenance.
+const COMPARISONS_A_TURN: usize = 5;
 /// An index that lacks more changes is built anew.
 const CHANGES_MAX: usize = 20_000;
 /// An index that has not taken in changes for so long is built anew, since removals are deleted after an hour.
@@ -74,7 +81,11 @@ struct LoadedFeedChanges {
     /// Listeners who have changed; those without a row have left.
     user_ids: Vec<i64>,
     rows: Vec<IndexedListener>,
+    hidden: HiddenUsers,
 }
+
+/// The users whom blocks hide from each viewer who has any.
+type HiddenUsers = HashMap<i64, Vec<i64>>;
 
 impl FeedIndexReplica {
     /// Returns an index that is not built, and the worker that brings it up to date for requests, which the caller
@@ -107,8 +118,13 @@ impl FeedIndexReplica {
             state.build().await?;
         }
         let mut connection = state.db.acquire().await?;
-        if state.refresh(&mut connection).await? {
-            state.compare_some(&mut connection).await?;
+        if state.refresh(&mut connection, &[]).await?.is_none() {
+            return Ok(());
+        }
+        for _ in 0..COMPARISONS_A_TURN {
+            if !state.compare_some(&mut connection).await? {
+                break;
+            }
         }
         Ok(())
     }
@@ -164,17 +180,9 @@ impl FeedIndexState {
         let mut connection = self.db.acquire().await?;
         let snapshot = feed_changes::read_snapshot(&mut connection).await?;
         let mut index = FeedIndex::default();
-        let mut rows = feed_changes::list_after(&mut connection, i64::MIN, ROWS_MAX).await?;
-        while let Some(last) = rows.last() {
-            let last_id = last.listener.user_id;
-            let next = feed_changes::list_after(&mut connection, last_id, ROWS_MAX);
-            let insert = async {
-                for row in &rows {
-                    index.upsert(row);
-                }
-            };
-            let (next, ()) = tokio::join!(next, insert);
-            rows = next?;
+        let mut after = Some(i64::MIN);
+        while let Some(user_id) = after {
+            after = insert_rows_after(&mut connection, user_id, &mut index).await?;
         }
         let listeners = index.len();
         self.publish(index, snapshot, read_at).await;
@@ -194,23 +202,27 @@ impl FeedIndexState {
         *index = Some(built);
     }
 
-    /// Takes in what has changed. Returns whether the index is as current as the database; one that cannot be brought up
-    /// to date is dropped.
-    async fn refresh(&self, connection: &mut PgConnection) -> Result<bool, Error> {
+    /// Takes in what has changed, and reads whom blocks hide from these viewers. Returns `None` if the index cannot be
+    /// brought up to date; it is dropped then.
+    async fn refresh(
+        &self,
+        connection: &mut PgConnection,
+        viewer_ids: &[i64],
+    ) -> Result<Option<HiddenUsers>, Error> {
         let mut position = self.position.lock().await;
         let Some(current) = position.as_mut() else {
-            return Ok(false);
+            return Ok(None);
         };
         let read_at = Instant::now();
         let changes = if current.read_at.elapsed() < REFRESH_AGE_MAX {
-            load_changes(connection, &current.snapshot).await?
+            load_changes(connection, &current.snapshot, viewer_ids).await?
         } else {
             None
         };
         let Some(changes) = changes else {
             *position = None;
             self.discard();
-            return Ok(false);
+            return Ok(None);
         };
         let listeners = self.update(|index| {
             index.replace(&changes.user_ids, &changes.rows);
@@ -219,7 +231,7 @@ impl FeedIndexState {
         current.snapshot = changes.until;
         current.read_at = read_at;
         metrics::record_index_refresh(listeners, changes.user_ids.len());
-        Ok(true)
+        Ok(Some(changes.hidden))
     }
 
     fn discard(&self) {
@@ -232,21 +244,22 @@ impl FeedIndexState {
     }
 
     /// Compares some listeners with the database, so that an error in the index does not last. Refreshes go on while the
-    /// rows are read.
-    async fn compare_some(&self, connection: &mut PgConnection) -> Result<(), Error> {
+    /// rows are read. Returns whether there are more listeners after these.
+    async fn compare_some(&self, connection: &mut PgConnection) -> Result<bool, Error> {
         let Some((since, after)) = self.start_comparison().await else {
-            return Ok(());
+            return Ok(false);
         };
-        let rows = feed_changes::list_after(connection, after, ROWS_MAX).await?;
+        let rows = feed_changes::read_after(connection, after, COMPARED_ROWS_MAX);
+        let rows: Vec<IndexedListener> = rows.try_collect().await?;
         let last = rows.last().map(|row| row.listener.user_id);
-        let last = last.filter(|_| rows.len() == ROWS_MAX);
+        let last = last.filter(|_| rows.len() == COMPARED_ROWS_MAX);
         let mut position = self.position.lock().await;
         // A change since the start is no error.
-        let Some(changes) = list_changes(connection, &since).await? else {
-            return Ok(());
+        let Some(changes) = list_changes(connection, &since, &[]).await? else {
+            return Ok(false);
         };
         let Some(current) = position.as_mut() else {
-            return Ok(());
+            return Ok(false);
         };
         let changed: HashSet<i64> = changes.user_ids.into_iter().collect();
         let wrong = self.read(|index| index.find_differences(after, last, &rows, &changed));
@@ -256,7 +269,7 @@ impl FeedIndexState {
         }
         current.compared_up_to = last.unwrap_or(i64::MIN);
         metrics::record_index_repairs(wrong.len());
-        Ok(())
+        Ok(last.is_some())
     }
 
     /// Returns a snapshot that the index contains, and the listener after whom the comparison goes on.
@@ -267,18 +280,37 @@ impl FeedIndexState {
     }
 }
 
+/// Reads rows after a listener into the index. Returns the last listener, if there may be more.
+async fn insert_rows_after(
+    connection: &mut PgConnection,
+    user_id: i64,
+    index: &mut FeedIndex,
+) -> Result<Option<i64>, Error> {
+    let mut rows = feed_changes::read_after(connection, user_id, BUILT_ROWS_MAX);
+    let (mut read, mut last) = (0, user_id);
+    while let Some(row) = rows.try_next().await? {
+        index.upsert(&row);
+        (read, last) = (read + 1, row.listener.user_id);
+        // Rows arrive in great numbers at once, and other requests need this thread.
+        consume_budget().await;
+    }
+    Ok((read == BUILT_ROWS_MAX).then_some(last))
+}
+
 /// Waits for an answer for no longer than [`CHANGES_WAIT_MAX`].
 async fn await_in_time<T>(answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     let answered = await_answer(PeerKind::Postgres, CHANGES_WAIT_MAX, answer).await;
     answered.map_err(|missed| sqlx::Error::Io(missed.into()))?
 }
 
-/// Lists the changes since a snapshot; `None` if they are too many, or the server has another history.
+/// Lists the changes since a snapshot, and whom blocks hide from viewers; `None` if the changes are too many, or the server
+/// has another history.
 async fn list_changes(
     connection: &mut PgConnection,
     since: &FeedSnapshot,
+    viewer_ids: &[i64],
 ) -> Result<Option<feed_changes::FeedChanges>, Error> {
-    let asked = feed_changes::list_changes(connection, since, CHANGES_MAX + 1);
+    let asked = feed_changes::list_changes(connection, since, CHANGES_MAX + 1, viewer_ids);
     let changes = await_in_time(asked).await?;
     let is_usable = changes.is_continuation && changes.user_ids.len() <= CHANGES_MAX;
     Ok(is_usable.then_some(changes))
@@ -289,21 +321,24 @@ async fn list_changes(
 async fn load_changes(
     connection: &mut PgConnection,
     since: &FeedSnapshot,
+    viewer_ids: &[i64],
 ) -> Result<Option<LoadedFeedChanges>, Error> {
-    let Some(changes) = list_changes(connection, since).await? else {
+    let Some(changes) = list_changes(connection, since, viewer_ids).await? else {
         return Ok(None);
     };
+    let hidden = changes.group_hidden_users();
     let mut user_ids = changes.user_ids;
     user_ids.sort_unstable();
     user_ids.dedup();
     let mut rows = Vec::new();
-    for some in user_ids.chunks(ROWS_MAX) {
+    for some in user_ids.chunks(CHANGED_ROWS_MAX) {
         rows.extend(feed_changes::list_these(connection, some).await?);
     }
     Ok(Some(LoadedFeedChanges {
         until: changes.until,
         user_ids,
         rows,
+        hidden,
     }))
 }
 
@@ -320,13 +355,11 @@ impl BatchHandler for RefreshBatchHandler {
     type Error = Error;
 
     async fn handle(&self, batch: &[BatchItem<i64>]) -> Result<Vec<Option<Vec<i64>>>, Error> {
-        let mut connection = self.state.db.acquire().await?;
-        if !self.state.refresh(&mut connection).await? {
-            return Ok(vec![None; batch.len()]);
-        }
         let viewers: Vec<i64> = batch.iter().map(|item| item.task).collect();
-        let asked = user_blocks::list_hidden_from(&mut connection, &viewers);
-        let hidden = await_in_time(asked).await?;
+        let mut connection = self.state.db.acquire().await?;
+        let Some(hidden) = self.state.refresh(&mut connection, &viewers).await? else {
+            return Ok(vec![None; batch.len()]);
+        };
         let answers = viewers.iter().map(|viewer| {
             let mut hidden = hidden.get(viewer).cloned().unwrap_or_default();
             hidden.push(*viewer);

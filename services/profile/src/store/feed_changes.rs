@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use sqlx::FromRow;
 use talktime_kit::db::PgConnection;
 
@@ -23,7 +24,7 @@ pub struct FeedSnapshot {
     pub server_started_at: DateTime<Utc>,
 }
 
-/// The changes between two snapshots.
+/// The changes between two snapshots, and whom blocks hide at the later one.
 #[derive(Clone, Debug, FromRow)]
 pub struct FeedChanges {
     /// The later snapshot.
@@ -33,6 +34,21 @@ pub struct FeedChanges {
     pub is_continuation: bool,
     /// Listeners whose rows were inserted, updated or deleted. One may occur several times.
     pub user_ids: Vec<i64>,
+    /// The viewer of each block in either direction. A viewer occurs twice if each has blocked the other.
+    viewer_ids: Vec<i64>,
+    /// The users who are hidden from these viewers, in the same order.
+    hidden_ids: Vec<i64>,
+}
+
+impl FeedChanges {
+    /// Returns the users who are hidden from each viewer who has any.
+    pub fn group_hidden_users(&self) -> HashMap<i64, Vec<i64>> {
+        let mut hidden: HashMap<i64, Vec<i64>> = HashMap::new();
+        for (viewer_id, hidden_id) in self.viewer_ids.iter().zip(&self.hidden_ids) {
+            hidden.entry(*viewer_id).or_default().push(*hidden_id);
+        }
+        hidden
+    }
 }
 
 /// `SELECT` of listeners as the index has them, and the rest of the statement.
@@ -60,11 +76,13 @@ pub async fn read_snapshot(connection: &mut PgConnection) -> sqlx::Result<FeedSn
     .await
 }
 
-/// Lists at most `limit` listeners who have changed since a snapshot.
+/// Lists at most `limit` listeners who have changed since a snapshot, and the users whom blocks hide from the viewers. One
+/// statement answers both, because all pages that wait need both, and each statement costs them a journey.
 pub async fn list_changes(
     connection: &mut PgConnection,
     since: &FeedSnapshot,
     limit: usize,
+    viewer_ids: &[i64],
 ) -> sqlx::Result<FeedChanges> {
     sqlx::query_as(
         "SELECT pg_current_snapshot()::text AS snapshot,
@@ -72,28 +90,33 @@ pub async fn list_changes(
                 pg_postmaster_start_time() = $2
                     AND pg_snapshot_xmax(pg_current_snapshot())
                         >= pg_snapshot_xmax($1::text::pg_snapshot) AS is_continuation,
-                profile.list_feed_changes($1::text::pg_snapshot, $3) AS user_ids",
+                profile.list_feed_changes($1::text::pg_snapshot, $3) AS user_ids,
+                hidden.viewer_ids, hidden.hidden_ids
+         FROM (SELECT coalesce(array_agg(viewer_id), '{}') AS viewer_ids,
+                      coalesce(array_agg(hidden_id), '{}') AS hidden_ids
+               FROM profile.list_hidden_users($4)) AS hidden",
     )
     .bind(&since.snapshot)
     .bind(since.server_started_at)
     .bind(row_limit(limit))
+    .bind(viewer_ids)
     .fetch_one(connection)
     .await
 }
 
-/// Lists listeners in the order of their ids. Both tables are bounded, so that neither is read from its beginning.
-pub async fn list_after(
+/// Reads listeners in the order of their ids, each as it arrives. Both tables are bounded, so that neither is read from its
+/// beginning.
+pub fn read_after(
     connection: &mut PgConnection,
     user_id: i64,
     limit: usize,
-) -> sqlx::Result<Vec<IndexedListener>> {
+) -> BoxStream<'_, sqlx::Result<IndexedListener>> {
     sqlx::query_as(select_indexed!(
         "WHERE f.user_id > $1 AND u.user_id > $1 ORDER BY f.user_id LIMIT $2"
     ))
     .bind(user_id)
     .bind(row_limit(limit))
-    .fetch_all(connection)
-    .await
+    .fetch(connection)
 }
 
 /// Lists these listeners; users who are not in the feed are left out.

@@ -1,7 +1,5 @@
 //! `profile.user_blocks`: blocks and reports between users.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use talktime_kit::db::{PgConnection, column};
 use talktime_kit::paging::ListPageRequest;
@@ -122,24 +120,6 @@ pub async fn list_hidden_users(
     .bind(user_id)
     .fetch_all(connection)
     .await
-}
-
-/// Lists, for each of these viewers who has any, the users whom they have blocked, and those who have blocked them. A user
-/// occurs twice if each has blocked the other.
-pub async fn list_hidden_from(
-    connection: &mut PgConnection,
-    viewer_ids: &[i64],
-) -> sqlx::Result<HashMap<i64, Vec<i64>>> {
-    let pairs: Vec<(i64, i64)> =
-        sqlx::query_as("SELECT viewer_id, hidden_id FROM profile.list_hidden_users($1)")
-            .bind(viewer_ids)
-            .fetch_all(connection)
-            .await?;
-    let mut hidden: HashMap<i64, Vec<i64>> = HashMap::new();
-    for (viewer_id, hidden_id) in pairs {
-        hidden.entry(viewer_id).or_default().push(hidden_id);
-    }
-    Ok(hidden)
 }
 
 /// Counts the users whom a user has blocked, limited to `action` if it is given.

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
-use super::listener::{IndexedListener, PackedListener, SharedNames};
+use super::listener::PackedListener;
 use super::listener_set::ListenerSet;
 use super::orders::KeyBuckets;
 use super::selection::ListenerSelection;
@@ -18,7 +17,7 @@ const AVAILABLE: i64 = 2;
 const SEARCHED_NAMES_MAX: usize = 10_000;
 
 /// Sets of listeners by a name, such as an interest.
-type NamedSets = BTreeMap<Arc<str>, ListenerSet>;
+type NamedSets = BTreeMap<Box<str>, ListenerSet>;
 
 /// A set of listeners for each value of a filter.
 #[derive(Debug, Default)]
@@ -38,19 +37,6 @@ pub(super) struct FilterSets {
 }
 
 impl FilterSets {
-    /// Returns the names of a listener; those that name a set share its copy.
-    pub(super) fn share_names(&self, row: &IndexedListener) -> SharedNames {
-        let interest_keys = row.interest_keys.iter();
-        SharedNames {
-            sex: share_name(&self.sexes, &row.listener.sex),
-            sex_key: share_name(&self.sexes, &row.sex_key),
-            language_tag: share_name(&self.languages, &row.language_tag),
-            interest_keys: interest_keys
-                .map(|key| share_name(&self.interests, key))
-                .collect(),
-        }
-    }
-
     /// Enters a listener into the sets.
     pub(super) fn link(&mut self, user_id: i64, listener: &PackedListener) {
         self.everyone.insert(user_id);
@@ -58,14 +44,14 @@ impl FilterSets {
         self.verified.set(user_id, listener.is_verified);
         self.audio.set(user_id, listener.audio_enabled);
         self.video.set(user_id, listener.video_enabled);
-        insert_named(&mut self.sexes, &listener.sex_key, user_id);
-        insert_named(&mut self.languages, &listener.language_tag, user_id);
-        for key in &listener.interest_keys {
+        let texts = listener.texts();
+        insert_named(&mut self.sexes, texts.sex_key, user_id);
+        insert_named(&mut self.languages, texts.language_tag, user_id);
+        for key in texts.interest_keys {
             insert_named(&mut self.interests, key, user_id);
         }
-        self.usernames
-            .insert((listener.username_key().into(), user_id));
-        self.ratings.insert(listener.rating_key, user_id);
+        self.usernames.insert((texts.username_key.into(), user_id));
+        self.ratings.insert(listener.rating_key.into(), user_id);
         self.availabilities
             .insert(listener.availability.into(), user_id);
     }
@@ -81,14 +67,14 @@ impl FilterSets {
         ] {
             set.remove(user_id);
         }
-        remove_named(&mut self.sexes, &listener.sex_key, user_id);
-        remove_named(&mut self.languages, &listener.language_tag, user_id);
-        for key in &listener.interest_keys {
+        let texts = listener.texts();
+        remove_named(&mut self.sexes, texts.sex_key, user_id);
+        remove_named(&mut self.languages, texts.language_tag, user_id);
+        for key in texts.interest_keys {
             remove_named(&mut self.interests, key, user_id);
         }
-        self.usernames
-            .remove(&(listener.username_key().into(), user_id));
-        self.ratings.remove(listener.rating_key, user_id);
+        self.usernames.remove(&(texts.username_key.into(), user_id));
+        self.ratings.remove(listener.rating_key.into(), user_id);
         self.availabilities
             .remove(listener.availability.into(), user_id);
     }
@@ -208,13 +194,12 @@ fn find_named<'a>(sets: &'a NamedSets, name: &str) -> Cow<'a, ListenerSet> {
     set.map_or_else(|| Cow::Owned(ListenerSet::default()), Cow::Borrowed)
 }
 
-fn share_name(sets: &NamedSets, name: &str) -> Arc<str> {
-    let known = sets.get_key_value(name);
-    known.map_or_else(|| Arc::from(name), |(known, _)| Arc::clone(known))
-}
-
-fn insert_named(sets: &mut NamedSets, name: &Arc<str>, user_id: i64) {
-    sets.entry(Arc::clone(name)).or_default().insert(user_id);
+fn insert_named(sets: &mut NamedSets, name: &str, user_id: i64) {
+    if let Some(set) = sets.get_mut(name) {
+        set.insert(user_id);
+    } else {
+        sets.insert(name.into(), [user_id].into_iter().collect());
+    }
 }
 
 /// Removes a member, and the set with its last one.

@@ -1,8 +1,6 @@
 //! The listeners of the index, packed.
 
-use std::sync::Arc;
-
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use sqlx::FromRow;
 
 use crate::domain::feed::FeedListener;
@@ -11,8 +9,6 @@ use crate::domain::feed::FeedListener;
 const SEPARATOR: char = '\0';
 /// Separates the names of roles, which consist of letters.
 const ROLE_SEPARATOR: char = ',';
-/// The texts before the interests.
-const TEXTS: usize = 7;
 
 /// A listener with the values by which the feed is filtered and sorted.
 #[derive(Clone, Debug, FromRow)]
@@ -35,21 +31,17 @@ pub struct IndexedListener {
     pub username_key: String,
 }
 
-/// A listener in the index. Texts share one allocation, and keys share theirs with the sets of the index.
+/// A listener in the index. All texts share one allocation, since most of them are shorter than the pointer that a text of
+/// its own needs.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a column of the row")]
 pub(super) struct PackedListener {
-    /// Name, name in lower case, language, roles, bio, image, country, and interests.
+    /// The fields of [`ListenerTexts`] in their order, after the number of interests.
     texts: Box<str>,
-    pub(super) interest_keys: Box<[Arc<str>]>,
-    pub(super) language_tag: Arc<str>,
-    pub(super) sex_key: Arc<str>,
-    sex: Arc<str>,
-    pub(super) rating_key: i64,
     pub(super) last_seen_key: i64,
     call_count: i64,
     total_call_secs: i64,
-    last_seen: Option<DateTime<Utc>>,
+    pub(super) rating_key: i32,
     rating_hundredths: Option<i32>,
     wait_time: Option<i32>,
     answer_percent: Option<i32>,
@@ -57,6 +49,7 @@ pub(super) struct PackedListener {
     has_bio: bool,
     has_image: bool,
     has_country: bool,
+    has_last_seen: bool,
     pub(super) is_online: bool,
     is_busy: bool,
     pub(super) is_verified: bool,
@@ -65,28 +58,31 @@ pub(super) struct PackedListener {
     pub(super) video_enabled: bool,
 }
 
-/// The names of a listener that are also those of sets.
-pub(super) struct SharedNames {
-    pub(super) sex: Arc<str>,
-    pub(super) sex_key: Arc<str>,
-    pub(super) language_tag: Arc<str>,
-    pub(super) interest_keys: Box<[Arc<str>]>,
+/// The texts that a page shows, and the keys by which filters find a listener. Texts that are absent are empty here.
+pub(super) struct ListenerTexts<'a> {
+    username: &'a str,
+    sex: &'a str,
+    language: &'a str,
+    roles: &'a str,
+    bio: &'a str,
+    image: &'a str,
+    country: &'a str,
+    pub(super) username_key: &'a str,
+    pub(super) sex_key: &'a str,
+    pub(super) language_tag: &'a str,
+    interests: Vec<&'a str>,
+    pub(super) interest_keys: Vec<&'a str>,
 }
 
 impl PackedListener {
-    pub(super) fn pack(row: &IndexedListener, names: SharedNames) -> Self {
+    pub(super) fn pack(row: &IndexedListener) -> Self {
         let listener = &row.listener;
         Self {
             texts: join_texts(row),
-            interest_keys: names.interest_keys,
-            language_tag: names.language_tag,
-            sex_key: names.sex_key,
-            sex: names.sex,
-            rating_key: row.rating_key,
             last_seen_key: row.last_seen_key,
             call_count: listener.call_count,
             total_call_secs: listener.total_call_secs,
-            last_seen: listener.last_seen,
+            rating_key: i32::try_from(row.rating_key).unwrap_or_default(),
             rating_hundredths: listener.rating_hundredths,
             wait_time: listener.wait_time,
             answer_percent: listener.answer_percent,
@@ -94,6 +90,7 @@ impl PackedListener {
             has_bio: listener.bio.is_some(),
             has_image: listener.profile_image_url.is_some(),
             has_country: listener.country.is_some(),
+            has_last_seen: listener.last_seen.is_some(),
             is_online: listener.is_online,
             is_busy: listener.is_busy,
             is_verified: listener.is_verified,
@@ -105,25 +102,23 @@ impl PackedListener {
 
     /// Returns the listener as the feed shows them, on a page that is sorted by `sort_key`.
     pub(super) fn unpack(&self, user_id: i64, sort_key: i64) -> FeedListener {
-        let mut texts = self.texts.split(SEPARATOR);
-        let mut next = || texts.next().unwrap_or_default();
-        let [username, _, language, roles, bio, image, country]: [&str; TEXTS] =
-            std::array::from_fn(|_| next());
+        let texts = self.texts();
+        let last_seen = DateTime::from_timestamp_micros(self.last_seen_key);
         FeedListener {
             user_id,
-            username: username.to_owned(),
-            sex: self.sex.as_ref().to_owned(),
-            bio: self.has_bio.then(|| bio.to_owned()),
-            interests: texts.map(str::to_owned).collect(),
-            profile_image_url: self.has_image.then(|| image.to_owned()),
-            preferred_language: language.to_owned(),
-            country: self.has_country.then(|| country.to_owned()),
+            username: texts.username.to_owned(),
+            sex: texts.sex.to_owned(),
+            bio: self.has_bio.then(|| texts.bio.to_owned()),
+            interests: texts.interests.into_iter().map(str::to_owned).collect(),
+            profile_image_url: self.has_image.then(|| texts.image.to_owned()),
+            preferred_language: texts.language.to_owned(),
+            country: self.has_country.then(|| texts.country.to_owned()),
             rating_hundredths: self.rating_hundredths,
-            roles: split_roles(roles),
+            roles: split_roles(texts.roles),
             is_online: self.is_online,
             is_busy: self.is_busy,
             wait_time: self.wait_time,
-            last_seen: self.last_seen,
+            last_seen: last_seen.filter(|_| self.has_last_seen),
             call_count: self.call_count,
             total_call_secs: self.total_call_secs,
             answer_percent: self.answer_percent,
@@ -135,28 +130,48 @@ impl PackedListener {
         }
     }
 
-    pub(super) fn username_key(&self) -> &str {
+    pub(super) fn texts(&self) -> ListenerTexts<'_> {
         let mut texts = self.texts.split(SEPARATOR);
-        texts.nth(1).unwrap_or_default()
+        let mut next = || texts.next().unwrap_or_default();
+        let interests_len: usize = next().parse().unwrap_or_default();
+        ListenerTexts {
+            username: next(),
+            sex: next(),
+            language: next(),
+            roles: next(),
+            bio: next(),
+            image: next(),
+            country: next(),
+            username_key: next(),
+            sex_key: next(),
+            language_tag: next(),
+            interests: texts.by_ref().take(interests_len).collect(),
+            interest_keys: texts.collect(),
+        }
     }
 }
 
 fn join_texts(row: &IndexedListener) -> Box<str> {
     let listener = &row.listener;
     let roles = listener.roles.join(&ROLE_SEPARATOR.to_string());
-    let texts: [&str; TEXTS] = [
+    let texts: [&str; 10] = [
         &listener.username,
-        &row.username_key,
+        &listener.sex,
         &listener.preferred_language,
         &roles,
         listener.bio.as_deref().unwrap_or_default(),
         listener.profile_image_url.as_deref().unwrap_or_default(),
         listener.country.as_deref().unwrap_or_default(),
+        &row.username_key,
+        &row.sex_key,
+        &row.language_tag,
     ];
-    let mut joined = texts.join(&SEPARATOR.to_string());
-    for interest in &listener.interests {
+    let interests = listener.interests.iter().chain(&row.interest_keys);
+    let texts = texts.into_iter().chain(interests.map(String::as_str));
+    let mut joined = listener.interests.len().to_string();
+    for text in texts {
         joined.push(SEPARATOR);
-        joined.push_str(interest);
+        joined.push_str(text);
     }
     joined.into_boxed_str()
 }

@@ -65,7 +65,7 @@ impl FeedIndex {
     /// Inserts a listener or replaces their values.
     pub fn upsert(&mut self, row: &IndexedListener) {
         let user_id = row.listener.user_id;
-        let packed = PackedListener::pack(row, self.sets.share_names(row));
+        let packed = PackedListener::pack(row);
         match self.listeners.get(&user_id) {
             Some(known) if **known == packed => return,
             Some(_) => self.remove(user_id),
@@ -119,7 +119,7 @@ impl FeedIndex {
     /// Returns whether the index has this listener with exactly these values.
     fn matches(&self, row: &IndexedListener) -> bool {
         let known = self.listeners.get(&row.listener.user_id);
-        known.is_some_and(|known| **known == PackedListener::pack(row, self.sets.share_names(row)))
+        known.is_some_and(|known| **known == PackedListener::pack(row))
     }
 
     /// Lists the ids after one of them in ascending order, up to `last` if it is given.
@@ -165,7 +165,7 @@ impl FeedIndex {
         match sort {
             FeedSortKey::Online => self.sets.availabilities.list(selection, window),
             FeedSortKey::Rating if selected <= SORTED_MAX => {
-                self.sort(selection, window, |listener| listener.rating_key)
+                self.sort(selection, window, |listener| listener.rating_key.into())
             }
             FeedSortKey::Rating => self.sets.ratings.list(selection, window),
             FeedSortKey::Recent if self.is_sorting_cheaper(selected, window) => {
