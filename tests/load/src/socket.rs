@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-/// Size of buffers, since ten thousand sockets share one machine with the gateway.
-const BUFFER_BYTES: usize = 4 * 1024;
+/// Size of buffers, since ten thousand sockets share one machine with the gateway. A burst of changes fits.
+const BUFFER_BYTES: usize = 8 * 1024;
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
 /// An open socket after its hello.

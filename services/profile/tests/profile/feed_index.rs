@@ -33,7 +33,8 @@ const SORTS: [FeedSortKey; 3] = [
 async fn insert_listeners(profile: &TestProfile, first_id: i64, count: i64) {
     for statement in [
         "INSERT INTO profile.users (user_id, username, phone, sex, dob, bio, rating, interests,
-                                    preferred_language, profile_image_url, country, audio_enabled)
+                                    preferred_language, profile_image_url, country, audio_enabled,
+                                    video_enabled)
          OVERRIDING SYSTEM VALUE
          SELECT id, (ARRAY['Asha_', 'ash_', 'ravi'])[id % 3 + 1] || id, '+91' || id,
                 (ARRAY['male', 'female', 'other'])[id % 7 % 3 + 1], '1999-12-31',
@@ -41,7 +42,7 @@ async fn insert_listeners(profile: &TestProfile, first_id: i64, count: i64) {
                 CASE WHEN id % 5 > 0 THEN ARRAY['Topic ' || id % 8, 'İstanbul ' || id % 30] ELSE '{}' END,
                 (ARRAY['hi', 'hi-IN', 'HI-Latn-in', 'hin', 'en'])[id % 5 + 1],
                 CASE WHEN id % 3 = 0 THEN 'https://example.com/' || id END,
-                CASE WHEN id % 4 = 0 THEN 'India' END, id % 6 > 0
+                CASE WHEN id % 4 = 0 THEN 'India' END, id % 6 > 0, id % 6 <> 1
          FROM generate_series($1, $1 + $2 - 1) AS id",
         "INSERT INTO profile.user_roles (user_id, role)
          SELECT id, 'listener' FROM generate_series($1, $1 + $2 - 1) AS id",
@@ -101,7 +102,16 @@ fn random_filter(random: &mut StdRng) -> FeedFilter {
     FeedFilter {
         online_only: random.random_bool(0.2),
         available_only: random.random_bool(0.1),
-        call_type: (random.random_bool(0.2)).then_some(CallType::Audio),
+        call_type: [
+            None,
+            None,
+            None,
+            Some(CallType::Audio),
+            Some(CallType::Video),
+        ]
+        .choose(random)
+        .copied()
+        .flatten(),
         verified_only: false,
         sex: random.random_bool(0.2).then_some(Sex::Female),
         min_rating_hundredths: min,
@@ -163,8 +173,9 @@ async fn pages_of_the_index_equal_those_of_the_database() {
             let query = random_query(random);
             let found = profile.feed_index.find_page(&query).await;
             assert!(found.expect("answered").is_some(), "{query:?}");
-            let page = load(&indexed, &query).await;
-            let expected = load(&database, &query).await;
+            let verified = random.random_bool(0.2);
+            let page = load(&indexed.clone().require_verified(verified), &query).await;
+            let expected = load(&database.clone().require_verified(verified), &query).await;
             assert_eq!(
                 format!("{page:?}"),
                 format!("{expected:?}"),
@@ -269,6 +280,17 @@ async fn the_database_answers_until_an_index_that_lacks_too_much_is_built_again(
     assert!(found.expect("answered").is_none());
 }
 
+/// Executes a statement without triggers, so that the index does not notice its changes.
+async fn execute_unnoticed(profile: &TestProfile, statement: &str) {
+    let connection = profile.database.superuser.acquire().await;
+    let mut connection = connection.expect("connected");
+    let statement = format!("SET session_replication_role = replica; {statement}");
+    let executed = sqlx::raw_sql(AssertSqlSafe(statement));
+    let executed = executed.execute(&mut *connection).await;
+    executed.expect("executed");
+    connection.close_on_drop();
+}
+
 #[tokio::test]
 async fn an_error_in_the_index_is_repaired() {
     let profile = TestProfile::start().await;
@@ -276,26 +298,13 @@ async fn an_error_in_the_index_is_repaired() {
         profile.register(name, "listener").await;
     }
     assert_eq!(list_page(&profile, first_page(0)).await.total_count, 3);
-    // Changes without triggers are invisible to the index.
     for statement in [
-        "SET session_replication_role = replica;
-         UPDATE profile.feed_listeners SET is_online = true
+        "UPDATE profile.feed_listeners SET is_online = true
          WHERE user_id = (SELECT user_id FROM profile.users WHERE username = 'asha')",
-        "SET session_replication_role = replica;
-         DELETE FROM profile.feed_listeners
+        "DELETE FROM profile.feed_listeners
          WHERE user_id = (SELECT user_id FROM profile.users WHERE username = 'ravi')",
     ] {
-        let mut connection = profile
-            .database
-            .superuser
-            .acquire()
-            .await
-            .expect("connected");
-        sqlx::raw_sql(statement)
-            .execute(&mut *connection)
-            .await
-            .expect("changed");
-        connection.close_on_drop();
+        execute_unnoticed(&profile, statement).await;
     }
     let page = list_page(&profile, first_page(0)).await;
     assert_eq!((page.total_count, page.online_count), (3, 0));
@@ -305,20 +314,30 @@ async fn an_error_in_the_index_is_repaired() {
 }
 
 #[tokio::test]
+async fn a_turn_compares_a_thousand_listeners_and_the_next_one_goes_on_after_them() {
+    let profile = TestProfile::start().await;
+    insert_listeners(&profile, 1, 1_100).await;
+    profile.feed_index.maintain().await.expect("compared");
+    execute_unnoticed(
+        &profile,
+        "UPDATE profile.feed_listeners SET is_online = true WHERE user_id IN (5, 1000, 1001)",
+    )
+    .await;
+    // The last hundred listeners are next, and then all from the first one on.
+    for online in [366, 367, 369] {
+        let page = list_page(&profile, first_page(0)).await;
+        assert_eq!((page.total_count, page.online_count), (1_100, online));
+        profile.feed_index.maintain().await.expect("compared");
+    }
+}
+
+#[tokio::test]
 async fn a_listener_who_bears_a_transaction_of_another_server_is_followed() {
     let profile = TestProfile::start().await;
     let asha = profile.register("asha", "listener").await.user_id;
-    let restored = "SET session_replication_role = replica;
-                    UPDATE profile.feed_listeners SET changed_xid = '9000000000000', is_online = true";
-    let mut connection = profile
-        .database
-        .superuser
-        .acquire()
-        .await
-        .expect("connected");
-    let restored = sqlx::raw_sql(restored).execute(&mut *connection).await;
-    restored.expect("restored");
-    connection.close_on_drop();
+    let restored =
+        "UPDATE profile.feed_listeners SET changed_xid = '9000000000000', is_online = true";
+    execute_unnoticed(&profile, restored).await;
     // The row counts as known, so that a restored feed is not read again for each page.
     assert_eq!(list_page(&profile, first_page(0)).await.online_count, 0);
     profile.apply_event(1, status(asha, ONLINE, BUSY)).await;
