@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::FutureExt;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, SignsOfLife, StatusChanged};
 use tokio::sync::{Notify, watch};
@@ -19,8 +20,12 @@ use super::unverified::UnverifiedListeners;
 use super::user_message_log::UserMessageLog;
 use super::user_messages::UserMessage;
 
-/// Sockets are woken at most this often. They write what was added since with one system call.
-const WAKE_EVERY: Duration = Duration::from_millis(20);
+/// How long the first message waits for others. Services publish events in batches, and sockets that were woken for the
+/// first event of a batch would have to be woken once more for the rest.
+const GATHER_FOR: Duration = Duration::from_millis(2);
+/// How long sockets are not woken again. Then they write what was added meanwhile with one system call. Both pauses together
+/// are shorter than the pace of a relay, so that no batch has to wait for the end of one after it has waited for the relay.
+const REST_FOR: Duration = Duration::from_millis(13);
 /// Heartbeats that are sent to sockets without a subscription, in one second.
 const HEARTBEATS_FOR_ALL_A_SECOND_MAX: u32 = 200;
 
@@ -91,9 +96,12 @@ impl EventStreamState {
                 () = self.has_new_statuses.notified() => {}
                 () = self.ended.cancelled() => return,
             }
+            tokio::time::sleep(GATHER_FOR).await;
+            // Messages that have arrived meanwhile need no wake of their own.
+            let _ = self.has_new_statuses.notified().now_or_never();
             self.feed.updates.send_replace(());
             self.presence.updates.send_replace(());
-            tokio::time::sleep(WAKE_EVERY).await;
+            tokio::time::sleep(REST_FOR).await;
         }
     }
 
@@ -259,6 +267,8 @@ impl HeartbeatBroadcastBudget {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chrono::DateTime;
     use serde_json::{Value, json};
     use talktime_proto::timestamp;
@@ -391,6 +401,24 @@ mod tests {
             .collect();
         let seven = seq_of_event(7);
         assert_eq!(seqs, [seven, seven + 1, seven + 2, seq_of_event(8)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_that_arrive_together_wake_sockets_once() {
+        let stream = Arc::new(stream(0));
+        let mut updates = stream.statuses(SocketChannel::Presence).updates.subscribe();
+        let woken = stream.clone();
+        let waker = tokio::spawn(async move { woken.run_waker().await });
+        push(&stream, 1, &user_status(1, 1));
+        tokio::time::sleep(GATHER_FOR / 2).await;
+        push(&stream, 2, &user_status(2, 1));
+        updates.changed().await.expect("the stream is there");
+        let second = tokio::time::timeout(10 * REST_FOR, updates.changed()).await;
+        assert!(second.is_err(), "woken again for the same changes");
+        push(&stream, 3, &user_status(3, 1));
+        updates.changed().await.expect("the stream is there");
+        stream.ended.cancel();
+        waker.await.expect("ended");
     }
 
     #[tokio::test]

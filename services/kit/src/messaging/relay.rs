@@ -48,7 +48,7 @@ const BATCH_ROWS: u16 = 256;
 const POLL: Duration = Duration::from_millis(500);
 /// Shortest time between two batches, so that a busy service publishes many events at once. The first event
 /// after a pause does not wait.
-const PACE: Duration = Duration::from_millis(25);
+const PACE: Duration = Duration::from_millis(20);
 /// Time limit of a batch. Events that are not acknowledged by then are left to the next batch.
 const PUBLISH_MAX: Duration = Duration::from_secs(2);
 /// Postgres ends the session of a relay that is silent for so long within a batch. It is longer than

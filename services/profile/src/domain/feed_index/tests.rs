@@ -261,6 +261,11 @@ fn the_index_finds_what_a_search_through_all_listeners_finds() {
 }
 
 #[test]
+fn a_listener_takes_eighty_bytes_beside_the_texts() {
+    assert!(size_of::<PackedListener>() <= 80);
+}
+
+#[test]
 fn an_index_without_listeners_keeps_no_sets() {
     let random = &mut StdRng::seed_from_u64(5);
     let (mut index, table) = fill_both(random);
