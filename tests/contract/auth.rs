@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, UserRole, random_phone, random_username};
-use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, wait_for};
+use talktime_tests::{CallPair, ExpectAnswer, TestApp, connect_app, read_variable, wait_for};
 
 use crate::assert_problem;
 
@@ -352,27 +352,34 @@ async fn an_access_token_cannot_refresh() {
 
 #[tokio::test]
 async fn logout_ends_this_token_and_every_refresh_token() {
-    let app = connect_app().await;
-    let person = app.sign_up(UserRole::Listener).await;
-    let left = app.post("/auth/logout").as_user(&person).answer().await;
+    let pair = CallPair::sign_up().await;
+    let (app, person) = (&pair.app, &pair.caller);
+    // The listener sees the status of the caller once they have had a call.
+    let call_id = pair.start_call().await;
+    assert_eq!(pair.end_call(person, call_id).await.status, 200);
+    let presence = format!("/users/{}/presence", person.user_id);
+    let is_online = || async {
+        let seen = app.get(&presence).as_user(&pair.listener).answer().await;
+        assert_eq!(seen.status, 200, "{seen:?}");
+        seen.body["is_online"] == true
+    };
+    wait_for("the user to be online", || async {
+        is_online().await.then_some(())
+    })
+    .await;
+    let left = app.post("/auth/logout").as_user(person).answer().await;
     assert_eq!(
         (left.status, &left.body),
         (200, &json!({"message": "Logged out"}))
     );
     assert_problem(
-        &app.get("/users/me").as_user(&person).answer().await,
+        &app.get("/users/me").as_user(person).answer().await,
         401,
         "token_revoked",
     );
-    assert_eq!(
-        refresh(&app, &json!(person.refresh_token)).await.status,
-        401
-    );
-    let other = app.sign_up(UserRole::User).await;
-    let presence = format!("/users/{}/presence", person.user_id);
+    assert_eq!(refresh(app, &json!(person.refresh_token)).await.status, 401);
     wait_for("the user to be offline", || async {
-        let seen = app.get(&presence).as_user(&other).answer().await;
-        (seen.body["is_online"] == false).then_some(())
+        (!is_online().await).then_some(())
     })
     .await;
 }
