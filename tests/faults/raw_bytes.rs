@@ -28,9 +28,10 @@ const HONEST_CLIENTS: usize = 4;
 const HONEST_PACE: Duration = Duration::from_millis(40);
 /// Permitted growth of memory after all connections, in a build without optimizations.
 const GROWTH_KB_MAX: u64 = 256 * 1024;
-/// Greatest ratio of the 99th percentiles of valid requests, beside random bytes and without them. The clients that send them
-/// need about as much of the processors as the gateway, so twice as long would be no surprise on a busy machine.
-const RATIO_MAX: u32 = 3;
+/// Greatest ratio of the 99th percentiles of valid requests in the median round, beside random bytes and without them.
+const RATIO_MAX: u32 = 2;
+/// The same of all rounds together, where other work of the machine in a few of the rounds decides.
+const OVERALL_RATIO_MAX: u32 = 3;
 /// Shorter percentiles are noise of a shared machine and are accepted.
 const P99_NOISE: Duration = Duration::from_millis(50);
 
@@ -181,9 +182,40 @@ impl HonestClients {
     }
 }
 
-fn find_p99(mut took: Vec<Duration>) -> Duration {
+fn find_percentile(mut took: Vec<Duration>, percent: usize) -> Duration {
     took.sort_unstable();
-    took[took.len() * 99 / 100]
+    took[took.len() * percent / 100]
+}
+
+/// Durations of valid requests, round by round.
+#[derive(Default)]
+struct RequestDurations(Vec<Vec<Duration>>);
+
+impl RequestDurations {
+    /// Returns the 99th percentile of the median round. Random bytes are alike in all rounds, while other work of the
+    /// machine falls into some of them.
+    fn find_median_p99(&self) -> Duration {
+        let rounds = self.0.iter().cloned();
+        let p99s = rounds.map(|took| find_percentile(took, 99)).collect();
+        find_percentile(p99s, 50)
+    }
+
+    fn find_overall_p99(&self) -> Duration {
+        find_percentile(self.0.concat(), 99)
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+}
+
+/// Asserts that valid requests take at most `ratio_max` times as long beside random bytes.
+fn assert_not_slowed(quiet: Duration, beside: Duration, ratio_max: u32) {
+    let p99_max = (ratio_max * quiet).max(P99_NOISE);
+    assert!(
+        beside <= p99_max,
+        "{quiet:?} without, {beside:?} beside random bytes, at most {ratio_max} times as long"
+    );
 }
 
 async fn read_gateway_pid() -> String {
@@ -210,34 +242,32 @@ async fn the_gateway_survives_ten_thousand_connections_of_random_bytes() {
     let before_kb = read_resident_kb(&pid);
     let address: Arc<str> = app.gateway_url().trim_start_matches("http://").into();
     let token: Arc<str> = person.access_token.as_str().into();
-    let (mut quiet, mut beside) = (Vec::new(), Vec::new());
+    let (mut quiet, mut beside) = (RequestDurations::default(), RequestDurations::default());
     for number in 0..ROUNDS {
         let valid = run_round(number, &person, |_| {
             let address = address.clone();
             async move { send_valid_request(&address).await }
         });
-        quiet.extend(valid.await);
+        quiet.0.push(valid.await);
         let random = run_round(number, &person, |seed| {
             let (address, token) = (address.clone(), token.clone());
             async move { send_random_bytes(&address, seed, &token).await }
         });
-        beside.extend(random.await);
+        beside.0.push(random.await);
     }
 
     let after_kb = read_resident_kb(&pid);
-    let requests = (quiet.len(), beside.len());
-    let (quiet, beside) = (find_p99(quiet), find_p99(beside));
+    let requests = (quiet.count(), beside.count());
+    let median = (quiet.find_median_p99(), beside.find_median_p99());
+    let overall = (quiet.find_overall_p99(), beside.find_overall_p99());
     println!(
-        "{} connections: p99 of valid requests {quiet:?} without, {beside:?} beside them ({requests:?} requests); \
-         memory {before_kb} -> {after_kb} kB",
+        "{} connections: p99 of valid requests without and beside them {median:?} in the median round, {overall:?} in \
+         all ({requests:?} requests); memory {before_kb} -> {after_kb} kB",
         ROUNDS * CONNECTIONS_PER_ROUND
     );
     assert_eq!(read_gateway_pid().await, pid, "the same process");
-    let p99_max = (RATIO_MAX * quiet).max(P99_NOISE);
-    assert!(
-        beside <= p99_max,
-        "{quiet:?} without, {beside:?} beside random bytes"
-    );
+    assert_not_slowed(median.0, median.1, RATIO_MAX);
+    assert_not_slowed(overall.0, overall.1, OVERALL_RATIO_MAX);
     let grown_kb = after_kb.saturating_sub(before_kb);
     assert!(grown_kb < GROWTH_KB_MAX, "{before_kb} -> {after_kb} kB");
 }
