@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use talktime_kit::db::DatabasePool;
+use talktime_kit::tokens::invalid_token;
 use talktime_kit::{Clock, text};
 use talktime_proto::auth::v1::AuthorizeAdminRequest;
 
 use crate::audit::AuditRefusalRecorder;
 use crate::domain::AuthError;
-use crate::domain::claims::{TokenClaims, TokenGrant, UserSession};
+use crate::domain::claims::{TokenGrant, UserSession};
 use crate::peers::ProfileClient;
 use crate::store::audit_log::{self, AuditAction, AuditLogEntry};
 use crate::store::revocations;
@@ -59,11 +60,12 @@ impl AdminAuthorizer {
     /// Returns the session of an access token that is neither expired nor revoked.
     async fn check_token(&self, access_token: &str) -> Result<UserSession, AuthError> {
         let claims = self.issuer.check_token(access_token, self.clock.now())?;
-        let claims = claims.ok_or(AuthError::InvalidAccessToken)?;
+        let claims = claims.ok_or_else(invalid_token)?;
         let TokenGrant::Access(session) = claims.grant else {
-            return Err(AuthError::InvalidAccessToken);
+            return Err(invalid_token().into());
         };
-        if self.is_revoked(session, &claims).await? {
+        let mut connection = self.db.acquire().await?;
+        if revocations::covers(&mut connection, session, &claims).await? {
             return Err(AuthError::AccessTokenRevoked);
         }
         Ok(session)
@@ -85,15 +87,5 @@ impl AdminAuthorizer {
             .with_session(session)
             .with_detail(text::visible_line(&request.method, METHOD_CHARS_MAX))
             .with_origin(address, reason)
-    }
-
-    async fn is_revoked(
-        &self,
-        session: UserSession,
-        claims: &TokenClaims,
-    ) -> Result<bool, AuthError> {
-        let mut connection = self.db.acquire().await?;
-        let is_revoked = revocations::covers(&mut connection, session, claims).await?;
-        Ok(is_revoked)
     }
 }

@@ -1,5 +1,7 @@
 //! Auth's own settings.
 
+use std::ops::RangeInclusive;
+
 use secrecy::SecretString;
 use serde::Deserialize;
 use talktime_kit::config::RedisConfig;
@@ -39,7 +41,7 @@ pub struct AuthConfig {
 pub struct AuditConfig {
     /// Whether each request of an admin must give a reason, in the header `X-Audit-Reason`.
     pub require_reason: bool,
-    /// Months after which the audit log is dropped, at least 3. By default it is kept until the operator archives it.
+    /// Months after which the audit log is dropped, from 3 to 1200. By default it is kept until the operator archives it.
     pub kept_months: Option<u16>,
 }
 
@@ -47,12 +49,15 @@ impl AuditConfig {
     /// Checks what the database would refuse hour after hour.
     ///
     /// # Errors
-    /// The log would be kept for too short a time.
+    /// The log would be kept for too short a time, or for longer than `drop_audit_months` accepts.
     pub fn check(&self) -> anyhow::Result<()> {
-        const KEPT_MONTHS_MIN: u16 = 3;
+        const KEPT_MONTHS: RangeInclusive<u16> = 3..=1200;
         anyhow::ensure!(
-            self.kept_months.is_none_or(|kept| kept >= KEPT_MONTHS_MIN),
-            "TALKTIME_AUTH__AUDIT__KEPT_MONTHS must be {KEPT_MONTHS_MIN} at least"
+            self.kept_months
+                .is_none_or(|kept| KEPT_MONTHS.contains(&kept)),
+            "TALKTIME_AUTH__AUDIT__KEPT_MONTHS must be from {} to {}",
+            KEPT_MONTHS.start(),
+            KEPT_MONTHS.end()
         );
         Ok(())
     }
@@ -88,4 +93,22 @@ pub struct PeerAddressConfig {
     pub profile: String,
     /// The presence service.
     pub presence: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_of_the_audit_log_are_those_that_the_database_accepts() {
+        let is_accepted = |kept_months| {
+            let audit = AuditConfig {
+                kept_months,
+                ..AuditConfig::default()
+            };
+            audit.check().is_ok()
+        };
+        assert!([None, Some(3), Some(1200)].into_iter().all(is_accepted));
+        assert!(![Some(2), Some(1201)].into_iter().any(is_accepted));
+    }
 }

@@ -113,12 +113,12 @@ impl LoginService {
         self.check_delivery()?;
         let fresh = self.otp_storage.generate(&mut rand::rng());
         let stored = self.seal(&phone, &fresh);
-        let (redis, rules, named) = (&self.redis, &self.otp_rules, named_challenge);
-        let mut resent = otps::resend(redis, &phone, address, named, &stored, rules).await;
+        let (redis, named, mut rules) = (&self.redis, named_challenge, self.otp_rules);
+        let mut resent = otps::resend(redis, &phone, address, named, &stored, &rules).await;
         let uses_reserve = needs_reserve(&resent) && self.is_known(&phone).await;
         if uses_reserve {
-            let rules = &rules.with_reserve();
-            resent = otps::resend(redis, &phone, address, named, &stored, rules).await;
+            rules = rules.with_reserve();
+            resent = otps::resend(redis, &phone, address, named, &stored, &rules).await;
         }
         record_otp_send(resent.as_ref().err(), uses_reserve);
         let (otp, sending) = match self.audit_refusal(&phone, resent)? {
@@ -128,7 +128,7 @@ impl LoginService {
                 } else {
                     // A replica of an earlier release, or with another key, has stored a code that nobody can send
                     // again.
-                    let requested = otps::request(redis, &phone, address, &stored, rules).await;
+                    let requested = otps::request(redis, &phone, address, &stored, &rules).await;
                     self.audit_refusal(&phone, requested)?;
                     (fresh.otp, OtpSendReason::ResentFresh)
                 }

@@ -72,9 +72,6 @@ pub enum AuthError {
     /// The refresh token is not ours, or not valid any more.
     #[error("bad, expired, used or revoked refresh token")]
     InvalidRefreshToken,
-    /// The access token is not ours, or not valid any more.
-    #[error("bad or expired access token")]
-    InvalidAccessToken,
     /// The access token was revoked before its end.
     #[error("a revoked access token")]
     AccessTokenRevoked,
@@ -165,7 +162,6 @@ impl AuthError {
                 "Please try again in a moment.",
             ),
             Self::InvalidRefreshToken
-            | Self::InvalidAccessToken
             | Self::AccessTokenRevoked
             | Self::AuditReasonRequired
             | Self::NotAdmin
@@ -181,11 +177,6 @@ impl AuthError {
                 ErrorKind::Unauthenticated,
                 "invalid_refresh_token",
                 "The refresh token is invalid or expired; please log in again.",
-            ),
-            Self::InvalidAccessToken => (
-                ErrorKind::Unauthenticated,
-                "invalid_token",
-                "The access token is not valid.",
             ),
             Self::AccessTokenRevoked => (
                 ErrorKind::Unauthenticated,

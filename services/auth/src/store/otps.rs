@@ -80,7 +80,7 @@ pub async fn resend(
             let (stored, challenge_id) = found.split_once(':').unwrap_or((found, ""));
             Ok(OtpResendOutcome::Active {
                 otp: OneTimePassword::from_stored(stored.to_owned()),
-                challenge_id: challenge_id.parse().ok(),
+                challenge_id: named_challenge.or_else(|| challenge_id.parse().ok()),
             })
         }
         _ => Err(answer.refusal()),

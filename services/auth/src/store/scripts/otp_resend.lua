@@ -4,7 +4,7 @@ if wait >= 0 then
   return { 'recent', tostring(wait) }
 end
 
--- The code of the challenge that the client names, or else the active one; with the id of its challenge, if it has one.
+-- The code of the challenge that the client names, or else the active one with the id of its challenge, if it has one.
 local function code_to_send()
   if KEYS[7] == KEYS[6] then
     local code = redis.call('GET', KEYS[1])
@@ -13,7 +13,7 @@ local function code_to_send()
     return code, is_its_own and string.sub(known, #code + 2) or ''
   end
   local named = redis.call('HMGET', KEYS[7], 'phone', 'code')
-  return named[1] == ARGV[8] and named[2], string.sub(KEYS[7], #KEYS[6] - #ARGV[7] + 1)
+  return named[1] == ARGV[8] and named[2], ''
 end
 
 local function same_code(code, id)
