@@ -1,6 +1,7 @@
 //! Compiles every `.proto` under `talktime/` without protoc. Writes the descriptor set that gRPC reflection serves, and
-//! the tables of the callers and the actor of each method.
+//! the table of the callers and the actor of each method.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -36,8 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         compiler.encode_file_descriptor_set(),
     )?;
     let pool = compiler.descriptor_pool();
-    fs::write(out_dir.join("method_callers.rs"), render_callers(&pool)?)?;
-    fs::write(out_dir.join("method_actors.rs"), render_actors(&pool)?)?;
+    fs::write(out_dir.join("method_access.rs"), render_methods(&pool)?)?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
@@ -57,21 +57,42 @@ fn collect_protos(dir: &Path, protos: &mut Vec<PathBuf>) -> std::io::Result<()> 
     Ok(())
 }
 
-/// Renders the entries of `METHOD_CALLERS`, ordered by path.
-fn render_callers(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
-    let option = pool
-        .get_extension_by_name(ACCESS_OPTION)
-        .ok_or("access.proto does not define the option")?;
-    let mut entries = Vec::new();
+/// Renders the entries of `METHOD_ACCESS`, ordered by path.
+fn render_methods(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let find_option = |name: &str| {
+        let option = pool.get_extension_by_name(name);
+        option.ok_or_else(|| format!("access.proto does not define {name}"))
+    };
+    let access = find_option(ACCESS_OPTION)?;
+    let acting_user = find_option(ACTING_USER_OPTION)?;
+    let mut entries = BTreeMap::new();
     for service in pool.services() {
         for method in service.methods() {
-            let callers = read_callers(&method, &option)?;
             let path = format!("/{}/{}", service.full_name(), method.name());
-            entries.push(format!("({path:?}, &[{}]),", callers.join(", ")));
+            let entry = render_method(&path, &method, &access, &acting_user)?;
+            entries.insert(path, entry);
         }
     }
-    entries.sort();
+    let entries: Vec<String> = entries.into_values().collect();
     Ok(format!("&[\n{}\n]", entries.join("\n")))
+}
+
+fn render_method(
+    path: &str,
+    method: &MethodDescriptor,
+    access: &ExtensionDescriptor,
+    acting_user: &ExtensionDescriptor,
+) -> Result<String, Box<dyn Error>> {
+    let callers = read_callers(method, access)?.join(", ");
+    let actor = read_actor(method, access)?;
+    let mut fields = Vec::new();
+    find_acting_users(&method.input(), acting_user, &mut Vec::new(), &mut fields);
+    check_acting_users(method, &actor, fields.len())?;
+    let fields: Vec<String> = fields.iter().map(|field| format!("&{field:?}")).collect();
+    let fields = fields.join(", ");
+    Ok(format!(
+        "MethodAccess {{ path: {path:?}, callers: &[{callers}], actor: {actor}, user_fields: &[{fields}] }},"
+    ))
 }
 
 /// Returns the callers that a method declares, as paths of the variants of `Workload`.
@@ -96,33 +117,6 @@ fn read_access(method: &MethodDescriptor, option: &ExtensionDescriptor) -> Optio
     let options = method.options();
     let access = options.get_extension(option);
     access.as_message().cloned()
-}
-
-/// Renders the entries of `METHOD_ACTORS`, ordered by path.
-fn render_actors(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
-    let option = pool
-        .get_extension_by_name(ACCESS_OPTION)
-        .ok_or("access.proto does not define the option")?;
-    let acting_user = pool
-        .get_extension_by_name(ACTING_USER_OPTION)
-        .ok_or("access.proto does not define the option of fields")?;
-    let mut entries = Vec::new();
-    for service in pool.services() {
-        for method in service.methods() {
-            let actor = read_actor(&method, &option)?;
-            let mut fields = Vec::new();
-            find_acting_users(&method.input(), &acting_user, &mut Vec::new(), &mut fields);
-            check_acting_users(&method, &actor, fields.len())?;
-            let path = format!("/{}/{}", service.full_name(), method.name());
-            let fields: Vec<String> = fields.iter().map(|field| format!("&{field:?}")).collect();
-            entries.push(format!(
-                "MethodActor {{ path: {path:?}, actor: {actor}, user_fields: &[{}] }},",
-                fields.join(", ")
-            ));
-        }
-    }
-    entries.sort();
-    Ok(format!("&[\n{}\n]", entries.join("\n")))
 }
 
 /// Returns for whom a method acts, as the path of a variant of `Actor`.

@@ -24,7 +24,7 @@ pub mod access {
     pub use keys::{
         KEY_ACCESS, KeyAccess, REDIS_OPERATOR, render_redis_users, render_sentinel_users,
     };
-    pub use methods::{METHOD_ACTORS, METHOD_CALLERS, MethodActor, find_actor, find_callers};
+    pub use methods::{METHOD_ACCESS, MethodAccess, find_access, find_callers};
 }
 
 pub mod auth {

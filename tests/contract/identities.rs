@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt, stream};
-use talktime_proto::access::METHOD_CALLERS;
+use talktime_proto::access::METHOD_ACCESS;
 use talktime_proto::access::v1::Workload;
 use talktime_tests::connect_as;
 use talktime_tests::rpc::{SERVERS, find_server, read_code, send_message};
@@ -55,12 +55,12 @@ async fn declared_callers_are_not_refused() {
 
 /// Lists every method of every server with every process; methods that each service has are listed for one of them.
 fn list_calls() -> impl Iterator<Item = MethodCall> {
-    METHOD_CALLERS.iter().flat_map(|(path, callers)| {
-        Workload::ALL.into_iter().map(|caller| MethodCall {
+    METHOD_ACCESS.iter().flat_map(|method| {
+        Workload::ALL.into_iter().map(move |caller| MethodCall {
             caller,
-            server: find_server(path),
-            path,
-            is_declared: callers.contains(&caller),
+            server: find_server(method.path),
+            path: method.path,
+            is_declared: method.callers.contains(&caller),
         })
     })
 }

@@ -8,7 +8,7 @@ use prost::encoding;
 use talktime_client::UserRole;
 use talktime_kit::testing::{TestTokens, stack_tokens};
 use talktime_proto::access::v1::{Actor, Workload};
-use talktime_proto::access::{METHOD_ACTORS, MethodActor};
+use talktime_proto::access::{METHOD_ACCESS, MethodAccess};
 use talktime_tests::rpc::{SERVERS, find_server, read_code, send_message};
 use talktime_tests::{ExpectAnswer, connect_app, connect_as, run_dev};
 use tonic::transport::Channel;
@@ -39,7 +39,7 @@ impl StolenIdentity {
     /// Calls all of these methods for a user with the same token, if any.
     async fn call_all(
         &self,
-        methods: impl Iterator<Item = &'static MethodActor>,
+        methods: impl Iterator<Item = &'static MethodAccess>,
         token: Option<&str>,
         user_id: i64,
     ) -> Vec<(&'static str, Status)> {
@@ -60,14 +60,14 @@ impl StolenIdentity {
     }
 }
 
-fn methods_for_users() -> impl Iterator<Item = &'static MethodActor> {
-    METHOD_ACTORS
+fn methods_for_users() -> impl Iterator<Item = &'static MethodAccess> {
+    METHOD_ACCESS
         .iter()
         .filter(|method| method.actor != Actor::Workload)
 }
 
-fn methods_for_admins() -> impl Iterator<Item = &'static MethodActor> {
-    METHOD_ACTORS
+fn methods_for_admins() -> impl Iterator<Item = &'static MethodAccess> {
+    METHOD_ACCESS
         .iter()
         .filter(|method| method.actor == Actor::Admin)
 }
@@ -84,7 +84,7 @@ fn assert_all_refused(answers: &[(&str, Status)], code: Code, reason: &str) {
 }
 
 /// Encodes a request in which nothing but the user who acts is given.
-fn name_user(method: &MethodActor, user_id: i64) -> Vec<u8> {
+fn name_user(method: &MethodAccess, user_id: i64) -> Vec<u8> {
     let Some(path) = method.user_fields.first() else {
         return Vec::new();
     };
@@ -189,7 +189,7 @@ async fn an_admin_acts_until_the_role_or_the_session_ends() {
     let app = connect_app().await;
     let (former, gone) = (app.sign_up_admin().await, app.sign_up_admin().await);
     let read = || {
-        METHOD_ACTORS
+        METHOD_ACCESS
             .iter()
             .filter(|method| method.path.ends_with("/ReviewWithdrawals"))
     };

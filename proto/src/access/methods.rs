@@ -2,21 +2,13 @@
 
 use super::v1::{Actor, Workload};
 
-/// The path of each method, such as `/talktime.wallet.v1.WalletService/GetBalance`, and its callers; ordered by path.
-pub const METHOD_CALLERS: &[(&str, &[Workload])] =
-    include!(concat!(env!("OUT_DIR"), "/method_callers.rs"));
-
-/// Returns the processes that may call the method with this path, or none if there is no such method.
-pub fn find_callers(path: &str) -> &'static [Workload] {
-    let found = METHOD_CALLERS.binary_search_by(|(method, _)| method.cmp(&path));
-    found.map_or(&[], |index| METHOD_CALLERS[index].1)
-}
-
-/// A method, and for whom it acts when the gateway calls it.
+/// A method, the processes that may call it, and for whom it acts when the gateway calls it.
 #[derive(Clone, Copy, Debug)]
-pub struct MethodActor {
+pub struct MethodAccess {
     /// Such as `/talktime.wallet.v1.WalletService/GetBalance`.
     pub path: &'static str,
+    /// The processes that may call it.
+    pub callers: &'static [Workload],
     /// For whom it acts.
     pub actor: Actor,
     /// The fields of its request that name the user who acts, each as the numbers of the fields that lead to it: exactly
@@ -25,12 +17,17 @@ pub struct MethodActor {
 }
 
 /// Every method, ordered by path.
-pub const METHOD_ACTORS: &[MethodActor] = include!(concat!(env!("OUT_DIR"), "/method_actors.rs"));
+pub const METHOD_ACCESS: &[MethodAccess] = include!(concat!(env!("OUT_DIR"), "/method_access.rs"));
 
-/// Returns for whom the method with this path acts, or nothing if there is no such method.
-pub fn find_actor(path: &str) -> Option<&'static MethodActor> {
-    let found = METHOD_ACTORS.binary_search_by(|method| method.path.cmp(path));
-    found.ok().map(|index| &METHOD_ACTORS[index])
+/// Returns what the method with this path declares, or nothing if there is no such method.
+pub fn find_access(path: &str) -> Option<&'static MethodAccess> {
+    let found = METHOD_ACCESS.binary_search_by(|method| method.path.cmp(path));
+    found.ok().map(|index| &METHOD_ACCESS[index])
+}
+
+/// Returns the processes that may call the method with this path, or none if there is no such method.
+pub fn find_callers(path: &str) -> &'static [Workload] {
+    find_access(path).map_or(&[], |method| method.callers)
 }
 
 #[cfg(test)]
@@ -38,28 +35,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_method_is_found_with_its_callers() {
-        for (path, callers) in METHOD_CALLERS {
-            assert_eq!(find_callers(path), *callers, "{path}");
-            assert!(!callers.is_empty(), "{path}");
-        }
-        assert_eq!(find_callers("/talktime.wallet.v1.WalletService/Mint"), []);
-    }
-
-    #[test]
-    fn every_method_is_found_with_its_actor() {
-        assert_eq!(METHOD_ACTORS.len(), METHOD_CALLERS.len());
-        for method in METHOD_ACTORS {
-            let found = find_actor(method.path).expect("a method");
+    fn every_method_is_found_with_its_callers_and_its_actor() {
+        for method in METHOD_ACCESS {
+            let found = find_access(method.path).expect("a method");
             assert_eq!(found.path, method.path);
             assert_ne!(found.actor, Actor::Unspecified, "{}", method.path);
+            assert_eq!(find_callers(method.path), method.callers);
+            assert!(!method.callers.is_empty(), "{}", method.path);
         }
-        assert!(find_actor("/talktime.wallet.v1.WalletService/Mint").is_none());
+        let unknown = "/talktime.wallet.v1.WalletService/Mint";
+        assert!(find_access(unknown).is_none());
+        assert_eq!(find_callers(unknown), []);
     }
 
     #[test]
     fn the_user_who_acts_is_named_even_in_the_first_part_of_a_stream() {
-        let find = |path| find_actor(path).expect("a method");
+        let find = |path| find_access(path).expect("a method");
         let withdraw = find("/talktime.wallet.v1.WalletService/Withdraw");
         assert_eq!(withdraw.actor, Actor::User);
         assert_eq!(withdraw.user_fields, [[1]]);

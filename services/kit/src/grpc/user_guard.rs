@@ -10,7 +10,7 @@ use axum::response::Response;
 use chrono::TimeDelta;
 use http::HeaderMap;
 use talktime_proto::access::v1::{Actor, Workload};
-use talktime_proto::access::{MethodActor, find_actor};
+use talktime_proto::access::{MethodAccess, find_access};
 use talktime_proto::auth::v1::AuthorizeAdminRequest;
 use talktime_proto::auth::v1::auth_service_client::AuthServiceClient;
 use tokio::time::timeout;
@@ -118,7 +118,7 @@ impl UserGuard {
 
     /// Returns the request with its [`UserAssertion`], if its method acts for a user.
     async fn admit(&self, request: Request) -> Result<Request, Error> {
-        let Some(method) = find_actor(request.uri().path()) else {
+        let Some(method) = find_access(request.uri().path()) else {
             return Ok(request);
         };
         let is_of_gateway = find_caller(&request) == Some(Workload::Gateway);
@@ -137,7 +137,7 @@ impl UserGuard {
 
     async fn admit_user(
         &self,
-        method: &MethodActor,
+        method: &MethodAccess,
         token: &UserToken,
         request: Request,
     ) -> Result<Request, Error> {
@@ -161,7 +161,7 @@ impl UserGuard {
     /// Returns the user of a valid token.
     async fn identify(
         &self,
-        method: &MethodActor,
+        method: &MethodAccess,
         token: &UserToken,
     ) -> Result<UserAssertion, Error> {
         let UserGuardParts { tokens, clock, .. } = &*self.0;
@@ -187,7 +187,7 @@ impl UserGuard {
 
     async fn authorize_admin(
         &self,
-        method: &MethodActor,
+        method: &MethodAccess,
         request: AuthorizeAdminRequest,
     ) -> Result<(), Error> {
         let auth = self.0.auth.as_ref();
@@ -201,7 +201,7 @@ impl UserGuard {
 }
 
 fn authorization_request(
-    method: &MethodActor,
+    method: &MethodAccess,
     token: &UserToken,
     headers: HeaderMap,
 ) -> AuthorizeAdminRequest {
@@ -219,7 +219,7 @@ fn count_refusal(reason: RefusalReason) {
 }
 
 /// Counts a refusal, logs it, because refused requests indicate a fault or an attack, and returns its error.
-fn refuse(method: &MethodActor, reason: RefusalReason) -> Error {
+fn refuse(method: &MethodAccess, reason: RefusalReason) -> Error {
     count_refusal(reason);
     tracing::warn!(
         method = method.path,

@@ -4,7 +4,7 @@
 use futures::future::Either;
 use http::HeaderMap;
 use talktime_proto::access::v1::Actor;
-use talktime_proto::access::{MethodActor, find_actor};
+use talktime_proto::access::{MethodAccess, find_access};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Extensions, GrpcMethod};
 
@@ -53,8 +53,8 @@ pub(super) fn attach_user(extensions: &Extensions, metadata: &mut MetadataMap) {
     }
 }
 
-fn find_method(method: &GrpcMethod<'_>) -> Option<&'static MethodActor> {
-    find_actor(&format!("/{}/{}", method.service(), method.method()))
+fn find_method(method: &GrpcMethod<'_>) -> Option<&'static MethodAccess> {
+    find_access(&format!("/{}/{}", method.service(), method.method()))
 }
 
 /// Returns the token that a request carries.
