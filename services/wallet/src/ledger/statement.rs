@@ -63,7 +63,6 @@ impl WalletLedger {
         let until = find_month_begin(self.clock.now() - SETTLED_AFTER);
         // The foreign keys of new marks lock their wallets until the commit, which does not wait for any lines.
         let mut tx = self.db.begin().await?;
-        db::allow_full_scans(&mut tx).await?;
         let has_new_marks = history_sums::add_marks(&mut tx).await?;
         tx.commit().await?;
         let mut tx = self.db.begin().await?;
