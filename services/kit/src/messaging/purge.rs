@@ -19,12 +19,15 @@ const PURGE_WORK: PeriodicWork = PeriodicWork {
 const BATCH_ROWS: i64 = 5_000;
 
 /// One statement per table: published events are deleted after a week, inbox rows when neither JetStream nor a
-/// refill can deliver the event again, answers after 24 hours (contract, section 1).
-const STATEMENTS: [&str; 3] = [
+/// refill can deliver the event again, dead letters a week after a replay from which they have not returned, and answers
+/// after 24 hours (contract, section 1).
+const STATEMENTS: [&str; 4] = [
     "DELETE FROM outbox WHERE outbox_id IN (SELECT outbox_id FROM outbox
      WHERE published_at IS NOT NULL AND created_at < now() - interval '7 days' LIMIT $1)",
     "DELETE FROM inbox WHERE (consumer, message_id) IN (SELECT consumer, message_id FROM inbox
      WHERE received_at < now() - interval '8 days' LIMIT $1)",
+    "DELETE FROM dead_letters WHERE dead_letter_id IN (SELECT dead_letter_id FROM dead_letters
+     WHERE replayed_at < now() - interval '7 days' LIMIT $1)",
     "DELETE FROM idempotency_keys WHERE (user_id, route, key) IN
      (SELECT user_id, route, key FROM idempotency_keys
       WHERE created_at < now() - interval '24 hours' AND answer IS NOT NULL LIMIT $1)",
