@@ -7,7 +7,7 @@ from functools import cache
 import policy
 import releases
 from render import render
-from tests import K8S, OVERLAY, container, named, overlay, without
+from tests import K8S, OVERLAY, container, expect_problems, named, overlay, without
 
 CANARY = K8S / "overlays/prod-canary"
 APPLICATIONS = K8S / "gitops"
@@ -62,12 +62,7 @@ class Releases(unittest.TestCase):
     ]
 
     def test_what_is_broken_beside_a_canary_is_named(self):
-        for broken, sentence in self.BROKEN:
-            with self.subTest(sentence):
-                documents = copy.deepcopy(canary())
-                broken(documents)
-                found = releases.problems(policy.Overlay(K8S.parent, CANARY, documents))
-                self.assertIn(sentence, " ".join(found))
+        expect_problems(self, self.BROKEN, CANARY, canary(), releases.problems)
 
     def test_what_is_broken_in_an_application_is_named(self):
         for broken, sentence in self.APPLICATION:

@@ -33,6 +33,16 @@ def find_parent(document, path):
     return document, last
 
 
+def expect_problems(case, broken, path, documents, find_problems):
+    """Breaks an overlay in each of these ways, and expects a problem that names it."""
+    for violate, sentence in broken:
+        with case.subTest(sentence):
+            changed = copy.deepcopy(documents)
+            violate(changed)
+            found = find_problems(policy.Overlay(K8S.parent, path, changed))
+            case.assertIn(sentence, " ".join(found))
+
+
 class Schemas(unittest.TestCase):
     # A field that each of the operators' kinds must have.
     REQUIRED = {
@@ -298,12 +308,7 @@ class Restores(unittest.TestCase):
 
     def test_what_is_broken_in_the_restored_production_is_named(self):
         restored = K8S / "overlays/prod-restored"
-        for violate, sentence in self.RESTORED:
-            with self.subTest(sentence):
-                documents = render(restored)
-                violate(documents)
-                found = policy.Overlay(K8S.parent, restored, documents)
-                self.assertIn(sentence, " ".join(restores.job_problems(found)))
+        expect_problems(self, self.RESTORED, restored, render(restored), restores.job_problems)
 
 
 class Runbooks(unittest.TestCase):

@@ -1,12 +1,10 @@
 """Tests of the checks of values: each sets a value that schemas accept, and expects a problem that names it."""
 
-import copy
 import unittest
 
-import policy
 import values
 from schemas import schema_problems
-from tests import K8S, OVERLAY, container, copy_of, named, overlay, replace_in, secret_values, without
+from tests import OVERLAY, container, copy_of, expect_problems, named, overlay, replace_in, secret_values, without
 
 
 class Values(unittest.TestCase):
@@ -121,12 +119,7 @@ class Values(unittest.TestCase):
     ]
 
     def test_a_wrong_value_that_schemas_accept_is_named(self):
-        for violate, sentence in self.BROKEN:
-            with self.subTest(sentence):
-                documents = copy.deepcopy(overlay())
-                violate(documents)
-                found = values.problems(policy.Overlay(K8S.parent, OVERLAY, documents))
-                self.assertIn(sentence, " ".join(found))
+        expect_problems(self, self.BROKEN, OVERLAY, overlay(), values.problems)
 
     def test_a_number_where_the_operator_wants_text_is_refused(self):
         document = copy_of("Cluster")

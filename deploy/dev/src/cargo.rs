@@ -42,19 +42,24 @@ pub(crate) enum BuildTargets {
 impl BuildTargets {
     /// Returns the programs that a stack runs, and others.
     pub(crate) fn stack_and(others: &[&str]) -> Self {
-        let others = others.iter().map(|name| (*name).to_owned());
         // The program of the relay agent is that of calls.
         let units = all_units().filter(|unit| *unit != StackUnit::RelayAgent);
-        let programs = units.filter_map(StackUnit::binary);
-        let programs = programs.chain([parts::STORES_PROGRAM.to_owned()]);
-        Self::Programs(programs.chain(others).collect())
+        Self::of_units(units, others)
     }
 
     /// Returns the programs of the parts that a stack runs.
     pub(crate) fn parts() -> Self {
-        let programs = PARTS.into_iter().filter(|unit| *unit != StackUnit::Page);
-        let programs = programs.filter_map(StackUnit::binary);
-        Self::Programs(programs.chain([parts::STORES_PROGRAM.to_owned()]).collect())
+        let units = PARTS.into_iter().filter(|unit| *unit != StackUnit::Page);
+        Self::of_units(units, &[])
+    }
+
+    /// Returns the programs of these units, the one that prepares the stores, and others.
+    fn of_units(units: impl Iterator<Item = StackUnit>, others: &[&str]) -> Self {
+        let others = [parts::STORES_PROGRAM]
+            .into_iter()
+            .chain(others.iter().copied());
+        let programs = units.filter_map(StackUnit::binary);
+        Self::Programs(programs.chain(others.map(str::to_owned)).collect())
     }
 
     /// Returns one program.

@@ -79,9 +79,7 @@ pub(crate) fn install_certificate(stack: &DevStack) -> Result<()> {
         fs::copy(identity.join(source), &installed)
             .with_context(|| format!("cannot write {}", installed.display()))?;
         stack::set_mode(&installed, 0o600)?;
-        if let Some(user) = find_system_user()? {
-            hand_to_user(&installed, &user)?;
-        }
+        hand_to_server(&installed)?;
     }
     let admitted = if stack.is_plaintext() {
         PLAINTEXT_CLIENTS_ADMITTED
@@ -160,10 +158,8 @@ fn create_cluster(stack: &DevStack, cluster: &Path) -> Result<()> {
     let folder = cluster.parent().expect("a cluster lies in a folder");
     stack::set_mode(folder, 0o755)?;
     fs::write(&password_file, POSTGRES_PASSWORD).context("cannot write initdb's password file")?;
-    if let Some(user) = find_system_user()? {
-        for path in [&unfinished, &password_file] {
-            hand_to_user(path, &user)?;
-        }
+    for path in [&unfinished, &password_file] {
+        hand_to_server(path)?;
     }
     let outcome = run_initdb(stack, &unfinished, &password_file);
     let _ = fs::remove_file(&password_file);
@@ -171,7 +167,11 @@ fn create_cluster(stack: &DevStack, cluster: &Path) -> Result<()> {
     fs::rename(&unfinished, cluster).with_context(|| format!("cannot make {}", cluster.display()))
 }
 
-fn hand_to_user(path: &Path, user: &User) -> Result<()> {
+/// Gives a path to the user of the server, if that is not the runner's own.
+fn hand_to_server(path: &Path) -> Result<()> {
+    let Some(user) = find_system_user()? else {
+        return Ok(());
+    };
     chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
         .with_context(|| format!("cannot hand {} to {SYSTEM_USER}", path.display()))
 }
