@@ -245,15 +245,10 @@ async fn nobody_logs_in_without_a_password() {
 }
 
 /// Returns how many events of calls presence has refused.
-async fn count_refused_events() -> u64 {
-    let page = reqwest::get(read_variable("PRESENCE_OPS_URL") + "/metrics").await;
-    let page = page.expect("presence is up").text().await.expect("text");
-    let mut lines = page.lines().filter(|line| {
-        line.starts_with("events_refused_total{") && line.contains("\"presence-calls\"")
-    });
-    let line = lines.next().expect("the counter starts at zero");
-    let (_, count) = line.rsplit_once(' ').expect("a value");
-    count.parse().expect("a count")
+async fn count_refused_events() -> f64 {
+    let presence = read_variable("PRESENCE_OPS_URL");
+    talktime_tests::replica::read_metric(&presence, "events_refused_total", "\"presence-calls\"")
+        .await
 }
 
 #[tokio::test]

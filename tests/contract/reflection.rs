@@ -1,11 +1,10 @@
 //! Reflection lists every service and message to whoever connects, and is served in development only.
 
 use futures::stream;
-use talktime_kit::testing::stack_identity;
 use talktime_proto::access::v1::Workload;
 use talktime_tests::read_variable;
 use talktime_tests::replica::start_wallet;
-use tonic::transport::Endpoint;
+use talktime_tests::rpc::connect_to;
 use tonic::{Code, Status};
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -14,14 +13,12 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 /// Asks a wallet for the names of its services.
 async fn list_services(url: &str) -> Result<Vec<String>, Status> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
-    let identity = stack_identity(Workload::Gateway).client_tls(Workload::Wallet);
-    let channel = endpoint.tls_config(identity).expect("a valid certificate");
+    let channel = connect_to(url, Workload::Gateway, Workload::Wallet);
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let mut client = ServerReflectionClient::new(channel.connect_lazy());
+    let mut client = ServerReflectionClient::new(channel);
     let answers = client.server_reflection_info(stream::iter([request])).await;
     let answer = answers?.into_inner().message().await?.expect("an answer");
     match answer.message_response.expect("a response") {

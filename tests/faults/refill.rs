@@ -13,7 +13,7 @@ use talktime_tests::{
 };
 use tokio::time::timeout;
 
-use crate::lock_stack;
+use crate::{lock_stack, republish_events};
 
 /// Rows of the feed's read model that differ from their sources (presence, calls and verification), with the data
 /// of the sources. Users whom only presence has deleted are left out: another test publishes such a deletion, which
@@ -121,10 +121,7 @@ async fn a_wiped_stream_filled_from_the_outboxes_gives_the_same_read_models() {
         "nothing was lost"
     );
 
-    for service in SERVICES {
-        let republish = ["republish", "--operator", "asha", "--since-secs", "3600"];
-        run_dev(&[&["run", service], republish.as_slice()].concat()).await;
-    }
+    republish_events().await;
     wait_until_equal(&pool).await;
     // The other services have noticed the new stream.
     wait_for("every consumer to be there again", || async {

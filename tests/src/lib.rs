@@ -21,12 +21,12 @@ use talktime_client::{
     ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, NewAppUser, OtpInbox, UserRole,
 };
 use talktime_kit::messaging;
-use talktime_kit::testing::{operator_nats, stack_identity};
+use talktime_kit::testing::operator_nats;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::wallet::v1::charge_response::Outcome;
 use talktime_proto::wallet::v1::wallet_service_client::WalletServiceClient;
 use talktime_proto::wallet::v1::{ChargeBatchRequest, ChargeRequest};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 pub use events::EventLog;
 
@@ -69,9 +69,7 @@ pub async fn connect_nats() -> async_nats::Client {
 /// first used.
 pub fn connect_as(caller: Workload, peer: Workload) -> Channel {
     let url = read_variable(&format!("{}_GRPC_URL", peer.name().to_uppercase()));
-    let endpoint = Endpoint::from_shared(url).expect("an address");
-    let endpoint = endpoint.tls_config(stack_identity(caller).client_tls(peer));
-    endpoint.expect("a valid certificate").connect_lazy()
+    rpc::connect_to(&url, caller, peer)
 }
 
 /// A client of the test stack with access to one-time passwords.

@@ -30,14 +30,19 @@ impl GatewayReplica {
 
     /// Returns the sum of the samples of a metric whose lines contain `labels`.
     pub async fn read_metric(&self, name: &str, labels: &str) -> f64 {
-        let answer = reqwest::get(format!("{}/metrics", self.ops_url)).await;
-        let text = answer.expect("metrics").text().await.expect("text");
-        let lines = text
-            .lines()
-            .filter(|line| line.starts_with(name) && line.contains(labels));
-        let values = lines.filter_map(|line| line.rsplit(' ').next());
-        values.filter_map(|value| value.parse::<f64>().ok()).sum()
+        read_metric(&self.ops_url, name, labels).await
     }
+}
+
+/// Returns the sum of the samples of a metric whose lines contain `labels`. The process has this address for its operation.
+pub async fn read_metric(ops_url: &str, name: &str, labels: &str) -> f64 {
+    let answer = reqwest::get(format!("{ops_url}/metrics")).await;
+    let text = answer.expect("metrics").text().await.expect("text");
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with(name) && line.contains(labels));
+    let values = lines.filter_map(|line| line.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<f64>().ok()).sum()
 }
 
 /// Starts a gateway with additional settings, such as

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use talktime_kit::grpc::USER_TOKEN;
+use talktime_kit::testing::stack_identity;
 use talktime_proto::access::v1::Workload;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic_types::StatusExt;
 use tower::ServiceExt;
 
@@ -28,6 +29,13 @@ pub fn find_server(path: &str) -> Workload {
     let server = servers.find(|server| Some(server.name()) == package);
     // The export of a user's data is served by all.
     server.unwrap_or(Workload::Wallet)
+}
+
+/// Returns a channel to a replica of a service, as another process would open it. It connects when it is first used.
+pub fn connect_to(url: &str, caller: Workload, peer: Workload) -> Channel {
+    let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
+    let endpoint = endpoint.tls_config(stack_identity(caller).client_tls(peer));
+    endpoint.expect("a valid certificate").connect_lazy()
 }
 
 /// Calls a method with an encoded message, and the access token of a user if there is one; returns the status of the

@@ -9,13 +9,11 @@ use futures::FutureExt;
 use futures::future::join_all;
 use serde_json::json;
 use talktime_client::{ApiAnswer, AppUser, UserRole};
-use talktime_tests::{ExpectAnswer, SERVICES, TestApp, connect_app, run_dev, run_dev_output};
+use talktime_tests::{ExpectAnswer, TestApp, connect_app, run_dev, run_dev_output};
 
-use crate::lock_stack;
+use crate::{lock_stack, republish_events};
 use cluster::{BackupBucket, DrillCluster};
 
-/// Publishes the events of the last hour again.
-const REPUBLISH: [&str; 5] = ["republish", "--operator", "asha", "--since-secs", "3600"];
 /// Processes that run on the test stack.
 const PROCESSES: [&str; 8] = [
     "auth",
@@ -62,8 +60,7 @@ async fn return_to_own_database() {
     stop_processes().await;
     wipe_stores().await;
     start_processes(&[]).await;
-    let republish = SERVICES.map(|service| [&["run", service], REPUBLISH.as_slice()].concat());
-    run_side_by_side(republish.to_vec()).await;
+    republish_events().await;
 }
 
 /// The end of a command and its output.
