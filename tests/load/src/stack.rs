@@ -2,7 +2,6 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use anyhow::{Context, ensure};
 use sqlx::PgPool;
@@ -13,6 +12,7 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::testing::{TestTokens, request_with_token, stack_tokens};
 use talktime_proto::access::v1::Workload;
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 const CONNECTIONS_MAX: u32 = 4;
 
 /// The key with which auth of the stack signs tokens.
-static TOKENS: OnceLock<TestTokens> = OnceLock::new();
+static TOKENS: OnceCell<TestTokens> = OnceCell::const_new();
 
 /// The stack under measurement.
 pub(crate) struct BenchStack {
@@ -38,10 +38,7 @@ pub(crate) struct BenchStack {
 
 impl BenchStack {
     pub(crate) async fn from_env() -> anyhow::Result<Self> {
-        if TOKENS.get().is_none() {
-            // A second key of the same stack would be the same one.
-            let _ = TOKENS.set(stack_tokens().await);
-        }
+        TOKENS.get_or_init(stack_tokens).await;
         Self::from_variables("")
     }
 
