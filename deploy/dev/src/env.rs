@@ -48,11 +48,8 @@ pub(crate) fn service_variables(
     if settings.replicas > 1 {
         set("SHUTDOWN__DRAIN_DELAY_MS", DRAIN_DELAY_MS.to_string());
     }
-    let identities = identities::identities_dir(stack);
-    set(
-        "IDENTITY__FOLDER",
-        identities.join(service.name()).display().to_string(),
-    );
+    let identity = identities::identity_dir(stack, service);
+    set("IDENTITY__FOLDER", identity.display().to_string());
     set("NATS__URL", nats_address(stack));
     set(
         "NATS__PASSWORD",
