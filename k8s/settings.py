@@ -79,7 +79,7 @@ class Source:
     def __init__(self, repository):
         self.repository = repository
         kit = repository / "services/kit/src"
-        self.kit = structs_in([kit / "config.rs", kit / "object_store.rs"])
+        self.kit = structs_in([kit / "config.rs", kit / "object_store.rs", kit / "store_config.rs"])
 
     def _structs(self, process):
         folder = "gateway" if process == "gateway" else f"services/{process}"

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::Deserialize;
-use talktime_kit::config::{NatsConfig, RedisConfig};
+use talktime_kit::config::{DeploymentEnvironment, NatsConfig, RedisConfig};
 
 use crate::extract::IpNetwork;
 
@@ -38,6 +38,19 @@ pub struct GatewayConfig {
     /// again every few seconds. Without it, the answer has defaults.
     #[serde(default)]
     pub app_config_file: Option<String>,
+}
+
+impl GatewayConfig {
+    /// Refuses addresses of stores over which tokens and events could be read on their way.
+    ///
+    /// # Errors
+    /// NATS or Redis is reached without TLS outside of development; the error names the variable.
+    pub fn check(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
+        self.nats
+            .check(environment, "TALKTIME_GATEWAY__NATS__URL")?;
+        self.redis
+            .check(environment, "TALKTIME_GATEWAY__REDIS__URL")
+    }
 }
 
 /// Answers for apps that were written for the original back end and that contradict the contract. All of them are off

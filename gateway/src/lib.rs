@@ -60,6 +60,7 @@ pub const NAME: &str = "gateway";
 
 /// Runs the gateway until a signal.
 pub async fn serve(process: ProcessConfig, config: GatewayConfig) -> anyhow::Result<()> {
+    config.check(process.environment)?;
     let telemetry = telemetry::init(NAME, &process.telemetry)?;
     let lifecycle = ProcessLifecycle::default();
     ops::listen(

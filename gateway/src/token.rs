@@ -137,6 +137,7 @@ mod tests {
         keys.replace(&jwks_json).expect("a key set");
         let nowhere = RedisConfig {
             url: "redis://127.0.0.1:1".into(),
+            ca_file: None,
         };
         let redis = talktime_kit::redis::connect(&nowhere).expect("a valid address");
         let connector = TestAuthority::default().connector(Workload::Gateway);

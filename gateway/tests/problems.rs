@@ -36,9 +36,11 @@ fn config() -> GatewayConfig {
         },
         redis: RedisConfig {
             url: SecretString::from("redis://127.0.0.1:1"),
+            ca_file: None,
         },
         nats: NatsConfig {
             url: "nats://127.0.0.1:1".to_owned(),
+            ca_file: None,
             password: SecretString::from("none"),
         },
         require_verified_listeners: false,

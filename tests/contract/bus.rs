@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use async_nats::HeaderMap;
 use prost::Message as _;
 use talktime_client::UserRole;
+use talktime_kit::testing::{TlsStream, secure_stream};
 use talktime_proto::access::{BUS_ACCESS, BUS_OPERATOR, BusAccess, inbox_prefix};
 use talktime_proto::calls::{relay_cut_subject, seat_subject};
 use talktime_proto::events::consumers::DurableConsumer;
@@ -13,7 +15,7 @@ use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserDeleted};
 use talktime_proto::events::{EVENT_SUBJECTS, LIVE_PRESENCE_SUBJECT, STREAM_NAME};
 use talktime_tests::{ExpectAnswer, WAIT_MAX, connect_app, connect_nats, read_variable, wait_for};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -33,21 +35,41 @@ const STREAM_REQUESTS: [&str; 10] = [
 /// Requests about one consumer.
 const CONSUMER_REQUESTS: [&str; 3] = ["CONSUMER.INFO", "CONSUMER.MSG.NEXT", "CONSUMER.DELETE"];
 
+/// Opens a connection to NATS without TLS.
+async fn open_plain_connection() -> TcpStream {
+    let address: SocketAddr = nats_address().parse().expect("an address");
+    TcpStream::connect(address).await.expect("NATS is up")
+}
+
+/// Returns host and port of NATS.
+fn nats_address() -> String {
+    let url = read_variable("NATS_URL");
+    let (_, address) = url
+        .split_once('@')
+        .expect("tls://operator:password@host:port");
+    address.to_owned()
+}
+
+async fn read_line(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
+    let mut line = Vec::new();
+    let reading = timeout(WAIT_MAX, stream.read_until(b'\n', &mut line)).await;
+    assert!(reading.expect("in time").expect("open") > 0, "closed");
+    // The payload of a message need not be text.
+    String::from_utf8_lossy(&line).into_owned()
+}
+
 /// A connection to NATS in its own protocol, in which the server answers each message that it refuses.
-struct BusConnection(BufReader<TcpStream>);
+struct BusConnection(BufReader<TlsStream<TcpStream>>);
 
 impl BusConnection {
     /// Logs in as a process.
     async fn log_in(access: &BusAccess) -> Self {
-        let url = read_variable("NATS_URL");
-        let (_, address) = url
-            .split_once('@')
-            .expect("nats://operator:password@host:port");
-        let address: SocketAddr = address.parse().expect("an address");
-        let stream = TcpStream::connect(address).await.expect("NATS is up");
-        let mut connection = Self(BufReader::new(stream));
-        let greeting = connection.read_line().await;
+        let mut stream = BufReader::new(open_plain_connection().await);
+        let greeting = read_line(&mut stream).await;
         assert!(greeting.starts_with("INFO "), "{greeting}");
+        // The handshake follows the greeting, after which the server waits for it.
+        let stream = secure_stream(stream.into_inner(), "NATS_CA_FILE").await;
+        let mut connection = Self(BufReader::new(stream));
         let user = access.workload.name();
         let password = user.to_uppercase().replace('-', "_") + "_NATS_PASSWORD";
         let login = serde_json::json!({
@@ -62,14 +84,12 @@ impl BusConnection {
     async fn send(&mut self, text: &str) {
         let sent = self.0.get_mut().write_all(text.as_bytes()).await;
         sent.expect("the connection is open");
+        let flushed = self.0.get_mut().flush().await;
+        flushed.expect("the connection is open");
     }
 
     async fn read_line(&mut self) -> String {
-        let mut line = Vec::new();
-        let reading = timeout(WAIT_MAX, self.0.read_until(b'\n', &mut line)).await;
-        assert!(reading.expect("in time").expect("open") > 0, "closed");
-        // The payload of a message need not be text.
-        String::from_utf8_lossy(&line).into_owned()
+        read_line(&mut self.0).await
     }
 
     /// Publishes an empty message on each subject; returns the subjects that the server refuses.
@@ -228,20 +248,37 @@ async fn every_process_publishes_and_reads_what_is_declared_for_it_and_nothing_e
 
 #[tokio::test]
 async fn nobody_logs_in_without_a_password() {
-    let url = read_variable("NATS_URL");
-    let (_, address) = url
-        .split_once('@')
-        .expect("nats://operator:password@host:port");
+    let authority = PathBuf::from(read_variable("NATS_CA_FILE"));
     for (user, password) in [("", ""), ("auth", "wrong"), ("operator", "")] {
-        let options = async_nats::ConnectOptions::new();
+        let options = async_nats::ConnectOptions::new().add_root_certificates(authority.clone());
         let options = options.user_and_password(user.to_owned(), password.to_owned());
-        let refused = options.connect(format!("nats://{address}")).await;
+        let refused = options.connect(format!("tls://{}", nats_address())).await;
         let refusal = refused.expect_err("no password").to_string();
         assert!(
             refusal.to_lowercase().contains("authorization"),
             "{user}: {refusal}"
         );
     }
+}
+
+#[tokio::test]
+async fn nats_takes_no_password_in_clear() {
+    let mut stream = BufReader::new(open_plain_connection().await);
+    read_line(&mut stream).await;
+    let password = read_variable("AUTH_NATS_PASSWORD");
+    let login = serde_json::json!({"verbose": true, "user": "auth", "pass": password});
+    let login = format!("CONNECT {login}\r\nPING\r\n");
+    let sent = stream.get_mut().write_all(login.as_bytes()).await;
+    sent.expect("the connection is open");
+    let mut answer = Vec::new();
+    // The server closes the connection, in one way or the other.
+    let ended = timeout(WAIT_MAX, stream.read_to_end(&mut answer)).await;
+    let _closed = ended.expect("closed in time");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        !answer.contains("+OK") && !answer.contains("PONG"),
+        "{answer}"
+    );
 }
 
 /// Returns how many events of calls presence has refused.

@@ -1,12 +1,12 @@
 //! Redis refuses a process every key that is not declared for it, and commands that reveal or affect the keys of others. The
 //! cases are generated from the declarations.
 
-use talktime_kit::config::RedisConfig;
 use talktime_kit::redis::commands::{ClientLike, KeysInterface};
 use talktime_kit::redis::{self, Pool, Script};
+use talktime_kit::testing::{TlsStream, secure_stream, stack_redis};
 use talktime_proto::access::{KEY_ACCESS, KeyAccess};
 use talktime_tests::{WAIT_MAX, read_variable};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -40,20 +40,27 @@ fn read_password(user: &str) -> String {
     read_variable(&format!("{}_REDIS_PASSWORD", user.to_uppercase()))
 }
 
-/// Opens a connection without a user.
-async fn open_connection() -> BufReader<TcpStream> {
+/// Opens a connection without a user, and without TLS.
+async fn open_plain_connection() -> TcpStream {
     let url = read_variable("REDIS_URL");
     let (_, address) = url
         .split_once('@')
-        .expect("redis://operator:password@host:port");
-    BufReader::new(TcpStream::connect(address).await.expect("Redis is up"))
+        .expect("rediss://operator:password@host:port");
+    TcpStream::connect(address).await.expect("Redis is up")
+}
+
+/// Opens a connection without a user.
+async fn open_connection() -> BufReader<TlsStream<TcpStream>> {
+    let stream = open_plain_connection().await;
+    BufReader::new(secure_stream(stream, "REDIS_CA_FILE").await)
 }
 
 /// Sends a command as a line; returns the first line of the answer.
-async fn run_command(redis: &mut BufReader<TcpStream>, command: &str) -> String {
+async fn run_command(redis: &mut BufReader<TlsStream<TcpStream>>, command: &str) -> String {
     let line = format!("{command}\r\n");
     let sent = redis.get_mut().write_all(line.as_bytes()).await;
     sent.expect("connected");
+    redis.get_mut().flush().await.expect("connected");
     let mut answer = String::new();
     let answered = timeout(WAIT_MAX, redis.read_line(&mut answer)).await;
     answered.expect("in time").expect("an answer");
@@ -68,9 +75,9 @@ async fn log_in(access: &KeyAccess) -> Pool {
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (_, address) = rest
         .split_once('@')
-        .expect("redis://operator:password@host:port");
-    let url = format!("{scheme}://{user}:{password}@{address}").into();
-    let redis = redis::connect(&RedisConfig { url }).expect("a valid address");
+        .expect("rediss://operator:password@host:port");
+    let url = format!("{scheme}://{user}:{password}@{address}");
+    let redis = redis::connect(&stack_redis(url)).expect("a valid address");
     redis
         .wait_for_connect()
         .await
@@ -177,4 +184,22 @@ async fn nobody_reads_without_a_password() {
     let mut redis = open_connection().await;
     let answer = run_command(&mut redis, "GET otp:+919876543210").await;
     assert!(answer.starts_with("-NOAUTH"), "{answer}");
+}
+
+#[tokio::test]
+async fn redis_takes_no_password_in_clear() {
+    let mut redis = open_plain_connection().await;
+    let login = format!("AUTH auth {}\r\nPING\r\n", read_password("auth"));
+    let sent = redis.write_all(login.as_bytes()).await;
+    sent.expect("the connection is open");
+    let mut answer = Vec::new();
+    // The server closes the connection, in one way or the other.
+    let ended = timeout(WAIT_MAX, redis.read_to_end(&mut answer)).await;
+    let _closed = ended.expect("closed in time");
+    let answer = String::from_utf8_lossy(&answer);
+    let replies = ["+OK", "PONG", "-NOAUTH", "-WRONGPASS"];
+    assert!(
+        !replies.iter().any(|reply| answer.contains(reply)),
+        "{answer}"
+    );
 }

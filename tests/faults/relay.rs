@@ -130,7 +130,8 @@ impl RelayWitness {
             .await
             .expect("Postgres is up");
         let url = read_variable("COTURN_REDIS_URL").into();
-        let statistics = redis::subscriber(&RedisConfig { url }).expect("a valid address");
+        let beside_coturn = RedisConfig { url, ca_file: None };
+        let statistics = redis::subscriber(&beside_coturn).expect("a valid address");
         // Renews the subscription after a lost connection.
         let _renewal = statistics.manage_subscriptions();
         wait_for("a subscription", || async {

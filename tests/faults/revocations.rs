@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use talktime_client::{ApiAnswer, ApiClient, AppUser, UserRole};
-use talktime_kit::config::RedisConfig;
 use talktime_kit::redis::commands::ClientLike;
 use talktime_kit::redis::{self, Script};
+use talktime_kit::testing::stack_redis;
 use talktime_tests::replica::start_gateway;
 use talktime_tests::{ExpectAnswer, TestApp, connect_app, read_variable, run_dev, wait_for};
 
@@ -219,8 +219,8 @@ async fn a_deletion_is_finished_after_a_kill_at_any_step() {
 }
 
 async fn flush_redis() {
-    let url = read_variable("REDIS_URL").into();
-    let redis = redis::connect(&RedisConfig { url }).expect("a valid address");
+    let redis = redis::connect(&stack_redis(read_variable("REDIS_URL")));
+    let redis = redis.expect("a valid address");
     redis.wait_for_connect().await.expect("Redis is up");
     let nothing = Vec::<String>::new;
     let flush = Script::from_lua("redis.call('FLUSHALL')");

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use talktime_client::{
-    ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, NewAppUser, OtpInbox, UserRole,
+    ApiAnswer, ApiClient, ApiRequest, AppSocket, AppUser, NewAppUser, OtpInbox, StoreAddress,
+    UserRole,
 };
 use talktime_kit::messaging;
 use talktime_kit::testing::operator_nats;
@@ -81,9 +82,8 @@ pub struct TestApp {
 /// Connects to the gateway of the test stack.
 pub async fn connect_app() -> TestApp {
     let app = ApiClient::new(&read_variable("GATEWAY_URL")).expect("a valid address");
-    let inbox = OtpInbox::connect(&read_variable("REDIS_URL"))
-        .await
-        .expect("Redis is up");
+    let redis = StoreAddress::from_variables("REDIS").expect("set by `cargo dev test`");
+    let inbox = OtpInbox::connect(&redis).await.expect("Redis is up");
     TestApp { app, inbox }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use fred::prelude::*;
 
+use crate::store_address::StoreAddress;
 use crate::wait::poll_until;
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
@@ -16,9 +17,9 @@ pub struct OtpInbox {
 }
 
 impl OtpInbox {
-    /// Connects to the Redis at `redis://host:port`.
-    pub async fn connect(redis_url: &str) -> anyhow::Result<Self> {
-        let redis = Builder::from_config(Config::from_url(redis_url)?).build()?;
+    /// Connects to the Redis of auth.
+    pub async fn connect(redis: &StoreAddress) -> anyhow::Result<Self> {
+        let redis = Builder::from_config(redis.redis_config()?).build()?;
         redis.init().await.context("cannot connect to Redis")?;
         Ok(Self { redis })
     }

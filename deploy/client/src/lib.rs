@@ -10,6 +10,7 @@ mod app;
 mod inbox;
 mod sign_up;
 mod socket;
+mod store_address;
 mod users;
 mod wait;
 
@@ -17,5 +18,6 @@ pub use answer::ApiAnswer;
 pub use app::{ApiClient, ApiRequest};
 pub use inbox::OtpInbox;
 pub use socket::{AppSocket, SocketClose};
+pub use store_address::StoreAddress;
 pub use users::{AppUser, NewAppUser, UserRole, random_phone, random_username};
 pub use wait::poll_until;

@@ -11,7 +11,9 @@ use crate::instance::{self, REPLICAS_MAX, UnitInstance};
 use crate::secrets::{self, S3_ACCESS_KEY, S3_SECRET_KEY};
 use crate::settings::StackSettings;
 use crate::stack::DevStack;
-use crate::stores::{REDIS_USERS, STORE_OPERATOR, nats_address, nats_url, redis_url};
+use crate::stores::{
+    REDIS_USERS, STORE_OPERATOR, nats_address, nats_authority, nats_url, redis_authority, redis_url,
+};
 use crate::unit::{GRPC_SERVICES, StackUnit, variable_name};
 use crate::{identities, install, relays, stack_limits};
 
@@ -51,6 +53,7 @@ pub(crate) fn service_variables(
     let identity = identities::identity_dir(stack, service);
     set("IDENTITY__FOLDER", identity.display().to_string());
     set("NATS__URL", nats_address(stack));
+    set("NATS__CA_FILE", nats_authority(stack));
     set(
         "NATS__PASSWORD",
         secrets::nats_password(stack, service.name())?,
@@ -113,12 +116,16 @@ fn own_variables(
     settings: &StackSettings,
     instance: UnitInstance,
 ) -> Result<EnvVariables> {
-    let redis = || anyhow::Ok(("REDIS__URL", redis_url(stack, instance.unit.name())?));
+    let redis = || {
+        let authority = redis_authority(stack);
+        let url = redis_url(stack, instance.unit.name())?;
+        anyhow::Ok([("REDIS__URL", url), ("REDIS__CA_FILE", authority)])
+    };
     let variables = match instance.unit {
         StackUnit::Auth => {
             let key = ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?);
             let limits = stack_limits::login_variables(stack);
-            [redis()?, key].into_iter().chain(limits).collect()
+            redis()?.into_iter().chain([key]).chain(limits).collect()
         }
         StackUnit::Profile => vec![("PHONE_HASH_KEY", secrets::phone_hash_key(stack)?)],
         StackUnit::Wallet => vec![
@@ -141,7 +148,7 @@ fn own_variables(
         ],
         StackUnit::Calls => {
             let minute = ("MINUTE_SECS", settings.minute_secs.to_string());
-            let variables = [redis()?, minute].into_iter();
+            let variables = redis()?.into_iter().chain([minute]);
             let variables = variables.chain(media_variables(stack));
             variables
                 .chain(stack_limits::ringing_variables(stack))
@@ -160,15 +167,9 @@ fn own_variables(
         StackUnit::Gateway => {
             let listen = format!("127.0.0.1:{}", stack.main_port(instance));
             let origins = format!("{:?}", page_origins(stack));
-            let variables = [
-                redis()?,
-                ("HTTP__LISTEN", listen),
-                ("HTTP__CORS_ORIGINS", origins),
-            ];
-            variables
-                .into_iter()
-                .chain(stack_limits::gateway_variables())
-                .collect()
+            let http = [("HTTP__LISTEN", listen), ("HTTP__CORS_ORIGINS", origins)];
+            let variables = redis()?.into_iter().chain(http);
+            variables.chain(stack_limits::gateway_variables()).collect()
         }
         StackUnit::RelayAgent => relay_agent_variables(stack, instance),
         _ => Vec::new(),
@@ -273,7 +274,9 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> Result<EnvVari
         ("TEMPLATE_DATABASE", TEMPLATE_DATABASE.to_owned()),
         ("PAGE_URL", page_url(stack)),
         ("REDIS_URL", redis_url(stack, STORE_OPERATOR)?),
+        ("REDIS_CA_FILE", redis_authority(stack)),
         ("NATS_URL", nats_url(stack)?),
+        ("NATS_CA_FILE", nats_authority(stack)),
         ("S3_ENDPOINT", s3_url(stack)),
         ("S3_CA_FILE", s3_authority(stack)),
         ("S3_BUCKET", BUCKET.to_owned()),
@@ -383,8 +386,12 @@ mod tests {
         assert_eq!(get("GRPC__LISTEN"), Some("127.0.0.1:7105"));
         assert_eq!(get("OPS__LISTEN"), Some("127.0.0.1:7205"));
         assert_eq!(get("MINUTE_SECS"), Some("5"));
+        assert_eq!(get("NATS__URL"), Some("tls://127.0.0.1:7422"));
+        for authority in ["NATS__CA_FILE", "REDIS__CA_FILE"] {
+            assert!(get(authority).is_some_and(|file| file.ends_with("/ca.crt")));
+        }
         let redis = get("REDIS__URL").expect("calls uses Redis");
-        assert!(redis.starts_with("redis://calls:p"), "{redis}");
+        assert!(redis.starts_with("rediss://calls:p"), "{redis}");
         assert!(redis.ends_with("@127.0.0.1:7379"), "{redis}");
         assert_eq!(
             get("PEERS__WALLET"),

@@ -46,7 +46,8 @@ fn write_nats_config(stack: &DevStack) -> Result<()> {
     let users =
         fs::read_to_string(&users).with_context(|| format!("cannot read {}", users.display()))?;
     let config = nats_config(stack);
-    fs::write(&config, [NATS_CONFIG, &users].concat())
+    let tls = stores::nats_tls_config(stack);
+    fs::write(&config, [NATS_CONFIG, &tls, &users].concat())
         .with_context(|| format!("cannot write {}", config.display()))
 }
 
@@ -86,6 +87,7 @@ pub(crate) fn create_stream(stack: &DevStack) -> Result<()> {
     command
         .arg("create-stream")
         .env("NATS_URL", stores::nats_address(stack))
+        .env("NATS_CA_FILE", stores::nats_authority(stack))
         .env(
             "NATS_PASSWORD",
             secrets::nats_password(stack, stores::STORE_OPERATOR)?,
@@ -115,9 +117,11 @@ pub(crate) fn wipe_part(stack: &DevStack, unit: StackUnit) -> Result<()> {
 /// Returns the command that runs Redis, without snapshots and log, because its data may be lost.
 pub(crate) fn build_redis_command(stack: &DevStack) -> Result<Command> {
     let folder = data_dir(stack, StackUnit::Redis);
-    let port = stack.main_port(StackUnit::Redis);
-    let mut command = redis::build_volatile_redis_command(port, &folder)?;
-    command.arg("--aclfile").arg(redis_users(stack));
+    let mut command = redis::build_volatile_redis_command(&folder)?;
+    command
+        .args(stores::redis_listen_arguments(stack))
+        .arg("--aclfile")
+        .arg(redis_users(stack));
     Ok(command)
 }
 
@@ -171,7 +175,8 @@ pub(crate) fn build_page_command(stack: &DevStack, settings: &StackSettings) -> 
         .env(
             "REDIS_URL",
             stores::redis_url(stack, stores::STORE_OPERATOR)?,
-        );
+        )
+        .env("REDIS_CA_FILE", stores::redis_authority(stack));
     Ok(command)
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
     let main = stack.main_port(instance);
     match instance.unit {
         StackUnit::Postgres => databases::is_answering(stack),
-        StackUnit::Redis | StackUnit::RelayRedis => is_redis_answering(main).unwrap_or(false),
+        StackUnit::RelayRedis => is_redis_answering(main).unwrap_or(false),
         // The health of NATS includes JetStream.
         StackUnit::Nats => {
             stack
@@ -39,7 +39,7 @@ pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
                 .and_then(|port| fetch_status(port, "/healthz"))
                 == Some(200)
         }
-        StackUnit::S3 => is_tls_answering(main).unwrap_or(false),
+        StackUnit::Redis | StackUnit::S3 => is_tls_answering(main).unwrap_or(false),
         StackUnit::Page => fetch_status(main, "/") == Some(200),
         StackUnit::Coturn => is_turn_answering(main).unwrap_or(false),
         _ => {
@@ -71,15 +71,16 @@ fn exchange<const LENGTH: usize>(port: u16, request: &[u8]) -> std::io::Result<[
 }
 
 fn is_redis_answering(port: u16) -> std::io::Result<bool> {
-    let answer = exchange(port, b"PING\r\n")?;
-    // A server with users answers strangers, too: `-NOAUTH`.
-    Ok([b"+PONG", b"-NOAU"].contains(&&answer))
+    Ok(exchange(port, b"PING\r\n")? == *b"+PONG")
 }
 
-/// Whether a server of TLS refuses what is no handshake, as it does once it serves.
+/// Whether a server of TLS refuses a handshake that ends too early, as it does once it serves. Not every server answers what
+/// is no handshake at all.
 fn is_tls_answering(port: u16) -> std::io::Result<bool> {
     const ALERT: u8 = 21;
-    Ok(exchange(port, b"HEAD / HTTP/1.0\r\n\r\n")? == [ALERT])
+    // A record of five bytes that contains a `ClientHello` of one.
+    const SHORT_HANDSHAKE: [u8; 10] = [22, 3, 1, 0, 5, 1, 0, 0, 1, 0];
+    Ok(exchange(port, &SHORT_HANDSHAKE)? == [ALERT])
 }
 
 /// Whether a relay answers a binding request of STUN (RFC 8489) over UDP.

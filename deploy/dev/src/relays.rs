@@ -34,7 +34,7 @@ pub(crate) fn turn_urls(stack: &DevStack, realm_of: UnitInstance) -> [String; 2]
     ["udp", "tcp"].map(|transport| format!("turn:127.0.0.1:{port}?transport={transport}"))
 }
 
-/// Returns the address of the Redis beside a relay.
+/// Returns the address of the Redis beside a relay, which coturn cannot reach over TLS.
 pub(crate) fn redis_url(stack: &DevStack, beside: UnitInstance) -> String {
     let port = stack.main_port(beside.beside(StackUnit::RelayRedis));
     format!("redis://127.0.0.1:{port}")
@@ -48,7 +48,9 @@ pub(crate) fn console_address(stack: &DevStack, beside: UnitInstance) -> String 
 
 /// Returns the command that runs the Redis of a relay.
 pub(crate) fn build_redis_command(stack: &DevStack, instance: UnitInstance) -> Result<Command> {
-    redis::build_volatile_redis_command(stack.main_port(instance), &data_dir(stack, instance)?)
+    let mut command = redis::build_volatile_redis_command(&data_dir(stack, instance)?)?;
+    command.args(["--port", &stack.main_port(instance).to_string()]);
+    Ok(command)
 }
 
 /// Returns the command that runs a relay.

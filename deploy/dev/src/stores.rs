@@ -1,29 +1,41 @@
-//! The users of NATS and Redis, and the addresses at which they log in.
+//! The users of NATS and Redis, the addresses at which they log in, and the TLS of both stores: clients verify the
+//! certificates that the authority of the stack has issued. Whether a stack encrypts is decided here alone.
+
+use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::secrets;
 use crate::stack::DevStack;
 use crate::unit::StackUnit;
+use crate::{identities, secrets};
 
 /// The user of NATS and Redis with all rights.
 pub(crate) const STORE_OPERATOR: &str = "operator";
 /// The processes that use Redis.
 pub(crate) const REDIS_USERS: [&str; 3] = ["auth", "calls", "gateway"];
 
+const REDIS_SCHEME: &str = "rediss";
+const NATS_SCHEME: &str = "tls";
+
 pub(crate) fn redis_address(stack: &DevStack) -> String {
-    format!("redis://127.0.0.1:{}", stack.main_port(StackUnit::Redis))
+    let port = stack.main_port(StackUnit::Redis);
+    format!("{REDIS_SCHEME}://127.0.0.1:{port}")
 }
 
 /// Returns the address at which a user logs in to Redis.
 pub(crate) fn redis_url(stack: &DevStack, user: &str) -> Result<String> {
     let password = secrets::redis_password(stack, user)?;
     let port = stack.main_port(StackUnit::Redis);
-    Ok(format!("redis://{user}:{password}@127.0.0.1:{port}"))
+    Ok(format!(
+        "{REDIS_SCHEME}://{user}:{password}@127.0.0.1:{port}"
+    ))
 }
 
 pub(crate) fn nats_address(stack: &DevStack) -> String {
-    format!("nats://127.0.0.1:{}", stack.main_port(StackUnit::Nats))
+    format!(
+        "{NATS_SCHEME}://127.0.0.1:{}",
+        stack.main_port(StackUnit::Nats)
+    )
 }
 
 /// Returns the address at which tools log in to NATS as its operator.
@@ -31,6 +43,47 @@ pub(crate) fn nats_url(stack: &DevStack) -> Result<String> {
     let password = secrets::nats_password(stack, STORE_OPERATOR)?;
     let port = stack.main_port(StackUnit::Nats);
     Ok(format!(
-        "nats://{STORE_OPERATOR}:{password}@127.0.0.1:{port}"
+        "{NATS_SCHEME}://{STORE_OPERATOR}:{password}@127.0.0.1:{port}"
     ))
+}
+
+/// Returns the file with the authority that has issued the certificate of Redis.
+pub(crate) fn redis_authority(stack: &DevStack) -> String {
+    let file = identities::authority_file(stack, StackUnit::Redis);
+    file.display().to_string()
+}
+
+/// Returns the file with the authority that has issued the certificate of NATS.
+pub(crate) fn nats_authority(stack: &DevStack) -> String {
+    let file = identities::authority_file(stack, StackUnit::Nats);
+    file.display().to_string()
+}
+
+/// Returns the options with which Redis listens. It takes no connection in clear, and wants passwords of its clients, not
+/// certificates.
+pub(crate) fn redis_listen_arguments(stack: &DevStack) -> Vec<OsString> {
+    let identity = identities::identity_dir(stack, StackUnit::Redis);
+    let port = stack.main_port(StackUnit::Redis).to_string();
+    let options: [(&str, OsString); 6] = [
+        ("--port", "0".into()),
+        ("--tls-port", port.into()),
+        ("--tls-auth-clients", "no".into()),
+        ("--tls-cert-file", identity.join("tls.crt").into()),
+        ("--tls-key-file", identity.join("tls.key").into()),
+        ("--tls-ca-cert-file", identity.join("ca.crt").into()),
+    ];
+    options
+        .into_iter()
+        .flat_map(|(name, value)| [name.into(), value])
+        .collect()
+}
+
+/// Returns the settings with which NATS admits no client without TLS.
+pub(crate) fn nats_tls_config(stack: &DevStack) -> String {
+    let identity = identities::identity_dir(stack, StackUnit::Nats);
+    format!(
+        "tls {{\n  cert_file: \"{}\"\n  key_file: \"{}\"\n}}\n",
+        identity.join("tls.crt").display(),
+        identity.join("tls.key").display()
+    )
 }

@@ -83,6 +83,10 @@ impl SigningKeyArguments {
 async fn main() -> anyhow::Result<()> {
     let cli = AuthCommandLine::parse();
     let (service, config) = talktime_kit::config::load::<AuthConfig>(SCHEMA.name)?;
+    let environment = service.process.environment;
+    config
+        .redis
+        .check(environment, "TALKTIME_AUTH__REDIS__URL")?;
     match cli.command {
         AuthCommand::Serve => talktime_auth::serve(service, config).await,
         AuthCommand::Keys(command) => {

@@ -34,6 +34,8 @@ async fn main() -> anyhow::Result<()> {
         return relay_agent::serve(process, own).await;
     }
     let (service, own) = config::load::<CallsConfig>(SCHEMA.name)?;
+    let environment = service.process.environment;
+    own.redis.check(environment, "TALKTIME_CALLS__REDIS__URL")?;
     match cli.command {
         CallsCommand::Serve => talktime_calls::serve(service, own).await,
         CallsCommand::Common(command) => cli::run(command, &service, SCHEMA).await,

@@ -13,26 +13,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::db::verifies_server;
+pub use crate::environment::DeploymentEnvironment;
 use crate::grpc::transport::IS_PLAINTEXT;
-
-/// The environment of a process. Development may use adapters that production refuses.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "lowercase")]
-pub enum DeploymentEnvironment {
-    /// One machine, test money, OTPs in the log.
-    Development,
-    /// Like production, with test money.
-    Staging,
-    /// Real people, real money.
-    Production,
-}
-
-impl DeploymentEnvironment {
-    /// Returns whether every connection to a store must be encrypted, to a server whose certificate is verified.
-    pub fn requires_encryption(self) -> bool {
-        self != Self::Development
-    }
-}
+pub use crate::store_config::{NatsConfig, RedisConfig};
 
 /// Settings of every process with an operations port.
 #[derive(Clone, Debug, Deserialize)]
@@ -160,22 +143,6 @@ const fn default_read_max_connections() -> u32 {
     4
 }
 
-/// NATS with JetStream.
-#[derive(Clone, Debug, Deserialize)]
-pub struct NatsConfig {
-    /// `nats://host:port`, several separated by commas.
-    pub url: String,
-    /// The password of this process; commands for operators need that of the operator.
-    pub password: SecretString,
-}
-
-/// Redis.
-#[derive(Clone, Debug, Deserialize)]
-pub struct RedisConfig {
-    /// `redis://host:port`.
-    pub url: SecretString,
-}
-
 /// Logs and traces.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -234,7 +201,7 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
         database,
         nats,
     } = extract(service, &figment(service))?;
-    check_encryption(service, process.environment, &database)?;
+    check_encryption(service, process.environment, &database, &nats)?;
     Ok((
         ServiceConfig {
             process,
@@ -270,21 +237,24 @@ fn check_program(service: &str, environment: DeploymentEnvironment) -> Result<()
     })
 }
 
-/// Refuses addresses of Postgres over which passwords and rows could be read, or another server could answer.
+/// Refuses addresses of Postgres and NATS over which passwords, rows and events could be read, or another server could
+/// answer.
 fn check_encryption(
     service: &str,
     environment: DeploymentEnvironment,
     database: &DatabaseConfig,
+    nats: &NatsConfig,
 ) -> Result<(), ConfigError> {
     let unverified = database
         .urls()
         .filter(|(_, url)| !verifies_server(url.expose_secret()));
-    let problems: Vec<String> = unverified
-        .map(|(name, _)| {
-            let variable = prefix(service) + "DATABASE__" + name;
-            format!("{variable} needs sslmode=verify-full and sslrootcert outside of development")
-        })
-        .collect();
+    let unverified = unverified.map(|(name, _)| {
+        let variable = prefix(service) + "DATABASE__" + name;
+        format!("{variable} needs sslmode=verify-full and sslrootcert outside of development")
+    });
+    let nats = nats.check(environment, &(prefix(service) + "NATS__URL"));
+    let in_clear = nats.err().map(|error| error.to_string());
+    let problems: Vec<String> = unverified.chain(in_clear).collect();
     if problems.is_empty() || !environment.requires_encryption() {
         return Ok(());
     }
@@ -371,7 +341,10 @@ mod tests {
             read_url: Some(read_url.into()),
             read_max_connections: 1,
         };
-        let check = |environment, url: &str| check_encryption("calls", environment, &database(url));
+        let check = |environment, url: &str| {
+            let nats = nats_at("tls://nats:4222");
+            check_encryption("calls", environment, &database(url), &nats)
+        };
         for unverified in ["", "?sslmode=require", "?sslmode=verify-ca"] {
             let url = format!("postgres://a:b@db/t{unverified}");
             assert!(check(DeploymentEnvironment::Development, &url).is_ok());
@@ -388,6 +361,35 @@ mod tests {
             }
         }
         assert!(check(DeploymentEnvironment::Production, verified).is_ok());
+    }
+
+    fn nats_at(url: &str) -> NatsConfig {
+        NatsConfig {
+            url: url.to_owned(),
+            ca_file: None,
+            password: "secret".into(),
+        }
+    }
+
+    #[test]
+    fn a_service_names_the_variable_of_an_unencrypted_nats() {
+        let verified: SecretString = "postgres://a@db/t?sslmode=verify-full&sslrootcert=/ca".into();
+        let database = DatabaseConfig {
+            owner_url: verified.clone(),
+            app_url: verified,
+            max_connections: 1,
+            session_url: None,
+            read_url: None,
+            read_max_connections: 1,
+        };
+        let nats = nats_at("nats://nats:4222");
+        let check = |environment| check_encryption("calls", environment, &database, &nats);
+        assert!(check(DeploymentEnvironment::Development).is_ok());
+        let refused = check(DeploymentEnvironment::Production).expect_err("in clear");
+        assert_eq!(
+            refused.to_string(),
+            "configuration of calls: TALKTIME_CALLS__NATS__URL needs tls:// outside of development"
+        );
     }
 
     #[test]

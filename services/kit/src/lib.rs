@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod deadlines;
+mod environment;
 pub mod error;
 pub mod export;
 pub mod failpoint;
@@ -34,6 +35,8 @@ pub mod redis;
 pub mod restored;
 pub mod sealing;
 mod service;
+mod store_authority;
+mod store_config;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,11 +1,13 @@
 //! Connections to Redis. Every command has a deadline, so that a dead server causes an error and not a wait. A
 //! connection on which an answer is missing is closed and opened again: after a failover the old server may
-//! keep its connections open for as long as it is frozen.
+//! keep its connections open for as long as it is frozen. Servers and sentinels prove by certificate that they are those
+//! of the address.
 
 use std::time::Duration;
 
+use anyhow::Context;
 use fred::prelude::*;
-use fred::types::config::UnresponsiveConfig;
+use fred::types::config::{TlsConnector, UnresponsiveConfig};
 pub use fred::{
     clients::{Pool, SubscriberClient},
     prelude as commands,
@@ -17,6 +19,7 @@ use socket2::TcpKeepalive;
 use crate::config::RedisConfig;
 use crate::deadlines::{self, PeerKind, REDIS_COMMAND, REDIS_CONNECT, REDIS_SILENCE};
 use crate::error::{Error, ErrorKind};
+use crate::store_authority::trust_authorities;
 
 const POOL_SIZE: usize = 4;
 /// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond.
@@ -29,7 +32,7 @@ const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 /// Returns a pool that connects in the background and reconnects indefinitely.
 ///
 /// # Errors
-/// The URL is invalid.
+/// The URL is invalid, or the file with the authorities cannot be read.
 pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
     let pool = client_builder(config)?.build_pool(POOL_SIZE)?;
     pool.connect();
@@ -39,7 +42,7 @@ pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
 /// Returns a client for subscriptions, which connects in the background and reconnects indefinitely.
 ///
 /// # Errors
-/// The URL is invalid.
+/// The URL is invalid, or the file with the authorities cannot be read.
 pub fn subscriber(config: &RedisConfig) -> anyhow::Result<SubscriberClient> {
     let subscriber = client_builder(config)?
         .with_performance_config(|performance| {
@@ -50,8 +53,23 @@ pub fn subscriber(config: &RedisConfig) -> anyhow::Result<SubscriberClient> {
     Ok(subscriber)
 }
 
+/// Reads the address, and the authorities that issue the certificates of servers and sentinels.
+fn parse_address(config: &RedisConfig) -> anyhow::Result<Config> {
+    let url = config.url.expose_secret();
+    match &config.ca_file {
+        Some(file) if config.is_encrypted() => {
+            // With the scheme of TLS, the client would load the authorities of the system first, and may find none.
+            let mut redis_config = Config::from_url(&url.replacen("rediss", "redis", 1))?;
+            let trusted = trust_authorities(file).context("redis.ca_file")?;
+            redis_config.tls = Some(TlsConnector::from(trusted).into());
+            Ok(redis_config)
+        }
+        _ => Ok(Config::from_url(url)?),
+    }
+}
+
 fn client_builder(config: &RedisConfig) -> anyhow::Result<Builder> {
-    let mut redis_config = Config::from_url(config.url.expose_secret())?;
+    let mut redis_config = parse_address(config)?;
     // By default the client never tries again if the server is down at the start.
     redis_config.fail_fast = false;
     let mut builder = Builder::from_config(redis_config);

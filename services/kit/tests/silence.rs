@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use fred::prelude::{KeysInterface, Pool};
 use sqlx::migrate::Migrator;
-use talktime_kit::config::RedisConfig;
 use talktime_kit::db::{DatabasePool, DatabaseSchema, PlanCacheMode};
 use talktime_kit::lease::Lease;
 use talktime_kit::messaging::{self, ensure_stream};
-use talktime_kit::testing::{SilentProxy, TestDatabase, operator_nats};
+use talktime_kit::testing::{SilentProxy, TestDatabase, operator_nats, stack_redis};
 use talktime_kit::{deadlines, redis};
 use talktime_proto::access::BUS_OPERATOR;
 
@@ -157,7 +156,7 @@ async fn write_to_redis(pool: &Pool) -> Result<(), fred::error::Error> {
 #[tokio::test]
 async fn a_redis_that_took_the_place_of_a_silent_one_is_found() {
     let (proxy, url) = proxy_of(&variable("REDIS_URL")).await;
-    let pool = redis::connect(&RedisConfig { url: url.into() }).expect("a valid URL");
+    let pool = redis::connect(&stack_redis(url)).expect("a valid URL");
     succeeds_within(RECOVERY_MAX, || write_to_redis(&pool)).await;
     proxy.silence();
     for _ in 0..8 {

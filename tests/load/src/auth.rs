@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
-use fred::prelude::{Builder, Client, ClientLike, Config, Expiration, KeysInterface};
+use fred::prelude::{Builder, Client, ClientLike, Expiration, KeysInterface};
 use http::Method;
 use serde_json::{Value, json};
 use sqlx::Executor;
@@ -50,7 +50,7 @@ pub(crate) async fn run_bench(stack: &BenchStack, pace: LoadSettings) -> anyhow:
 }
 
 async fn connect_redis(stack: &BenchStack) -> anyhow::Result<Client> {
-    let redis = Builder::from_config(Config::from_url(&stack.redis_url)?).build()?;
+    let redis = Builder::from_config(stack.redis.redis_config()?).build()?;
     redis.init().await.context("cannot connect to Redis")?;
     Ok(redis)
 }

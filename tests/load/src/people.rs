@@ -15,7 +15,7 @@ pub(crate) async fn sign_up(
     count: usize,
 ) -> anyhow::Result<Vec<AppUser>> {
     let app = ApiClient::new(&stack.gateway_url)?;
-    let inbox = OtpInbox::connect(&stack.redis_url).await?;
+    let inbox = OtpInbox::connect(&stack.redis).await?;
     stream::iter(0..count)
         .map(|_| app.sign_up(&inbox, role))
         .buffer_unordered(SIGN_UPS_AT_A_TIME)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use talktime_client::StoreAddress;
 use talktime_kit::config::IdentityConfig;
 use talktime_kit::identity::WorkloadIdentity;
 use talktime_kit::lifecycle::ProcessLifecycle;
@@ -29,7 +30,7 @@ pub(crate) struct BenchStack {
     /// Address of the database for the superuser.
     pub(crate) database_url: String,
     /// Address of Redis, from which one-time passwords are read.
-    pub(crate) redis_url: String,
+    pub(crate) redis: StoreAddress,
     /// Path of pgbench.
     pub(crate) pgbench: String,
     /// Folder of the identities of the stack's processes.
@@ -52,7 +53,7 @@ impl BenchStack {
         Ok(Self {
             gateway_url: read("GATEWAY_URL")?,
             database_url: read("DATABASE_URL")?,
-            redis_url: read("REDIS_URL")?,
+            redis: StoreAddress::from_variables(&format!("{prefix}REDIS"))?,
             pgbench: read_variable("PGBENCH")?,
             identities_dir: read("IDENTITIES_DIR")?.into(),
         })

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use prost::Message as _;
-use secrecy::SecretString;
 use talktime_auth::audit;
 use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenClaims, TokenLifetimes, UserSession};
@@ -20,10 +19,9 @@ use talktime_auth::peers::{PresenceClient, ProfileClient};
 use talktime_auth::sessions::{SessionService, SessionTokens};
 use talktime_auth::tokens::TokenIssuer;
 use talktime_kit::Clock;
-use talktime_kit::config::RedisConfig;
 use talktime_kit::messaging::Relay;
 use talktime_kit::redis::{self, Pool};
-use talktime_kit::testing::{TestDatabase, stack_peers};
+use talktime_kit::testing::{TestDatabase, stack_peers, stack_redis};
 use talktime_proto::access::v1::Workload;
 use talktime_proto::events::v1::Event;
 use talktime_proto::profile::v1::User;
@@ -133,8 +131,7 @@ pub(crate) async fn audit_actions(database: &TestDatabase) -> Vec<String> {
 /// Redis of the stack that `cargo dev test` brings up.
 pub(crate) fn redis() -> Pool {
     let url = std::env::var("REDIS_URL").expect("REDIS_URL is not set: run `cargo dev test`");
-    let url = SecretString::from(url);
-    redis::connect(&RedisConfig { url }).expect("a Redis URL")
+    redis::connect(&stack_redis(url)).expect("a Redis URL")
 }
 
 /// A phone that no other test has.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use talktime_kit::config::{NatsConfig, RedisConfig};
+use talktime_kit::config::{DeploymentEnvironment, NatsConfig, RedisConfig};
 
 use crate::domain::relay::is_realm;
 
@@ -20,6 +20,26 @@ pub struct RelayAgentConfig {
     pub relay: RelayConfig,
     /// Address of the calls service, `https://host:port`.
     pub calls: String,
+}
+
+impl RelayAgentConfig {
+    /// Refuses settings of the relay that calls would refuse, and addresses over which orders could be read or forged.
+    pub(super) fn validate(&self, environment: DeploymentEnvironment) -> anyhow::Result<()> {
+        self.relay.validate()?;
+        self.nats
+            .check(environment, "TALKTIME_RELAY_AGENT__NATS__URL")?;
+        // Coturn knows no TLS to its Redis, so the two share a machine, as the agent does.
+        if self
+            .redis
+            .url
+            .expose_secret()
+            .starts_with("redis://127.0.0.1:")
+        {
+            return Ok(());
+        }
+        self.redis
+            .check(environment, "TALKTIME_RELAY_AGENT__REDIS__URL")
+    }
 }
 
 /// The relay beside an agent.
@@ -50,7 +70,7 @@ impl RelayConfig {
     }
 
     /// Refuses settings that calls would refuse in every report.
-    pub(super) fn validate(&self) -> anyhow::Result<()> {
+    fn validate(&self) -> anyhow::Result<()> {
         ensure!(
             is_realm(&self.realm),
             "TALKTIME_RELAY_AGENT__RELAY__REALM must be a host name"

@@ -65,7 +65,7 @@ async fn wait_for_end(lifecycle: ProcessLifecycle, state: SharedState) -> anyhow
 /// # Errors
 /// The configuration is invalid, the certificate cannot be read, or the operations port is in use.
 pub async fn serve(process: ProcessConfig, config: RelayAgentConfig) -> anyhow::Result<()> {
-    config.relay.validate()?;
+    config.validate(process.environment)?;
     let console_password = config.relay.load_console_password()?;
     let telemetry = telemetry::init(NAME, &process.telemetry)?;
     let lifecycle = ProcessLifecycle::default();

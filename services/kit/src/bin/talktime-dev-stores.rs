@@ -16,7 +16,8 @@ struct StoresCommandLine {
 
 #[derive(Subcommand)]
 enum StoresCommand {
-    /// Creates the stream of events on the server `NATS_URL`, whose operator has the password `NATS_PASSWORD`.
+    /// Creates the stream of events on the server `NATS_URL`, whose certificate `NATS_CA_FILE` has issued and whose
+    /// operator has the password `NATS_PASSWORD`.
     CreateStream,
     /// Prints the users of NATS with their permissions.
     NatsUsers,
@@ -26,11 +27,12 @@ enum StoresCommand {
     SentinelUsers,
 }
 
-/// Reads the address of NATS and the password of its operator.
+/// Reads the address of NATS, the authority of its certificate and the password of its operator.
 fn nats_config() -> anyhow::Result<NatsConfig> {
     let read = |name| std::env::var(name).with_context(|| format!("{name} is not set"));
     Ok(NatsConfig {
         url: read("NATS_URL")?,
+        ca_file: std::env::var_os("NATS_CA_FILE").map(Into::into),
         password: read("NATS_PASSWORD")?.into(),
     })
 }

@@ -25,6 +25,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::NatsConfig;
 use crate::deadlines::{NATS_CONNECT, NATS_PING, NATS_REQUEST, PeerKind, await_answer};
+use crate::store_authority::read_authorities;
 
 pub use consumer::{EventHandler, ReceivedEvent};
 pub use message::DeliveredMessage;
@@ -54,30 +55,31 @@ const STREAM_DEDUPLICATION_WINDOW: Duration = Duration::from_mins(2);
 /// Returns a NATS client of a user, which connects in the background and reconnects indefinitely.
 ///
 /// # Errors
-/// The URL is invalid.
+/// The URL is invalid, or the file with the authorities cannot be read.
 pub async fn connect(config: &NatsConfig, user: &str) -> anyhow::Result<async_nats::Client> {
-    let options = client_options(config, user).retry_on_initial_connect();
+    let options = client_options(config, user)?.retry_on_initial_connect();
     Ok(options.connect(server_addresses(config)).await?)
 }
 
 /// Connects as the operator, who may do everything, and waits for the connection.
 ///
 /// # Errors
-/// NATS does not answer in time, or the password is not that of the operator.
+/// NATS does not answer in time, or the password is not that of the operator; or the file with the authorities cannot be
+/// read.
 pub async fn connect_as_operator(config: &NatsConfig) -> anyhow::Result<async_nats::Client> {
-    let connecting = client_options(config, BUS_OPERATOR).connect(server_addresses(config));
+    let connecting = client_options(config, BUS_OPERATOR)?.connect(server_addresses(config));
     let connecting = Box::pin(connecting);
     let connected = await_answer(PeerKind::Nats, OPERATOR_CONNECT, connecting).await?;
     connected.context("logging in to NATS as its operator, whose password NATS__PASSWORD must be")
 }
 
 fn server_addresses(config: &NatsConfig) -> Vec<&str> {
-    config.url.split(',').map(str::trim).collect()
+    config.addresses().collect()
 }
 
-fn client_options(config: &NatsConfig, user: &str) -> async_nats::ConnectOptions {
+fn client_options(config: &NatsConfig, user: &str) -> anyhow::Result<async_nats::ConnectOptions> {
     let password = config.password.expose_secret().to_owned();
-    async_nats::ConnectOptions::new()
+    let options = async_nats::ConnectOptions::new()
         .user_and_password(user.to_owned(), password)
         .custom_inbox_prefix(inbox_prefix(user))
         .connection_timeout(NATS_CONNECT)
@@ -85,7 +87,26 @@ fn client_options(config: &NatsConfig, user: &str) -> async_nats::ConnectOptions
         .ping_interval(NATS_PING)
         .reconnect_delay_callback(|attempts| {
             Duration::from_millis((50 * attempts as u64).min(1_000))
-        })
+        });
+    verify_servers(options, config)
+}
+
+/// Requires TLS if the addresses do. The greeting of a server, which comes before the handshake, then cannot lead the
+/// client to another server in clear, and the password is sent after the certificate was verified.
+fn verify_servers(
+    options: async_nats::ConnectOptions,
+    config: &NatsConfig,
+) -> anyhow::Result<async_nats::ConnectOptions> {
+    if !config.is_encrypted() {
+        return Ok(options);
+    }
+    let options = options.require_tls(true);
+    let Some(file) = &config.ca_file else {
+        return Ok(options);
+    };
+    // The client reads the file for each connection, and would try for ever with one that it cannot read.
+    read_authorities(file).context("nats.ca_file")?;
+    Ok(options.add_root_certificates(file.clone()))
 }
 
 /// Returns a JetStream context whose requests and acknowledgements have a deadline.

@@ -4,20 +4,23 @@
 mod identities;
 mod private_postgres;
 mod proxy;
+mod store_streams;
 mod tokens;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
-use crate::config::NatsConfig;
+use crate::config::{NatsConfig, RedisConfig};
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 
 pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
 pub use private_postgres::{PrivatePostgres, as_postgres, send_signal, signal_all};
 pub use proxy::SilentProxy;
+pub use store_streams::{TlsStream, secure_stream};
 pub use tokens::{TestTokens, request_with_token, stack_tokens};
 
 /// Connections of one test to its database.
@@ -106,7 +109,24 @@ pub fn operator_nats(url: String) -> NatsConfig {
     let password = login.and_then(|(login, _)| login.split_once(':'));
     // A server of a test's own wants no password.
     let password = password.map_or("none", |(_, password)| password).into();
-    NatsConfig { url, password }
+    NatsConfig {
+        url,
+        ca_file: store_authority("NATS_CA_FILE"),
+        password,
+    }
+}
+
+/// Returns the settings of Redis at the address that `cargo dev env` prints, which has the user and the password.
+pub fn stack_redis(url: String) -> RedisConfig {
+    RedisConfig {
+        url: url.into(),
+        ca_file: store_authority("REDIS_CA_FILE"),
+    }
+}
+
+/// Returns the file with the authority of a store of the stack. A stack whose stores are not encrypted has none.
+fn store_authority(variable_name: &str) -> Option<PathBuf> {
+    std::env::var_os(variable_name).map(Into::into)
 }
 
 /// The time that [`wait_until`] waits.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use talktime_client::{ApiClient, AppUser, NewAppUser, OtpInbox, UserRole};
+use talktime_client::{ApiClient, AppUser, NewAppUser, OtpInbox, StoreAddress, UserRole};
 use tokio::sync::OnceCell;
 
 /// Rupees that the caller's account begins with, which are thirty minutes of sound.
@@ -11,7 +11,7 @@ const RECHARGE_RUPEES: u32 = 150;
 /// The accounts, which are signed up when the page is opened for the first time: this server starts before the gateway.
 pub(crate) struct DemoAccounts {
     app: ApiClient,
-    redis_url: String,
+    redis: StoreAddress,
     inbox: OnceCell<OtpInbox>,
     pair: OnceCell<DemoPair>,
 }
@@ -32,10 +32,10 @@ struct DemoAccount {
 }
 
 impl DemoAccounts {
-    pub(crate) fn new(gateway_url: &str, redis_url: String) -> Result<Self> {
+    pub(crate) fn new(gateway_url: &str, redis: StoreAddress) -> Result<Self> {
         Ok(Self {
             app: ApiClient::new(gateway_url)?,
-            redis_url,
+            redis,
             inbox: OnceCell::new(),
             pair: OnceCell::new(),
         })
@@ -69,7 +69,7 @@ impl DemoAccounts {
     }
 
     async fn inbox(&self) -> Result<&OtpInbox> {
-        let connect = || OtpInbox::connect(&self.redis_url);
+        let connect = || OtpInbox::connect(&self.redis);
         self.inbox.get_or_try_init(connect).await
     }
 }

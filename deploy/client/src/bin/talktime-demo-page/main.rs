@@ -1,7 +1,8 @@
 //! The server of the demo page in development: the files of `deploy/client/web`, two accounts for the page, and the
 //! one-time passwords that development does not send as text messages.
 //!
-//! Reads `PAGE_LISTEN`, `PAGE_FOLDER`, `GATEWAY_URLS` (separated by commas) and `REDIS_URL`.
+//! Reads `PAGE_LISTEN`, `PAGE_FOLDER`, `GATEWAY_URLS` (separated by commas), `REDIS_URL` and
+//! `REDIS_CA_FILE`.
 
 mod accounts;
 mod server;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use talktime_client::StoreAddress;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::accounts::DemoAccounts;
@@ -23,7 +25,7 @@ async fn main() -> Result<()> {
         .context("PAGE_LISTEN")?;
     let gateway_urls = read_variable("GATEWAY_URLS")?;
     let gateway_urls: Vec<String> = gateway_urls.split(',').map(str::to_owned).collect();
-    let accounts = DemoAccounts::new(&gateway_urls[0], read_variable("REDIS_URL")?)?;
+    let accounts = DemoAccounts::new(&gateway_urls[0], StoreAddress::from_variables("REDIS")?)?;
     let folder = PathBuf::from(read_variable("PAGE_FOLDER")?);
     let routes = PageServer::new(gateway_urls, folder, accounts).into_routes();
     let listener = tokio::net::TcpListener::bind(listen)

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::ServerAddr;
 use futures::StreamExt;
 use prost::Message as _;
+use talktime_client::StoreAddress;
 use talktime_proto::events::v1::Event;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::{STREAM_SUBJECTS, subject};
@@ -35,11 +36,11 @@ enum EventOwner {
 
 impl EventRecorder {
     /// Subscribes to everything that is published from now on.
-    pub(crate) async fn subscribe(nats_url: &str) -> Result<Self> {
-        let address: ServerAddr = nats_url.parse().context("not an address of NATS")?;
+    pub(crate) async fn subscribe(nats: &StoreAddress) -> Result<Self> {
+        let address: ServerAddr = nats.url().parse().context("not an address of NATS")?;
         let login = |part: Option<&str>| part.unwrap_or_default().to_owned();
         let (user, password) = (login(address.username()), login(address.password()));
-        let options = ConnectOptions::new().user_and_password(user, password);
+        let options = nats.nats_options().user_and_password(user, password);
         let nats = options.connect(address).await;
         let nats = nats.context("cannot connect to NATS")?;
         let subscriber = nats.subscribe(STREAM_SUBJECTS).await?;

@@ -1,8 +1,8 @@
 //! The demo at the end of `cargo dev up`: a missed call and a paid one, step by step, through the
 //! public API.
 //!
-//! Reads `GATEWAY_URL`, `REDIS_URL`, `NATS_URL` and `MINUTE_SECS` (see `cargo dev env`). Ends with exit code 1
-//! and a message if a step fails or the numbers do not add up.
+//! Reads `GATEWAY_URL`, `REDIS_URL`, `NATS_URL` with the files of their authorities, and `MINUTE_SECS` (see
+//! `cargo dev env`). Ends with exit code 1 and a message if a step fails or the numbers do not add up.
 
 mod events;
 mod story;
@@ -11,6 +11,7 @@ use std::env;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use talktime_client::StoreAddress;
 
 use crate::story::DemoSettings;
 
@@ -28,8 +29,8 @@ async fn main() -> ExitCode {
 async fn load_and_run() -> Result<()> {
     let settings = DemoSettings {
         gateway_url: read_variable("GATEWAY_URL")?,
-        redis_url: read_variable("REDIS_URL")?,
-        nats_url: read_variable("NATS_URL")?,
+        redis: StoreAddress::from_variables("REDIS")?,
+        nats: StoreAddress::from_variables("NATS")?,
         minute_secs: read_variable("MINUTE_SECS")?
             .parse()
             .context("MINUTE_SECS")?,

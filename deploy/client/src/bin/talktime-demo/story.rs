@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use talktime_client::{
-    ApiClient, AppSocket, AppUser, NewAppUser, OtpInbox, UserRole, poll_until, random_username,
+    ApiClient, AppSocket, AppUser, NewAppUser, OtpInbox, StoreAddress, UserRole, poll_until,
+    random_username,
 };
 
 use crate::events::{DemoIds, EventRecorder, describe_event};
@@ -13,8 +14,8 @@ use crate::events::{DemoIds, EventRecorder, describe_event};
 /// The addresses of the stack, and the length of a minute.
 pub(crate) struct DemoSettings {
     pub(crate) gateway_url: String,
-    pub(crate) redis_url: String,
-    pub(crate) nats_url: String,
+    pub(crate) redis: StoreAddress,
+    pub(crate) nats: StoreAddress,
     pub(crate) minute_secs: u64,
 }
 
@@ -58,7 +59,7 @@ struct DemoCall {
 
 /// Runs all steps and fails at the first one with an unexpected result.
 pub(crate) async fn run_demo(settings: &DemoSettings) -> Result<()> {
-    let recorder = EventRecorder::subscribe(&settings.nats_url).await?;
+    let recorder = EventRecorder::subscribe(&settings.nats).await?;
     let mut setup = prepare_users(settings).await?;
     let missed_call_id = miss_call(&mut setup).await?;
     let call = accept_call(&mut setup).await?;
@@ -87,7 +88,7 @@ fn print_step(name: &str, result: &str) {
 /// Signs up both users, recharges, finds the listener in the feed and opens the sockets.
 async fn prepare_users(settings: &DemoSettings) -> Result<DemoSetup> {
     let app = ApiClient::new(&settings.gateway_url)?;
-    let inbox = OtpInbox::connect(&settings.redis_url).await?;
+    let inbox = OtpInbox::connect(&settings.redis).await?;
     let caller = sign_up(&app, &inbox, NewAppUser::with_name("asha", UserRole::User)).await?;
     // By this interest the feed finds the listener among all others.
     let interest = random_username("demo").replace('_', " ");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use talktime_client::{ApiAnswer, ApiClient, ApiRequest, OtpInbox};
+use talktime_client::{ApiAnswer, ApiClient, ApiRequest, OtpInbox, StoreAddress};
 
 use crate::tally::RequestTally;
 
@@ -52,7 +52,7 @@ impl GatewayBalancer {
             gateways,
             next: AtomicUsize::new(0),
             tally,
-            inbox: OtpInbox::connect(&read_variable("REDIS_URL")?).await?,
+            inbox: OtpInbox::connect(&StoreAddress::from_variables("REDIS")?).await?,
         })
     }
 
