@@ -74,6 +74,8 @@ class Overlay:
         self.overlay = overlay
         self.documents = documents
         self.source = Source(repository)
+        # The Secrets that a script prints, with their values.
+        self.printed = {}
         self.secrets = self._secrets()
 
     def of(self, *kinds):
@@ -94,7 +96,8 @@ class Overlay:
         if script.exists():
             printed = subprocess.run([script], check=True, capture_output=True, text=True).stdout
             for secret in yaml.safe_load_all(printed):
-                secrets[secret["metadata"]["name"]] = set(secret["stringData"])
+                self.printed[secret["metadata"]["name"]] = secret["stringData"]
+            secrets |= {name: set(values) for name, values in self.printed.items()}
         for certificate in self.of("Certificate"):
             secrets[certificate["spec"]["secretName"]] = {"tls.crt", "tls.key", "ca.crt"}
         for cluster in self.of("Cluster"):

@@ -85,6 +85,42 @@ class Values(unittest.TestCase):
             "postgres: lets its superuser log in",
         ),
         (
+            lambda d: replace_in(d, "NATS__URL", "tls://nats-1.", "nats://nats-1."),
+            "NATS__URL is not encrypted",
+        ),
+        (
+            lambda d: replace_in(d, "NATS__URL", "nats-1.nats-peers", "10-0-0-1.nats-peers"),
+            "NATS__URL leads to 10-0-0-1.nats-peers, which no certificate names",
+        ),
+        (
+            lambda d: secret_values(d, "talktime-auth").update(REDIS__URL="redis-sentinel://auth:x@redis-0.redis:26379"),
+            "talktime-auth: REDIS__URL is not encrypted",
+        ),
+        (
+            lambda d: secret_values(d, "redis-users").update(OPERATOR_URL="redis://operator:x@redis-0.redis:6379"),
+            "redis-users: OPERATOR_URL is not encrypted",
+        ),
+        (
+            lambda d: named(d, "Certificate", "redis-server")["spec"]["dnsNames"].remove("redis-2.redis"),
+            "talktime-gateway: REDIS__URL leads to redis-2.redis, which no certificate names",
+        ),
+        (
+            lambda d: replace_in(d, "nats.conf", "\ntls {", "\n# tls {"),
+            "nats: takes passwords in clear",
+        ),
+        (
+            lambda d: replace_in(d, "nats.conf", "\n  tls {", "\n  # tls {"),
+            "nats: its servers reach each other in clear",
+        ),
+        (
+            lambda d: replace_in(d, "start-redis", "port 0\n", "port 6379\n"),
+            "redis: start-redis does not set port 0",
+        ),
+        (
+            lambda d: replace_in(d, "start-sentinel", "tls-replication yes", "tls-replication no"),
+            "redis: start-sentinel does not set tls-replication yes",
+        ),
+        (
             lambda d: without(d, "ExternalSecret", "alerts"),
             "Alertmanager talktime: there is no pager_key in a Secret alerts",
         ),

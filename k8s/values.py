@@ -3,6 +3,7 @@
 import base64
 import re
 
+import encryption
 from kinds import matches, ports_of
 
 MEMORY = re.compile(r"\d+(\.\d+)?(k|M|G|T|Ki|Mi|Gi|Ti)?")
@@ -14,7 +15,7 @@ OBSERVABILITY = {"matchLabels": {"kubernetes.io/metadata.name": "observability"}
 def problems(overlay):
     checks = [
         probes, memory, scalers, budgets, schedules, standbys, databases, redis_memory, sentinels, zones, superusers, nats_routes,
-        proxies, scrapes, properties, alerting, runbooks,
+        proxies, scrapes, properties, alerting, runbooks, encryption.problems,
     ]
     return [problem for check in checks for problem in check(overlay)]
 

@@ -28,9 +28,16 @@ def make_call(cluster, programs):
     secrets = cluster.objects.secrets
     password = secrets["nats-users"]["OPERATOR_PASSWORD"]
     gateway, operator = (secrets["redis-users"][f"{user}_PASSWORD"] for user in ("GATEWAY", "OPERATOR"))
+    # The name that its certificate has: of the server where there are several, and of the Service where there is one.
+    host = next(name for name in (f"{nats.name}.nats-peers", "nats") if name in cluster.network.names)
+    authority = cluster.folder.make_folder("call") / "ca.crt"
+    authority.write_text(secrets["nats-server"]["ca.crt"])
     variables = {
         "GATEWAY_URL": "http://talktime-gateway:8080",
-        "NATS_URL": f"nats://operator:{password}@{nats.place.address}:4222",
+        "NATS_URL": f"tls://operator:{password}@{host}:4222",
+        "NATS_CA_FILE": str(authority),
+        # One authority issues the certificates of both.
+        "REDIS_CA_FILE": str(authority),
         # One-time passwords are no business of the gateway.
         "REDIS_URL": secrets["talktime-gateway"]["REDIS__URL"].replace(f"gateway:{gateway}@", f"operator:{operator}@"),
         # A minute that has begun is paid for, so that nobody needs to wait for its end.
