@@ -195,17 +195,15 @@ async fn a_client_does_not_start_without_its_authority() {
         url: "rediss://127.0.0.1:1".into(),
         ca_file: ca_file.clone(),
     });
-    let nats = messaging::connect(
-        &NatsConfig {
-            url: "tls://127.0.0.1:1".to_owned(),
-            ca_file,
-            password: PASSWORD.into(),
-        },
-        "auth",
-    );
+    let config = NatsConfig {
+        url: "tls://127.0.0.1:1".to_owned(),
+        ca_file,
+        password: PASSWORD.into(),
+    };
+    let nats = messaging::connect(&config, "auth").await;
     let errors = [
         redis.err().expect("there is no file"),
-        nats.await.expect_err("there is no file"),
+        nats.expect_err("there is no file"),
     ];
     for error in errors {
         assert!(

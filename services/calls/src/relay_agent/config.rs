@@ -82,3 +82,57 @@ impl RelayConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(nats: &str, redis: &str) -> RelayAgentConfig {
+        RelayAgentConfig {
+            nats: NatsConfig {
+                url: nats.to_owned(),
+                ca_file: None,
+                password: "secret".into(),
+            },
+            redis: RedisConfig {
+                url: redis.into(),
+                ca_file: None,
+            },
+            relay: RelayConfig {
+                realm: "relay-1".to_owned(),
+                urls: vec!["turn:relay-1.example.com:3478".to_owned()],
+                console: "127.0.0.1:7304".to_owned(),
+                console_password_file: "/run/secrets/turn-console".into(),
+            },
+            calls: "https://calls:7100".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_the_redis_of_this_machine_is_reached_without_encryption() {
+        let check = |nats, redis| config(nats, redis).validate(DeploymentEnvironment::Production);
+        let (nats, beside) = ("tls://nats:4222", "redis://127.0.0.1:7306");
+        assert!(check(nats, beside).is_ok());
+        for (nats, redis, variable) in [
+            (
+                "nats://nats:4222",
+                beside,
+                "TALKTIME_RELAY_AGENT__NATS__URL",
+            ),
+            (
+                nats,
+                "redis://redis:6379",
+                "TALKTIME_RELAY_AGENT__REDIS__URL",
+            ),
+        ] {
+            let refused = check(nats, redis).expect_err(variable).to_string();
+            assert!(refused.starts_with(variable), "{refused}");
+        }
+        let development = config("nats://nats:4222", "redis://redis:6379");
+        assert!(
+            development
+                .validate(DeploymentEnvironment::Development)
+                .is_ok()
+        );
+    }
+}
