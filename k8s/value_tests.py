@@ -89,8 +89,8 @@ class Values(unittest.TestCase):
             "NATS__URL is not encrypted",
         ),
         (
-            lambda d: replace_in(d, "NATS__URL", "nats-1.nats-peers", "10-0-0-1.nats-peers"),
-            "NATS__URL leads to 10-0-0-1.nats-peers, which no certificate names",
+            lambda d: replace_in(d, "NATS__URL", "nats-1.nats-peers", "another.nats-peers"),
+            "NATS__URL leads to another.nats-peers, which no certificate names",
         ),
         (
             lambda d: secret_values(d, "talktime-auth").update(REDIS__URL="redis-sentinel://auth:x@redis-0.redis:26379"),
