@@ -43,6 +43,7 @@ mod samples;
 mod sessions;
 mod sockets;
 mod statements;
+mod store_encryption;
 mod terms;
 mod texts;
 mod user_tokens;
