@@ -163,11 +163,8 @@ pub(crate) fn run_otp(stack: &DevStack, phone: &str) -> Result<ExitCode> {
             "REDISCLI_AUTH",
             secrets::redis_password(stack, stores::STORE_OPERATOR)?,
         )
-        .arg("--tls")
-        .arg("--cacert")
-        .arg(stores::redis_authority(stack))
-        .args(["--raw", "--user", stores::STORE_OPERATOR, "-p"])
-        .arg(stack.main_port(StackUnit::Redis).to_string())
+        .args(stores::redis_cli_arguments(stack))
+        .args(["--raw", "--user", stores::STORE_OPERATOR])
         .args(["get", &format!("otp:{phone}")]);
     Err(command.exec()).context("cannot run redis-cli")
 }

@@ -1,5 +1,5 @@
 //! The users of NATS and Redis, the addresses at which they log in, and the TLS of both stores: clients verify the
-//! certificates that the authority of the stack has issued. Whether a stack encrypts is decided here alone.
+//! certificates that the authority of the stack has issued. Only this file and the probe of Redis know that a stack encrypts.
 
 use std::ffi::OsString;
 
@@ -76,6 +76,12 @@ pub(crate) fn redis_listen_arguments(stack: &DevStack) -> Vec<OsString> {
         .into_iter()
         .flat_map(|(name, value)| [name.into(), value])
         .collect()
+}
+
+/// Returns the options with which redis-cli connects.
+pub(crate) fn redis_cli_arguments(stack: &DevStack) -> [String; 5] {
+    let port = stack.main_port(StackUnit::Redis).to_string();
+    ["--tls", "--cacert", &redis_authority(stack), "-p", &port].map(str::to_owned)
 }
 
 /// Returns the settings with which NATS admits no client without TLS.
