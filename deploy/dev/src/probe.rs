@@ -32,6 +32,7 @@ pub(crate) fn is_ready(stack: &DevStack, instance: UnitInstance) -> bool {
     match instance.unit {
         StackUnit::Postgres => databases::is_answering(stack),
         StackUnit::RelayRedis => is_redis_answering(main).unwrap_or(false),
+        StackUnit::Redis if stack.is_plaintext() => is_redis_answering(main).unwrap_or(false),
         // The health of NATS includes JetStream.
         StackUnit::Nats => {
             stack
@@ -71,7 +72,9 @@ fn exchange<const LENGTH: usize>(port: u16, request: &[u8]) -> std::io::Result<[
 }
 
 fn is_redis_answering(port: u16) -> std::io::Result<bool> {
-    Ok(exchange(port, b"PING\r\n")? == *b"+PONG")
+    let answer = exchange(port, b"PING\r\n")?;
+    // A server with users answers strangers, too: `-NOAUTH`.
+    Ok([b"+PONG", b"-NOAU"].contains(&&answer))
 }
 
 /// Whether a server of TLS refuses a handshake that ends too early, as it does once it serves. Not every server answers what

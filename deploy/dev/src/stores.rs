@@ -1,5 +1,6 @@
 //! The users of NATS and Redis, the addresses at which they log in, and the TLS of both stores: clients verify the
-//! certificates that the authority of the stack has issued. Only this file and the probe of Redis know that a stack encrypts.
+//! certificates that the authority of the stack has issued. Only this file and the probe of Redis know that a stack
+//! encrypts, and that the one without encryption does not.
 
 use std::ffi::OsString;
 
@@ -14,36 +15,43 @@ pub(crate) const STORE_OPERATOR: &str = "operator";
 /// The processes that use Redis.
 pub(crate) const REDIS_USERS: [&str; 3] = ["auth", "calls", "gateway"];
 
-const REDIS_SCHEME: &str = "rediss";
-const NATS_SCHEME: &str = "tls";
+fn redis_scheme(stack: &DevStack) -> &'static str {
+    if stack.is_plaintext() {
+        "redis"
+    } else {
+        "rediss"
+    }
+}
+
+fn nats_scheme(stack: &DevStack) -> &'static str {
+    if stack.is_plaintext() { "nats" } else { "tls" }
+}
 
 pub(crate) fn redis_address(stack: &DevStack) -> String {
     let port = stack.main_port(StackUnit::Redis);
-    format!("{REDIS_SCHEME}://127.0.0.1:{port}")
+    format!("{}://127.0.0.1:{port}", redis_scheme(stack))
 }
 
 /// Returns the address at which a user logs in to Redis.
 pub(crate) fn redis_url(stack: &DevStack, user: &str) -> Result<String> {
     let password = secrets::redis_password(stack, user)?;
     let port = stack.main_port(StackUnit::Redis);
-    Ok(format!(
-        "{REDIS_SCHEME}://{user}:{password}@127.0.0.1:{port}"
-    ))
+    let scheme = redis_scheme(stack);
+    Ok(format!("{scheme}://{user}:{password}@127.0.0.1:{port}"))
 }
 
 pub(crate) fn nats_address(stack: &DevStack) -> String {
-    format!(
-        "{NATS_SCHEME}://127.0.0.1:{}",
-        stack.main_port(StackUnit::Nats)
-    )
+    let port = stack.main_port(StackUnit::Nats);
+    format!("{}://127.0.0.1:{port}", nats_scheme(stack))
 }
 
 /// Returns the address at which tools log in to NATS as its operator.
 pub(crate) fn nats_url(stack: &DevStack) -> Result<String> {
     let password = secrets::nats_password(stack, STORE_OPERATOR)?;
     let port = stack.main_port(StackUnit::Nats);
+    let scheme = nats_scheme(stack);
     Ok(format!(
-        "{NATS_SCHEME}://{STORE_OPERATOR}:{password}@127.0.0.1:{port}"
+        "{scheme}://{STORE_OPERATOR}:{password}@127.0.0.1:{port}"
     ))
 }
 
@@ -59,11 +67,14 @@ pub(crate) fn nats_authority(stack: &DevStack) -> String {
     file.display().to_string()
 }
 
-/// Returns the options with which Redis listens. It takes no connection in clear, and wants passwords of its clients, not
-/// certificates.
+/// Returns the options with which Redis listens. It takes no connection in clear, except where the cost of that is measured,
+/// and wants passwords of its clients, not certificates.
 pub(crate) fn redis_listen_arguments(stack: &DevStack) -> Vec<OsString> {
-    let identity = identities::identity_dir(stack, StackUnit::Redis);
     let port = stack.main_port(StackUnit::Redis).to_string();
+    if stack.is_plaintext() {
+        return vec!["--port".into(), port.into()];
+    }
+    let identity = identities::identity_dir(stack, StackUnit::Redis);
     let options: [(&str, OsString); 6] = [
         ("--port", "0".into()),
         ("--tls-port", port.into()),
@@ -84,8 +95,11 @@ pub(crate) fn redis_cli_arguments(stack: &DevStack) -> [String; 5] {
     ["--tls", "--cacert", &redis_authority(stack), "-p", &port].map(str::to_owned)
 }
 
-/// Returns the settings with which NATS admits no client without TLS.
+/// Returns the settings with which NATS admits no client without TLS, or none where the cost of that is measured.
 pub(crate) fn nats_tls_config(stack: &DevStack) -> String {
+    if stack.is_plaintext() {
+        return String::new();
+    }
     let identity = identities::identity_dir(stack, StackUnit::Nats);
     format!(
         "tls {{\n  cert_file: \"{}\"\n  key_file: \"{}\"\n}}\n",
