@@ -105,6 +105,12 @@ impl PgConnection {
         self.pending.is_missed
     }
 
+    /// Returns whether every answer has been read to its end, so that nothing is left to be done before the next
+    /// statement.
+    pub(super) fn has_read_answers(&self) -> bool {
+        self.pending.asked_at.is_none()
+    }
+
     /// Returns how long an answer is still waited for that nobody has read to its end.
     pub(super) fn time_to_settle(&self) -> Duration {
         let waited = self.pending.asked_at.map(|asked_at| asked_at.elapsed());

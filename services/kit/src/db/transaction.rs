@@ -76,8 +76,14 @@ impl DatabaseTransaction {
 
 impl Drop for ReadConnection {
     fn drop(&mut self) {
-        // The answer to a statement whose future was dropped is still to be read.
-        if let Some(session) = self.session.take() {
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
+        if session.connection.has_read_answers() {
+            session.connection.set_statement_timeout(POSTGRES_STATEMENT);
+            session.mark_settled();
+        } else {
+            // The answer to a statement whose future was dropped is still to be read.
             settle_in_background(session, SessionCleanupStep::ReadAnswers);
         }
     }
