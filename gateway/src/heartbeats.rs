@@ -17,6 +17,7 @@ const LIMITS: BatchLimits = BatchLimits {
     items_max: 512,
     // Presence joins the requests, and a slow one does not delay the others.
     concurrent_max: 4,
+    overlap_items_max: usize::MAX,
     // Beyond it, requests are refused and pings are dropped.
     queued_max: 16_384,
     linger: Duration::ZERO,
@@ -89,6 +90,7 @@ struct HeartbeatBatchHandler {
 }
 
 impl BatchHandler for HeartbeatBatchHandler {
+    const NAME: &'static str = "heartbeats";
     type Task = ForwardedHeartbeat;
     /// Whether the user is known.
     type Answer = bool;

@@ -1,7 +1,9 @@
 //! Tasks that arrive one by one and are executed in batches: while one batch commits, the next one
 //! gathers, so that a busy service goes to the database once for many callers. Each caller is answered
 //! after the commit that contains its own task. In a quiet service a batch has one item, and no caller
-//! waits for another, unless the batches [linger](BatchLimits::linger).
+//! waits for another, unless the batches [linger](BatchLimits::linger). In between, a few small batches run
+//! [side by side](BatchLimits::overlap_items_max), so that a caller need not wait for one that has just begun.
+//! `batch_wait_seconds` and `batch_duration_seconds` measure both parts of an answer.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
@@ -29,6 +31,9 @@ pub struct BatchLimits {
     /// Greatest number of batches that are executed at the same time. With more than one, a batch that
     /// waits for a locked row does not delay the rest.
     pub concurrent_max: usize,
+    /// Number of items under way from which on no further batch starts beside them. Below it, a task does not
+    /// wait for the batch before it; above it, the next batch gathers, and large batches cost least.
+    pub overlap_items_max: usize,
     /// Greatest number of tasks that wait for a batch. It need not exceed the number of requests that the
     /// server admits at the same time.
     pub queued_max: usize,
@@ -69,6 +74,8 @@ impl<T> BatchItem<T> {
 
 /// Executes batches of one kind of task.
 pub trait BatchHandler: Send + Sync + 'static {
+    /// Name of the batches in the metrics.
+    const NAME: &'static str;
     /// The request of one caller.
     type Task: Clone + Send + Sync + 'static;
     /// The response to one caller.
@@ -219,9 +226,9 @@ async fn run_batches<H: BatchHandler>(
     handler: Arc<H>,
     mut queued: mpsc::Receiver<QueuedBatchItem<H>>,
 ) {
-    let permits = Arc::new(Semaphore::new(limits.concurrent_max));
+    let (load, mut room) = watch::channel(BatchLoad::default());
     let batches = TaskTracker::new();
-    while let Ok(permit) = permits.clone().acquire_owned().await {
+    while room.wait_for(|load| load.leaves_room(limits)).await.is_ok() {
         let Some(first) = queued.recv().await else {
             break;
         };
@@ -229,20 +236,69 @@ async fn run_batches<H: BatchHandler>(
         // get the chance to do so before the batch is closed.
         tokio::task::yield_now().await;
         let batch = gather_batch(limits, first, &mut queued).await;
+        let under_way = BatchUnderWay::begin(&load, &batch);
         let handler = handler.clone();
         batches.spawn(async move {
-            // A batch that hangs would hold its permit for good. Its callers get an error.
+            // A batch that hangs would take up its room for good. Its callers get an error.
             if timeout(BATCH, execute_batch(&*handler, batch))
                 .await
                 .is_err()
             {
                 tracing::warn!("failed to end a batch in time; its callers repeat their tasks");
             }
-            drop(permit);
+            drop(under_way);
         });
     }
     batches.close();
     batches.wait().await;
+}
+
+/// The batches under way, and their items.
+#[derive(Clone, Copy, Debug, Default)]
+struct BatchLoad {
+    batches: usize,
+    items: usize,
+}
+
+impl BatchLoad {
+    /// Returns whether a further batch may start.
+    fn leaves_room(self, limits: BatchLimits) -> bool {
+        let may_overlap = self.items < limits.overlap_items_max;
+        self.batches == 0 || self.batches < limits.concurrent_max && may_overlap
+    }
+}
+
+/// The part of the load that is one batch, until it is dropped.
+struct BatchUnderWay {
+    load: watch::Sender<BatchLoad>,
+    items: usize,
+}
+
+impl BatchUnderWay {
+    fn begin<H: BatchHandler>(
+        load: &watch::Sender<BatchLoad>,
+        batch: &[QueuedBatchItem<H>],
+    ) -> Self {
+        let counts = batch.iter().map(|queued| H::count_items(&queued.item.task));
+        let items: usize = counts.sum();
+        load.send_modify(|load| {
+            load.batches += 1;
+            load.items += items;
+        });
+        Self {
+            load: load.clone(),
+            items,
+        }
+    }
+}
+
+impl Drop for BatchUnderWay {
+    fn drop(&mut self) {
+        self.load.send_modify(|load| {
+            load.batches -= 1;
+            load.items -= self.items;
+        });
+    }
 }
 
 /// Collects queued items until the batch is full, or until none is queued and its first item has
@@ -276,6 +332,10 @@ async fn execute_batch<H: BatchHandler>(handler: &H, mut batch: Vec<QueuedBatchI
     batch.retain(|queued| !queued.is_abandoned());
     let Some(first) = batch.first() else { return };
     let span = first.span.clone();
+    let wait = metrics::histogram!("batch_wait_seconds", "batch" => H::NAME);
+    for queued in &batch {
+        wait.record(queued.submitted_at.elapsed());
+    }
     let (items, answers): (Vec<_>, Vec<_>) = batch
         .into_iter()
         .map(|queued| (queued.item, queued.answer))
@@ -297,7 +357,7 @@ pub async fn execute_items<H: BatchHandler>(
     if items.is_empty() {
         return vec![];
     }
-    let error = match handler.handle(items).await {
+    let error = match handle_and_measure(handler, items).await {
         Ok(answers) if answers.len() == items.len() => {
             return answers.into_iter().map(Ok).collect();
         }
@@ -318,11 +378,22 @@ pub async fn execute_items<H: BatchHandler>(
     join_all(items.iter().map(|item| execute_one(handler, item))).await
 }
 
+/// Executes items as one batch and records the duration.
+async fn handle_and_measure<H: BatchHandler>(
+    handler: &H,
+    items: &[BatchItem<H::Task>],
+) -> Result<Vec<H::Answer>, H::Error> {
+    let started_at = Instant::now();
+    let handled = handler.handle(items).await;
+    metrics::histogram!("batch_duration_seconds", "batch" => H::NAME).record(started_at.elapsed());
+    handled
+}
+
 async fn execute_one<H: BatchHandler>(
     handler: &H,
     item: &BatchItem<H::Task>,
 ) -> Result<H::Answer, H::Error> {
-    let mut answers = handler.handle(std::slice::from_ref(item)).await?;
+    let mut answers = handle_and_measure(handler, std::slice::from_ref(item)).await?;
     let no_answer = || Error::internal("a batch has no answer for its only item").into();
     answers.pop().ok_or_else(no_answer)
 }

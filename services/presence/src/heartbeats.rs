@@ -44,6 +44,7 @@ impl HeartbeatRecorder {
         let limits = BatchLimits {
             items_max: config.group_max,
             concurrent_max: CONCURRENT_MAX,
+            overlap_items_max: usize::MAX,
             queued_max: config.queued_max,
             linger: Duration::from_millis(config.wait_ms),
             when_full: QueueFullPolicy::Reject,
@@ -73,6 +74,7 @@ struct HeartbeatBatchHandler {
 }
 
 impl BatchHandler for HeartbeatBatchHandler {
+    const NAME: &'static str = "heartbeats";
     /// The heartbeats of one request.
     type Task = Vec<UserHeartbeat>;
     /// The ids of unknown users among them.

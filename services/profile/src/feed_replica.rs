@@ -43,6 +43,7 @@ const CHANGES_WAIT_MAX: Duration = Duration::from_secs(1);
 const REFRESH_LIMITS: BatchLimits = BatchLimits {
     items_max: 256,
     concurrent_max: 1,
+    overlap_items_max: usize::MAX,
     queued_max: 2_048,
     linger: Duration::ZERO,
     when_full: QueueFullPolicy::Reject,
@@ -348,6 +349,7 @@ struct RefreshBatchHandler {
 }
 
 impl BatchHandler for RefreshBatchHandler {
+    const NAME: &'static str = "feed_refresh";
     /// The viewer.
     type Task = i64;
     /// The viewer and the users whom a block separates from them; `None` if the index cannot be used.

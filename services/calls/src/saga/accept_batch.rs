@@ -51,6 +51,7 @@ pub(crate) enum AcceptHalt {
 }
 
 impl BatchHandler for AcceptBatchHandler {
+    const NAME: &'static str = "accept";
     type Task = AcceptRingRequest;
     /// The live call.
     type Answer = Result<AcceptedCall, AcceptHalt>;

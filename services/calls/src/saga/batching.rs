@@ -8,11 +8,13 @@ use talktime_kit::grpc;
 
 use crate::domain::call::Call;
 
-/// A step executes one batch at a time. Meanwhile the next batch grows, and large batches cost least per
-/// call. When a batch waits for a slow peer, a concurrent second batch would only wait for it as well.
+/// A few small batches of a step run side by side, so that a call in a quiet service does not wait for the one
+/// before it. With more calls under way, a step executes one batch at a time. Meanwhile the next batch grows, and
+/// large batches cost least per call.
 pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
     items_max: 64,
-    concurrent_max: 1,
+    concurrent_max: 3,
+    overlap_items_max: 6,
     queued_max: 4_096,
     linger: Duration::ZERO,
     when_full: QueueFullPolicy::Wait,

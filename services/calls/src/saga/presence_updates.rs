@@ -28,6 +28,7 @@ struct PresenceUpdateBatchHandler {
 }
 
 impl BatchHandler for PresenceUpdateBatchHandler {
+    const NAME: &'static str = "presence";
     type Task = CallChange;
     type Answer = ();
     type Error = Error;

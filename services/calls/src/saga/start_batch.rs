@@ -79,6 +79,7 @@ pub(crate) enum StartHalt {
 type StartStepResult<T> = Result<T, StartHalt>;
 
 impl BatchHandler for StartBatchHandler {
+    const NAME: &'static str = "start";
     type Task = CallStartPlan;
     type Answer = StartStepResult<(Call, StartedCall)>;
     type Error = CallError;

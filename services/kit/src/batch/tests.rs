@@ -1,14 +1,20 @@
 use std::sync::Mutex;
 
+use tokio::sync::Semaphore;
+
 use super::*;
 
 const LIMITS: BatchLimits = BatchLimits {
     items_max: 8,
     concurrent_max: 1,
+    overlap_items_max: 8,
     queued_max: 64,
     linger: Duration::ZERO,
     when_full: QueueFullPolicy::Wait,
 };
+
+/// More turns than a task needs to start a batch.
+const TURNS: usize = 16;
 
 /// Squares numbers, one batch per permit. It refuses 13, is unavailable for 11, and panics at 17.
 #[derive(Clone)]
@@ -32,6 +38,7 @@ impl SquareHandler {
 }
 
 impl BatchHandler for SquareHandler {
+    const NAME: &'static str = "squares";
     type Task = u64;
     type Answer = u64;
     type Error = Error;
@@ -88,6 +95,58 @@ async fn items_submitted_during_a_batch_form_the_next_batch() {
     assert!(sizes.iter().all(|size| *size <= 8), "{sizes:?}");
 }
 
+/// Reports the size of each batch when it begins, and ends batches one by one.
+struct BegunBatchHandler {
+    batch_permits: Arc<Semaphore>,
+    begun: mpsc::UnboundedSender<usize>,
+}
+
+impl BatchHandler for BegunBatchHandler {
+    const NAME: &'static str = "begun";
+    type Task = ();
+    type Answer = ();
+    type Error = Error;
+
+    async fn handle(&self, batch: &[BatchItem<()>]) -> Result<Vec<()>, Error> {
+        self.begun.send(batch.len()).expect("the test listens");
+        let permit = self.batch_permits.acquire().await;
+        permit.expect("never closed").forget();
+        Ok(vec![(); batch.len()])
+    }
+}
+
+#[tokio::test]
+async fn small_batches_run_side_by_side_until_many_items_are_under_way() {
+    let limits = BatchLimits {
+        concurrent_max: 3,
+        overlap_items_max: 2,
+        ..LIMITS
+    };
+    let batch_permits = Arc::new(Semaphore::new(0));
+    let (begun, mut begun_sizes) = mpsc::unbounded_channel();
+    let handler = BegunBatchHandler {
+        batch_permits: batch_permits.clone(),
+        begun,
+    };
+    let batcher = Batcher::start(&ProcessLifecycle::default(), limits, handler);
+    // The second one does not wait for the first one.
+    for _ in 0..2 {
+        batcher.submit_detached(());
+        assert_eq!(begun_sizes.recv().await, Some(1));
+    }
+    for _ in 0..5 {
+        batcher.submit_detached(());
+    }
+    // The worker has many turns in which it could start them. They wait, and go together when one of the two
+    // batches has ended.
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
+    }
+    assert!(begun_sizes.try_recv().is_err());
+    batch_permits.add_permits(1);
+    assert_eq!(begun_sizes.recv().await, Some(5));
+}
+
 #[tokio::test]
 async fn a_failing_item_does_not_fail_the_others() {
     let handler = SquareHandler::new();
@@ -134,6 +193,7 @@ impl SumHandler {
 }
 
 impl BatchHandler for SumHandler {
+    const NAME: &'static str = "sums";
     type Task = Vec<u64>;
     type Answer = u64;
     type Error = Error;

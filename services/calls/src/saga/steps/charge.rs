@@ -21,6 +21,7 @@ pub(crate) struct ChargeBatchHandler {
 }
 
 impl BatchHandler for ChargeBatchHandler {
+    const NAME: &'static str = "charge";
     type Task = ChargeRequest;
     type Answer = MinuteChargeOutcome;
     type Error = Error;

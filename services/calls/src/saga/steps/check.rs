@@ -43,6 +43,7 @@ pub(crate) struct CallParties {
 type PeerAnswers<T> = Result<HashMap<i64, T>, Arc<Error>>;
 
 impl BatchHandler for CheckBatchHandler {
+    const NAME: &'static str = "check";
     type Task = PlannedCall;
     type Answer = Result<CallParties, CallError>;
     type Error = Error;

@@ -33,6 +33,7 @@ pub(crate) struct CallerState {
 }
 
 impl BatchHandler for CallerCheckBatchHandler {
+    const NAME: &'static str = "check_caller";
     type Task = PlannedParties;
     type Answer = CallerState;
     type Error = Error;

@@ -126,6 +126,7 @@ pub(crate) struct CallEndOutcome {
 }
 
 impl BatchHandler for EndCallBatchHandler {
+    const NAME: &'static str = "end";
     type Task = CallEndRequest;
     /// `None` if there is nothing to end.
     type Answer = Result<Option<CallEndOutcome>, CallError>;

@@ -43,6 +43,7 @@ pub(crate) struct EndRingOutcome {
 }
 
 impl BatchHandler for EndRingBatchHandler {
+    const NAME: &'static str = "end_ring";
     type Task = EndRingRequest;
     /// `None` if there is no such call.
     type Answer = Option<EndRingOutcome>;

@@ -48,6 +48,7 @@ impl PaidCallStart {
 }
 
 impl BatchHandler for GoLiveBatchHandler {
+    const NAME: &'static str = "go_live";
     type Task = PaidCallStart;
     /// `None` if the call was undone, or went live, meanwhile.
     type Answer = Option<(Call, StartedCall)>;

@@ -55,6 +55,7 @@ impl ReservationOutcome {
 type ReservationAnswer = Result<ReservationOutcome, CallError>;
 
 impl BatchHandler for ReserveBatchHandler {
+    const NAME: &'static str = "reserve";
     type Task = ReservationRequest;
     type Answer = ReservationAnswer;
     type Error = CallError;

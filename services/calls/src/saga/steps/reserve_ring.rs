@@ -17,6 +17,7 @@ pub(crate) struct ReserveRingBatchHandler {
 }
 
 impl BatchHandler for ReserveRingBatchHandler {
+    const NAME: &'static str = "reserve_ring";
     type Task = AcceptRingRequest;
     /// The reserved call, or the call as it is if the session has accepted it before.
     type Answer = Result<Call, CallError>;

@@ -33,6 +33,7 @@ pub(crate) struct SettledCall {
 }
 
 impl BatchHandler for SettleBatchHandler {
+    const NAME: &'static str = "settle";
     type Task = SettleCallRequest;
     type Answer = SettledCall;
     type Error = CallError;
