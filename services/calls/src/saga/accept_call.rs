@@ -55,7 +55,7 @@ impl CallService {
             Ok(accepted) => {
                 metrics::record_accepted();
                 metrics::record_started(accepted.call.call_type);
-                self.presence.track(&accepted.call).await;
+                self.presence.track(&accepted.call);
                 Ok(accepted)
             }
             Err(AcceptHalt::Connecting(paid)) => self.begin_accepted_media(*paid).await,
@@ -94,7 +94,7 @@ impl CallService {
             return Ok(None);
         };
         metrics::record_started(call.call_type);
-        self.presence.track(&call).await;
+        self.presence.track(&call);
         Ok(Some(call))
     }
 

@@ -97,9 +97,11 @@ impl CallPresenceNotifier {
         join_all(updates).await;
     }
 
-    /// Adds a live call to the tracker in Redis.
-    pub(crate) async fn track(&self, call: &Call) {
-        self.tracking.track(call).await;
+    /// Adds a live call to the tracker in Redis, in the background: no decision depends on the entry.
+    pub(crate) fn track(&self, call: &Call) {
+        let (tracking, call) = (self.tracking.clone(), call.clone());
+        let add = async move { tracking.track(&call).await };
+        self.lifecycle.spawn(add.in_current_span());
     }
 
     /// Marks the parties of a call as free, in the background: neither the settlement nor the next call

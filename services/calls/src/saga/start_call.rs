@@ -61,7 +61,7 @@ impl CallService {
         match self.steps.start.submit(plan).await? {
             Ok((call, started)) => {
                 metrics::record_started(call.call_type);
-                self.presence.track(&call).await;
+                self.presence.track(&call);
                 Ok(started)
             }
             Err(StartHalt::Ringing { started, .. } | StartHalt::Replayed(started)) => Ok(started),
