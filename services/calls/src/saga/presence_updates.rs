@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use talktime_kit::Error;
-use talktime_kit::batch::{BatchHandler, BatchItem, Batcher};
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
@@ -21,6 +21,14 @@ use crate::tracking::LiveCallTracker;
 /// Time limit for presence. A call never waits longer, because the event of the same change corrects
 /// presence later.
 const TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Limits of the ends of calls. Nobody waits for them, so all of a moment share a request and a commit, which would
+/// otherwise compete with the settlements of the same calls for the disk.
+const END_LIMITS: BatchLimits = BatchLimits {
+    concurrent_max: 1,
+    linger: Duration::from_millis(10),
+    ..BATCH_LIMITS
+};
 
 /// Sends the starts and ends of calls to presence in one request.
 struct PresenceUpdateBatchHandler {
@@ -52,7 +60,8 @@ impl BatchHandler for PresenceUpdateBatchHandler {
 /// Publishes the state of calls to presence and Redis, as far as both answer in time; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CallPresenceNotifier {
-    updates: Batcher<PresenceUpdateBatchHandler>,
+    starts: Batcher<PresenceUpdateBatchHandler>,
+    ends: Batcher<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
     lifecycle: ProcessLifecycle,
 }
@@ -77,10 +86,17 @@ impl BusyCall {
 
 impl CallPresenceNotifier {
     pub(crate) fn start(parts: &CallServiceParts) -> Self {
-        let peers = parts.peers.clone();
-        let handler = PresenceUpdateBatchHandler { peers };
+        let start_batcher = |limits| {
+            let peers = parts.peers.clone();
+            Batcher::start(
+                &parts.lifecycle,
+                limits,
+                PresenceUpdateBatchHandler { peers },
+            )
+        };
         Self {
-            updates: Batcher::start(&parts.lifecycle, BATCH_LIMITS, handler),
+            starts: start_batcher(BATCH_LIMITS),
+            ends: start_batcher(END_LIMITS),
             tracking: parts.tracking.clone(),
             lifecycle: parts.lifecycle.clone(),
         }
@@ -92,7 +108,7 @@ impl CallPresenceNotifier {
             let began = CallBegan {
                 wait_time: busy.wait_minutes,
             };
-            self.send_change(&busy.call, Change::Began(began))
+            send_change(&self.starts, &busy.call, Change::Began(began))
         });
         join_all(updates).await;
     }
@@ -109,33 +125,34 @@ impl CallPresenceNotifier {
     pub(crate) fn mark_free(&self, call: &Call) {
         let (presence, call) = (self.clone(), call.clone());
         let update = async move {
-            let free = presence.send_change(&call, Change::Ended(CallEnded {}));
+            let free = send_change(&presence.ends, &call, Change::Ended(CallEnded {}));
             tokio::join!(free, presence.tracking.untrack(call.call_id));
         };
         self.lifecycle.spawn(update.in_current_span());
     }
+}
 
-    async fn send_change(&self, call: &Call, change: Change) {
-        let call_id = call.call_id;
-        let change = CallChange {
+/// Submits a change to the batch that is sent next, and logs a failure.
+async fn send_change(batcher: &Batcher<PresenceUpdateBatchHandler>, call: &Call, change: Change) {
+    let call_id = call.call_id;
+    let change = CallChange {
+        call_id,
+        user_ids: call.parties().to_vec(),
+        change: Some(change),
+        ..CallChange::default()
+    };
+    match tokio::time::timeout(TIMEOUT, batcher.submit(change)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(
+            %error,
             call_id,
-            user_ids: call.parties().to_vec(),
-            change: Some(change),
-            ..CallChange::default()
-        };
-        match tokio::time::timeout(TIMEOUT, self.updates.submit(change)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(
-                %error,
+            "failed to update presence; the event of the call will correct it"
+        ),
+        Err(_elapsed) => {
+            tracing::warn!(
                 call_id,
-                "failed to update presence; the event of the call will correct it"
-            ),
-            Err(_elapsed) => {
-                tracing::warn!(
-                    call_id,
-                    "presence did not answer in time; the event of the call will correct it"
-                );
-            }
+                "presence did not answer in time; the event of the call will correct it"
+            );
         }
     }
 }
