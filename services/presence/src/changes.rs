@@ -36,6 +36,14 @@ pub struct ReportedStatusChange {
 /// user ids. Deleted users are left out, and so are unknown users unless the change creates them.
 pub(crate) type StatusChangeResults = Vec<(UserStatus, StatusChangeEffect)>;
 
+/// What became of several changes.
+pub(crate) struct AppliedStatusChanges {
+    /// The results of each change, in order.
+    pub(crate) results: Vec<StatusChangeResults>,
+    /// Whether the transaction may have written anything. Reports that repeat others write nothing.
+    pub(crate) may_have_written: bool,
+}
+
 /// Applies one change to several users and appends an event for each visible effect.
 pub(crate) async fn apply_change(
     tx: &mut PgConnection,
@@ -48,16 +56,16 @@ pub(crate) async fn apply_change(
         change: change.clone(),
         traceparent: trace::current(),
     };
-    let results = apply_changes(tx, std::slice::from_ref(&reported), now).await?;
-    Ok(results.into_iter().flatten().collect())
+    let applied = apply_changes(tx, std::slice::from_ref(&reported), now).await?;
+    Ok(applied.results.into_iter().flatten().collect())
 }
 
-/// Applies changes in their order and appends the events of all of them; returns the results of each.
+/// Applies changes in their order and appends the events of all of them.
 pub(crate) async fn apply_changes(
     tx: &mut PgConnection,
     reported: &[ReportedStatusChange],
     now: DateTime<Utc>,
-) -> Result<Vec<StatusChangeResults>, PresenceError> {
+) -> Result<AppliedStatusChanges, PresenceError> {
     let found = user_status::find(tx, &sorted_user_ids(reported)).await?;
     let mut statuses = index_by_user_id(found);
     let mut affected = insert_missing_users(tx, reported, &statuses, now).await?;
@@ -65,12 +73,18 @@ pub(crate) async fn apply_changes(
     let results = evaluate_changes(reported, &mut statuses.clone(), now);
     affected.extend(changed_statuses(&results).map(|status| status.user_id));
     if affected.is_empty() {
-        return Ok(results);
+        return Ok(AppliedStatusChanges {
+            results,
+            may_have_written: false,
+        });
     }
     let affected: Vec<i64> = affected.into_iter().collect();
     statuses.retain(|user_id, _| affected.binary_search(user_id).is_err());
     statuses.extend(index_by_user_id(user_status::lock(tx, &affected).await?));
-    apply_locked(tx, reported, statuses, now).await
+    Ok(AppliedStatusChanges {
+        results: apply_locked(tx, reported, statuses, now).await?,
+        may_have_written: true,
+    })
 }
 
 /// Applies changes that nearly always have an effect, and therefore locks all rows without a trial run.

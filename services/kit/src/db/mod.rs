@@ -94,6 +94,19 @@ pub async fn allow_full_scans(tx: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// Lets the commit of this transaction return before it is on disk. A crash of the server may lose it then, so it is
+/// only for what is made again without harm, and never for a transaction that appends events: their ids would be given
+/// to others.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn commit_without_disk(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT set_config('synchronous_commit', 'off', true)")
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// Returns the pool of the app role. It connects in the background, so that a service starts without its
 /// database and becomes ready when the database answers.
 ///
