@@ -17,6 +17,19 @@ const LATENCY_BUCKETS_SECS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
 
+/// Bounds of the steps of a request, in seconds, which are close enough together for the median of a step.
+const STEP_BUCKETS_SECS: &[f64] = &[
+    0.000_25, 0.000_5, 0.000_75, 0.001, 0.001_5, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016,
+    0.025, 0.05, 0.1, 0.25, 1.0, 10.0,
+];
+/// Histograms of steps.
+const STEP_METRICS: [&str; 4] = [
+    "batch_wait_seconds",
+    "batch_duration_seconds",
+    "db_commit_duration_seconds",
+    "db_transaction_duration_seconds",
+];
+
 /// Keeps telemetry alive; [`TelemetryGuard::flush`] before the process ends.
 pub struct TelemetryGuard {
     tracer_provider: SdkTracerProvider,
@@ -46,7 +59,13 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         .try_init()?;
     log_panics();
 
-    let metrics = PrometheusBuilder::new()
+    let mut builder = PrometheusBuilder::new();
+    for name in STEP_METRICS {
+        // A whole name takes precedence over a suffix.
+        let name = Matcher::Full(name.to_owned());
+        builder = builder.set_buckets_for_metric(name, STEP_BUCKETS_SECS)?;
+    }
+    let metrics = builder
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY_BUCKETS_SECS)?
         .add_global_label("service", service)
         .install_recorder()?;

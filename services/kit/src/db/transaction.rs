@@ -1,6 +1,7 @@
 //! Connections and transactions on loan from the pool. Both may be dropped at any moment.
 
 use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 
@@ -23,6 +24,7 @@ pub struct ReadConnection {
 #[derive(Debug)]
 pub struct DatabaseTransaction {
     session: Option<PooledDatabaseSession>,
+    began_at: Instant,
 }
 
 impl ReadConnection {
@@ -38,6 +40,7 @@ impl DatabaseTransaction {
     pub(super) async fn begin(session: PooledDatabaseSession) -> sqlx::Result<Self> {
         let mut transaction = Self {
             session: Some(session),
+            began_at: Instant::now(),
         };
         transaction
             .command("BEGIN READ WRITE", POSTGRES_BEGIN)
@@ -51,7 +54,10 @@ impl DatabaseTransaction {
     /// After any error, the time limit of five seconds included, the outcome is unknown: the server may
     /// have committed before its answer was lost.
     pub async fn commit(mut self) -> sqlx::Result<()> {
+        let commits_at = Instant::now();
         self.command("COMMIT", POSTGRES_END).await?;
+        metrics::histogram!("db_commit_duration_seconds").record(commits_at.elapsed());
+        metrics::histogram!("db_transaction_duration_seconds").record(self.began_at.elapsed());
         self.settle();
         Ok(())
     }
