@@ -19,14 +19,16 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::LoadSettings;
+use crate::call_rates::{CallRate, CallRateTable};
+use crate::call_stages::{StageDurations, StageTable};
 use crate::call_worker::{
-    CallSteps, CallWorker, RING_ACCEPT_AND_END, RING_AND_CANCEL, START_AND_END, choose_steps,
-    print_latencies,
+    CallStep, CallSteps, CallWorker, RING_ACCEPT_AND_END, RING_AND_CANCEL, START_AND_END,
+    choose_steps, print_latencies, sum_latencies,
 };
 use crate::driver;
 use crate::figures::{self, BenchFigure};
 use crate::pgbench::PgbenchScript;
-use crate::report::{RateReport, ReportLine};
+use crate::report::{RateReport, ReportLine, quantile};
 use crate::rings;
 use crate::stack::{BenchStack, request_of};
 
@@ -51,29 +53,94 @@ pub(crate) struct CallsOptions {
     live: i64,
 }
 
+/// Measures calls at several numbers of clients, and everything else once. `paces` are in ascending order.
 pub(crate) async fn run_bench(
     stack: &BenchStack,
-    pace: LoadSettings,
+    paces: &[LoadSettings],
     options: &CallsOptions,
 ) -> anyhow::Result<()> {
     let database = stack.connect_database().await?;
     database
         .execute(include_str!("../pgbench/call_tables.sql"))
         .await?;
-    measure_calls(stack, pace).await?;
-    rings::measure_delivery(stack, &database, pace).await?;
-    measure_minutes(stack, &database, pace, options.live).await
+    // A moderate load, which a quiet one and a busy one surround.
+    let moderate = paces[paces.len() / 2];
+    let largest = paces.iter().map(|pace| pace.clients).max();
+    let mut workers = CallWorker::prepare(stack, largest.unwrap_or_default()).await?;
+    let mut rates = CallRateTable::default();
+    let mut stages = StageTable::default();
+    let mut moderate_rate = 0.0;
+    for (index, pace) in paces.iter().enumerate() {
+        let mut others = workers.split_off(pace.clients);
+        let load = measure_start_and_end(stack, &mut workers, *pace).await?;
+        // The next number of clients begins with pairs that have had fewer calls.
+        others.append(&mut workers);
+        workers = others;
+        rates.add_rate(load.rate);
+        let clients = pace.clients;
+        if index == 0 {
+            stages.add_column(format!("{clients} at the top rate"), load.stages_at_top);
+        }
+        if clients == moderate.clients {
+            moderate_rate = load.rate.measured;
+            stages.add_column(format!("{clients} at half of it"), load.stages_at_half);
+        }
+    }
+    rates.publish()?;
+    println!("{stages}");
+    workers.truncate(moderate.clients);
+    measure_ringing_calls(stack, &mut workers, moderate, moderate_rate).await?;
+    drop(workers);
+    rings::measure_delivery(stack, &database, moderate).await?;
+    measure_minutes(stack, &database, moderate, options.live).await
 }
 
-/// Measures each kind of call beside pgbench writing its rows, in turn within each round.
-async fn measure_calls(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result<()> {
+/// Calls that start at once, at one number of clients.
+struct MeasuredCallLoad {
+    rate: CallRate,
+    stages_at_top: StageDurations,
+    stages_at_half: StageDurations,
+}
+
+/// Measures calls that start at once beside pgbench, in turn within each round, and then at half of their rate.
+async fn measure_start_and_end(
+    stack: &BenchStack,
+    workers: &mut Vec<CallWorker>,
+    pace: LoadSettings,
+) -> anyhow::Result<MeasuredCallLoad> {
+    println!("{} clients", pace.clients);
+    let script = include_str!("../pgbench/call.sql");
+    let mut kind = CallKind::new(stack, "start, end", START_AND_END, script)?;
+    let begun = StageDurations::read().await?;
+    for _ in 0..pace.rounds {
+        kind.run_round(workers, pace).await?;
+    }
+    let at_top = StageDurations::read().await?;
+    let measured = kind.measured.median();
+    run_at_half(workers, START_AND_END, pace, measured).await?;
+    let at_half = StageDurations::read().await?;
+    let starts = sum_latencies(workers, CallStep::Start);
+    Ok(MeasuredCallLoad {
+        rate: CallRate {
+            clients: pace.clients,
+            reference: kind.reference.median(),
+            measured,
+            start_ms: (quantile(&starts, 0.5), quantile(&starts, 0.99)),
+        },
+        stages_at_half: at_half.since(&at_top),
+        stages_at_top: at_top.since(&begun),
+    })
+}
+
+/// Measures calls that ring beside pgbench writing their rows, in turn within each round. `rate_of_starts` is that of
+/// calls that start at once.
+async fn measure_ringing_calls(
+    stack: &BenchStack,
+    workers: &mut Vec<CallWorker>,
+    pace: LoadSettings,
+    rate_of_starts: f64,
+) -> anyhow::Result<()> {
     let mut kinds = [
-        CallKind::new(
-            stack,
-            "start, end",
-            START_AND_END,
-            include_str!("../pgbench/call.sql"),
-        )?,
         CallKind::new(
             stack,
             "ring, accept, end",
@@ -87,23 +154,32 @@ async fn measure_calls(stack: &BenchStack, pace: LoadSettings) -> anyhow::Result
             include_str!("../pgbench/ring_cancelled.sql"),
         )?,
     ];
-    let mut workers = CallWorker::prepare(stack, pace.clients).await?;
     for _ in 0..pace.rounds {
         for kind in &mut kinds {
-            kind.run_round(&mut workers, pace).await?;
+            kind.run_round(workers, pace).await?;
         }
     }
     let top = kinds[0].measured.median();
-    let of_rings = kinds[1].measured.median();
     for kind in kinds {
         kind.into_report().publish()?;
     }
-    println!("  ring, accept, end: {:.2} of start, end", of_rings / top);
-    for (steps, rate) in [(START_AND_END, top), (RING_ACCEPT_AND_END, of_rings)] {
-        choose_steps(&mut workers, steps).await?;
-        driver::run_at_rate(&mut workers, pace.duration(), rate * EASY_SHARE).await?;
-        print_latencies("at half the top rate", &workers);
-    }
+    println!(
+        "  ring, accept, end: {:.2} of start, end",
+        top / rate_of_starts
+    );
+    run_at_half(workers, RING_ACCEPT_AND_END, pace, top).await
+}
+
+/// Runs calls at half of their top rate, at which latencies are typical.
+async fn run_at_half(
+    workers: &mut Vec<CallWorker>,
+    steps: CallSteps,
+    pace: LoadSettings,
+    top: f64,
+) -> anyhow::Result<()> {
+    choose_steps(workers, steps).await?;
+    driver::run_at_rate(workers, pace.duration(), top * EASY_SHARE).await?;
+    print_latencies("at half the top rate", workers);
     Ok(())
 }
 

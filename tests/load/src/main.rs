@@ -8,7 +8,7 @@
 //! - `rounds`, `report`, `figures`: medians, the table at the end, and that of a run of all measurements
 //! - `pgbench`, `http`, `socket`, `people`, `statuses`, `ops_metrics`, `process_usage`, `stack`: the reference, clients,
 //!   users that are inserted by SQL, metrics, time and memory of processes, and the addresses of the stack
-//! - `call_worker`, `rings`: parts of the measurement of calls
+//! - `call_worker`, `call_rates`, `call_stages`, `rings`: parts of the measurement of calls
 //! - `relay_reports`: a part of the measurement of media
 //! - `growth_data`, `growth_load`, `growth_report`: parts of the measurement of growth
 //! - the others: one module a measurement, of which that of `transport` compares two stacks
@@ -19,6 +19,8 @@
 )]
 
 mod auth;
+mod call_rates;
+mod call_stages;
 mod call_worker;
 mod calls;
 mod driver;
@@ -50,29 +52,79 @@ mod wallet;
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use anyhow::ensure;
+use clap::{Args, Parser, Subcommand, value_parser};
 
 #[derive(Parser)]
 #[command(name = "cargo dev bench", bin_name = "cargo dev bench", version)]
 #[command(about = "Measures the platform and compares it with its parts")]
 struct BenchOptions {
     #[command(flatten)]
-    settings: LoadSettings,
+    load: LoadOptions,
     #[command(subcommand)]
     measurement: BenchMeasurement,
 }
 
-/// Duration and concurrency of measurements.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct LoadSettings {
+const ROUNDS: usize = 3;
+const CLIENTS: usize = 32;
+/// Rounds of calls, each of which has several numbers of clients.
+const ROUNDS_OF_CALLS: usize = 2;
+/// Numbers of clients who start and end calls, from a quiet service to a busy one.
+const CLIENTS_OF_CALLS: [usize; 5] = [1, 4, 16, 64, 128];
+
+/// Duration and concurrency as the command line has them.
+#[derive(Args, Debug)]
+struct LoadOptions {
     /// Seconds of one measurement in one round
     #[arg(long, default_value_t = 5, global = true)]
     seconds: u64,
-    /// Number of rounds
-    #[arg(long, default_value_t = 3, global = true)]
+    /// Number of rounds; without it 3, and 2 for calls
+    #[arg(long, global = true)]
+    rounds: Option<usize>,
+    /// Concurrent requests, and for calls a list such as `1,16`; without it 32, and 1,4,16,64,128 for calls
+    #[arg(long, value_delimiter = ',', value_parser = value_parser!(u16).range(1..), global = true)]
+    clients: Vec<u16>,
+}
+
+impl LoadOptions {
+    /// Returns the settings of a measurement with one number of clients.
+    fn settings(&self) -> anyhow::Result<LoadSettings> {
+        let clients = self.clients.as_slice();
+        ensure!(
+            clients.len() < 2,
+            "only calls take several numbers of clients"
+        );
+        Ok(LoadSettings {
+            seconds: self.seconds,
+            rounds: self.rounds.unwrap_or(ROUNDS),
+            clients: clients.first().copied().map_or(CLIENTS, usize::from),
+        })
+    }
+
+    /// Returns the settings of calls, one for each number of clients in ascending order.
+    fn settings_of_calls(&self) -> Vec<LoadSettings> {
+        let mut counts: Vec<usize> = self.clients.iter().copied().map(usize::from).collect();
+        if counts.is_empty() {
+            counts.extend(CLIENTS_OF_CALLS);
+        }
+        counts.sort_unstable();
+        counts.dedup();
+        let settings = counts.into_iter().map(|clients| LoadSettings {
+            seconds: self.seconds,
+            rounds: self.rounds.unwrap_or(ROUNDS_OF_CALLS),
+            clients,
+        });
+        settings.collect()
+    }
+}
+
+/// Duration and concurrency of a measurement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoadSettings {
+    /// Seconds of one measurement in one round.
+    seconds: u64,
     rounds: usize,
-    /// Concurrent requests
-    #[arg(long, default_value_t = 32, global = true)]
+    /// Concurrent requests.
     clients: usize,
 }
 
@@ -126,23 +178,22 @@ async fn main() -> anyhow::Result<()> {
         return figures::summarize_run();
     }
     let stack = stack::BenchStack::from_env().await?;
+    if let BenchMeasurement::Calls(calls) = &options.measurement {
+        return calls::run_bench(&stack, &options.load.settings_of_calls(), calls).await;
+    }
+    let settings = options.load.settings()?;
     match options.measurement {
-        BenchMeasurement::Auth => auth::run_bench(&stack, options.settings).await,
-        BenchMeasurement::Wallet => wallet::run_bench(&stack, options.settings).await,
-        BenchMeasurement::Calls(calls) => calls::run_bench(&stack, options.settings, &calls).await,
-        BenchMeasurement::Heartbeat => heartbeat::run_bench(&stack, options.settings).await,
-        BenchMeasurement::Fanout(fanout) => {
-            fanout::run_bench(&stack, options.settings, &fanout).await
-        }
-        BenchMeasurement::Feed(feed) => feed::run_bench(&stack, options.settings, &feed).await,
-        BenchMeasurement::Media(media) => media::run_bench(&stack, options.settings, &media).await,
-        BenchMeasurement::Growth(growth) => {
-            growth::run_bench(&stack, options.settings, &growth).await
-        }
-        BenchMeasurement::Gateway => gateway::run_bench(&stack, options.settings).await,
-        BenchMeasurement::Transport => transport::run_bench(&stack, options.settings).await,
+        BenchMeasurement::Auth => auth::run_bench(&stack, settings).await,
+        BenchMeasurement::Wallet => wallet::run_bench(&stack, settings).await,
+        BenchMeasurement::Heartbeat => heartbeat::run_bench(&stack, settings).await,
+        BenchMeasurement::Fanout(fanout) => fanout::run_bench(&stack, settings, &fanout).await,
+        BenchMeasurement::Feed(feed) => feed::run_bench(&stack, settings, &feed).await,
+        BenchMeasurement::Media(media) => media::run_bench(&stack, settings, &media).await,
+        BenchMeasurement::Growth(growth) => growth::run_bench(&stack, settings, &growth).await,
+        BenchMeasurement::Gateway => gateway::run_bench(&stack, settings).await,
+        BenchMeasurement::Transport => transport::run_bench(&stack, settings).await,
         BenchMeasurement::Idle(idle) => idle::run_bench(&idle).await,
         BenchMeasurement::BareHandler => gateway::serve_bare_handler().await,
-        BenchMeasurement::Summary => unreachable!("needs no stack"),
+        BenchMeasurement::Calls(_) | BenchMeasurement::Summary => unreachable!("handled above"),
     }
 }
