@@ -74,6 +74,15 @@ pub(crate) struct BusyCall {
 }
 
 impl BusyCall {
+    /// A call whose first minute is still to be paid, with its expected duration by the coins before that.
+    pub(crate) fn of_unpaid(call: &Call, start: &CallStartRequest, coins: i64) -> Self {
+        let unpaid = StartedCall::unpaid(call, start, coins);
+        Self {
+            call: call.clone(),
+            wait_minutes: Some(unpaid.wait_minutes(start)),
+        }
+    }
+
     /// A call whose first minute is paid, with its expected duration as others see it.
     pub(crate) fn of_paid(call: &Call, start: &CallStartRequest, minute: PaidMinute) -> Self {
         let started = StartedCall::new(call, start, minute.balance_coins);

@@ -6,10 +6,12 @@
 //! nobody talks unpaid. A start that fails after its reservation is undone, which voids a charge even if
 //! its outcome is unknown.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::failpoint;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::batching::run_step;
@@ -28,6 +30,9 @@ use crate::store::reservations::NewCall;
 /// Time that must be left of a request when its call goes live. Otherwise the answer would be cut off, and
 /// the client would not know that it is on a call.
 const ANSWER_TIME: Duration = Duration::from_millis(600);
+
+/// Longest wait for the coins of callers, which only decide when presence learns of a call.
+const COINS_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Executes all steps of a start for a batch.
 pub(crate) struct StartBatchHandler {
@@ -73,7 +78,12 @@ pub(crate) enum StartHalt {
         started: StartedCall,
     },
     /// The start failed after its row was written, so it must be undone.
-    NeedsUndo { call: Box<Call>, error: CallError },
+    NeedsUndo {
+        call: Box<Call>,
+        error: CallError,
+        /// Whether presence may show the parties as busy.
+        is_shown_busy: bool,
+    },
 }
 
 type StartStepResult<T> = Result<T, StartHalt>;
@@ -89,13 +99,17 @@ impl BatchHandler for StartBatchHandler {
         group: &[BatchItem<CallStartPlan>],
     ) -> Result<Vec<Self::Answer>, CallError> {
         let planned = group.iter().map(Ok).collect();
-        let checked = self.check(planned).await;
+        let (checked, coins) = tokio::join!(self.check(planned), self.load_coins(group));
         let reserved = self.reserve(checked).await;
         failpoint::reach("calls.start.reserved");
-        let ringing = list_ringing(&reserved);
-        let (paid, ()) = tokio::join!(self.charge(reserved), self.presence.mark_busy(&ringing));
-        failpoint::reach("calls.start.charged");
-        Ok(self.go_live(paid).await)
+        let busy = list_busy(&reserved, &coins);
+        let shown_busy: HashSet<i64> = busy.iter().map(|busy| busy.call.call_id).collect();
+        let live = async {
+            let paid = self.charge(reserved, &shown_busy).await;
+            failpoint::reach("calls.start.charged");
+            self.go_live(paid, &shown_busy).await
+        };
+        Ok(tokio::join!(live, self.presence.mark_busy(&busy)).0)
     }
 }
 
@@ -109,6 +123,17 @@ struct StartInProgress<'a, T> {
 type StartBatchState<'a, T> = Vec<StartStepResult<StartInProgress<'a, T>>>;
 
 impl StartBatchHandler {
+    /// Loads the coins of the callers who are charged at once. Those who can pay are shown as busy while they are
+    /// charged, which saves the answer the wait for presence. Without an answer they are shown after the charge.
+    async fn load_coins(&self, group: &[BatchItem<CallStartPlan>]) -> HashMap<i64, i64> {
+        let calls = group.iter().map(|member| &member.task.call);
+        let charged_at_once = calls.filter(|call| call.ring.is_none());
+        let callers = charged_at_once.map(|call| call.user_id).collect();
+        let loading = self.check.peers.load_coins_by_user(callers);
+        let loaded = timeout(COINS_WAIT_MAX, loading).await;
+        loaded.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
     async fn check<'a>(
         &self,
         planned: Vec<StartStepResult<&'a BatchItem<CallStartPlan>>>,
@@ -173,6 +198,7 @@ impl StartBatchHandler {
     async fn charge<'a>(
         &self,
         reserved: StartBatchState<'a, Call>,
+        shown_busy: &HashSet<i64>,
     ) -> StartBatchState<'a, ChargedCall> {
         let first_minute = |progress: &StartInProgress<Call>| {
             progress
@@ -181,10 +207,13 @@ impl StartBatchHandler {
         };
         run_step(&self.charge, reserved, first_minute, |progress, charge| {
             let StartInProgress { member, state } = progress;
+            let is_shown_busy = shown_busy.contains(&state.call_id);
             let charge = charge.map_err(CallError::from);
             let paid = charge.and_then(|charge| steps::evaluate_first_charge(&state, charge));
             match paid {
-                Ok(_) if member.task.is_answer_lost() => Err(needs_undo(&state, CallError::Undone)),
+                Ok(_) if member.task.is_answer_lost() => {
+                    Err(needs_undo(&state, CallError::Undone, is_shown_busy))
+                }
                 Ok(minute) => Ok(StartInProgress {
                     member,
                     state: ChargedCall {
@@ -192,19 +221,22 @@ impl StartBatchHandler {
                         minute,
                     },
                 }),
-                Err(error) => Err(needs_undo(&state, error)),
+                Err(error) => Err(needs_undo(&state, error, is_shown_busy)),
             }
         })
         .await
     }
 
-    /// Turns paid calls live, and marks the parties as busy in presence at the same time, which saves the
-    /// answer a round trip. If a call does not go live after all, its undo marks them as free again.
+    /// Turns paid calls live, and marks those parties as busy in presence at the same time that were not marked
+    /// before. If a call does not go live after all, its undo marks them as free again.
     async fn go_live(
         &self,
         paid: StartBatchState<'_, ChargedCall>,
+        shown_busy: &HashSet<i64>,
     ) -> Vec<StartStepResult<(Call, StartedCall)>> {
-        let busy: Vec<BusyCall> = paid.iter().flatten().map(busy_call).collect();
+        let unshown = paid.iter().flatten();
+        let unshown = unshown.filter(|paid| !shown_busy.contains(&paid.state.call.call_id));
+        let busy: Vec<BusyCall> = unshown.map(busy_call).collect();
         let start = |progress: &StartInProgress<ChargedCall>| {
             progress.member.with_task(PaidCallStart {
                 call_id: progress.state.call.call_id,
@@ -215,25 +247,33 @@ impl StartBatchHandler {
         };
         let live = run_step(&self.go_live, paid, start, |progress, live| match live {
             Ok(Some(live)) => Ok(live),
-            Ok(None) => Err(needs_undo(&progress.state.call, CallError::Undone)),
-            Err(error) => Err(needs_undo(&progress.state.call, error)),
+            Ok(None) => Err(needs_undo(&progress.state.call, CallError::Undone, true)),
+            Err(error) => Err(needs_undo(&progress.state.call, error, true)),
         });
         tokio::join!(live, self.presence.mark_busy(&busy)).0
     }
 }
 
-/// Returns the calls that ring, whose parties are busy for an unknown time.
-fn list_ringing<T>(reserved: &StartBatchState<'_, T>) -> Vec<BusyCall> {
-    let halts = reserved.iter().filter_map(|state| state.as_ref().err());
-    halts
-        .filter_map(|halt| match halt {
-            StartHalt::Ringing { call, .. } => Some(BusyCall {
-                call: (**call).clone(),
-                wait_minutes: None,
-            }),
-            _ => None,
-        })
-        .collect()
+/// Returns the calls that ring, whose parties are busy for an unknown time, and those whose caller can pay.
+fn list_busy(reserved: &StartBatchState<'_, Call>, coins: &HashMap<i64, i64>) -> Vec<BusyCall> {
+    let busy = reserved.iter().filter_map(|state| match state {
+        Ok(progress) => {
+            let call = &progress.state;
+            let coins = coins.get(&call.user_id).copied();
+            let coins = coins.filter(|coins| *coins >= call.coins_per_minute)?;
+            Some(BusyCall::of_unpaid(
+                call,
+                &progress.member.task.start,
+                coins,
+            ))
+        }
+        Err(StartHalt::Ringing { call, .. }) => Some(BusyCall {
+            call: (**call).clone(),
+            wait_minutes: None,
+        }),
+        Err(_) => None,
+    });
+    busy.collect()
 }
 
 fn busy_call(progress: &StartInProgress<'_, ChargedCall>) -> BusyCall {
@@ -241,9 +281,10 @@ fn busy_call(progress: &StartInProgress<'_, ChargedCall>) -> BusyCall {
     BusyCall::of_paid(call, &progress.member.task.start, *minute)
 }
 
-fn needs_undo(call: &Call, error: CallError) -> StartHalt {
+fn needs_undo(call: &Call, error: CallError, is_shown_busy: bool) -> StartHalt {
     StartHalt::NeedsUndo {
         call: Box::new(call.clone()),
         error,
+        is_shown_busy,
     }
 }

@@ -69,10 +69,18 @@ impl CallService {
                 Err(self.explain_busy_party(&start).await?)
             }
             Err(StartHalt::Refused(error)) => Err(error),
-            Err(StartHalt::NeedsUndo { call, error }) => self
-                .undo_or_find_live(&call, &start, &error)
-                .await
-                .ok_or(error),
+            Err(StartHalt::NeedsUndo {
+                call,
+                error,
+                is_shown_busy,
+            }) => {
+                let presence = match error {
+                    CallError::InsufficientCoins { .. } if !is_shown_busy => PresenceUndo::Nothing,
+                    _ => PresenceUndo::MarkFree,
+                };
+                let live = self.undo_or_find_live(&call, &start, presence).await;
+                live.ok_or(error)
+            }
         }
     }
 
@@ -94,12 +102,8 @@ impl CallService {
         &self,
         call: &Call,
         start: &CallStartRequest,
-        error: &CallError,
+        presence: PresenceUndo,
     ) -> Option<StartedCall> {
-        let presence = match error {
-            CallError::InsufficientCoins { .. } => PresenceUndo::Nothing,
-            _ => PresenceUndo::MarkFree,
-        };
         let live = match self.undo_call(call, presence).await {
             Ok(live) => live?,
             Err(error) => {

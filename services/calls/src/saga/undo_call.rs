@@ -32,7 +32,7 @@ static CUTS: Semaphore = Semaphore::const_new(CUTS_MAX);
 /// The effect of an undo on presence.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum PresenceUndo {
-    /// The parties may be shown as busy, which is possible once the call rang or its first minute was paid.
+    /// The parties may be shown as busy, which is possible once the call is reserved.
     MarkFree,
     /// Presence was never informed of the call.
     Nothing,
