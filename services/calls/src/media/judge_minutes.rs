@@ -1,7 +1,7 @@
 //! Decides, with the settlement of a call, which of its minutes had sound.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use talktime_kit::db::PgConnection;
+use talktime_kit::db::{DatabasePool, PgConnection};
 
 use super::relay_directory::REPORTED_WITHIN_SECS;
 use crate::domain::call::{Call, CallMedia};
@@ -34,16 +34,14 @@ pub(crate) async fn judge_minutes(
     minute_verdicts::insert(tx, call.call_id, &verdicts.collect::<Vec<_>>()).await
 }
 
-/// Loads the minutes of a call that go back to the caller.
-pub(crate) async fn load_returns(
-    connection: &mut PgConnection,
-    call: &Call,
-) -> sqlx::Result<MinuteReturns> {
+/// Loads the minutes of a call that go back to the caller. Only calls with the platform's media have any.
+pub(crate) async fn load_returns(db: &DatabasePool, call: &Call) -> sqlx::Result<MinuteReturns> {
     if call.media != CallMedia::Platform {
         return Ok(MinuteReturns::default());
     }
-    let verdicts: Vec<MinuteVerdict> =
-        minute_verdicts::list_of_call(connection, call.call_id).await?;
+    let mut connection = db.acquire().await?;
+    let verdicts = minute_verdicts::list_of_call(&mut connection, call.call_id);
+    let verdicts: Vec<MinuteVerdict> = verdicts.await?;
     Ok(MinuteReturns::of_verdicts(&verdicts))
 }
 

@@ -21,7 +21,7 @@ impl CallService {
             Some(minutes) => minutes,
             None => self.decide_minutes(call).await?,
         };
-        let returns = load_returns(&mut *self.db.acquire().await?, call).await?;
+        let returns = load_returns(&self.db, call).await?;
         failpoint::reach("calls.settle.decided");
         self.steps
             .settle
