@@ -333,6 +333,10 @@ async fn seed_pairs(database: &PgPool, pairs: i64) -> anyhow::Result<()> {
             .execute(database)
             .await?;
     }
+    // Statistics follow such a growth only within a minute by themselves, and kept plans follow the statistics.
+    database
+        .execute("ANALYZE profile.users, profile.user_roles, presence.user_status")
+        .await?;
     Ok(())
 }
 
