@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::outbox;
+use talktime_kit::messaging::outbox::{self, OutboxColumns};
 use talktime_kit::trace;
 
 use crate::domain::{PresenceError, StatusChange, StatusChangeEffect, UserStatus};
@@ -118,8 +118,8 @@ async fn apply_locked(
         return Ok(results);
     }
     let changed: Vec<&UserStatus> = changed.iter().map(|user_id| &statuses[user_id]).collect();
-    user_status::update(tx, &changed).await?;
-    outbox::append_traced(tx, now, visible_events(reported, &results)).await?;
+    let events = OutboxColumns::encode(now, visible_events(reported, &results));
+    user_status::update(tx, &changed, events).await?;
     Ok(results)
 }
 

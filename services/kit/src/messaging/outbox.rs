@@ -63,32 +63,50 @@ pub async fn append_traced(
     if events.is_empty() {
         return Ok(());
     }
-    let mut subjects = Vec::with_capacity(events.len());
-    let mut aggregate_ids = Vec::with_capacity(events.len());
-    let mut payloads = Vec::with_capacity(events.len());
-    let mut traces = Vec::with_capacity(events.len());
-    for ((aggregate_id, version, kind), traceparent) in events {
-        subjects.push(subject(&kind));
-        aggregate_ids.push(aggregate_id);
-        traces.push(traceparent);
-        let event = Event {
-            version,
-            happened_at: Some(timestamp(happened_at)),
-            kind: Some(kind),
-        };
-        payloads.push(event.encode_to_vec());
-    }
+    let columns = OutboxColumns::encode(happened_at, events);
     sqlx::query(
         "INSERT INTO outbox (subject, aggregate_id, payload, traceparent)
          SELECT event.* FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[]) AS event",
     )
-    .bind(subjects)
-    .bind(aggregate_ids)
-    .bind(payloads)
-    .bind(traces)
+    .bind(columns.subjects)
+    .bind(columns.aggregate_ids)
+    .bind(columns.payloads)
+    .bind(columns.traceparents)
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Events as columns of `outbox`, for a statement that inserts them together with the rows that they report.
+#[derive(Clone, Debug, Default)]
+pub struct OutboxColumns {
+    /// `subject`.
+    pub subjects: Vec<&'static str>,
+    /// `aggregate_id`.
+    pub aggregate_ids: Vec<i64>,
+    /// `payload`.
+    pub payloads: Vec<Vec<u8>>,
+    /// `traceparent`.
+    pub traceparents: Vec<Option<String>>,
+}
+
+impl OutboxColumns {
+    /// Encodes events in their order.
+    pub fn encode(happened_at: DateTime<Utc>, events: Vec<TracedEvent>) -> Self {
+        let mut columns = Self::default();
+        for ((aggregate_id, version, kind), traceparent) in events {
+            columns.subjects.push(subject(&kind));
+            columns.aggregate_ids.push(aggregate_id);
+            columns.traceparents.push(traceparent);
+            let event = Event {
+                version,
+                happened_at: Some(timestamp(happened_at)),
+                kind: Some(kind),
+            };
+            columns.payloads.push(event.encode_to_vec());
+        }
+        columns
+    }
 }
 
 /// The events that the relay has not published yet.

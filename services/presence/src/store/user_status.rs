@@ -5,6 +5,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use talktime_kit::Error;
 use talktime_kit::db::{PgConnection, column, expect_rows};
+use talktime_kit::messaging::outbox::OutboxColumns;
 
 use crate::domain::{UserHeartbeat, UserStatus};
 
@@ -145,13 +146,21 @@ pub async fn insert_missing(
     Ok(())
 }
 
-/// Updates locked rows. Fails if one of them is missing.
-pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> Result<(), Error> {
+/// Updates locked rows and appends the events that report them. Fails if one of the rows is missing.
+pub async fn update(
+    tx: &mut PgConnection,
+    statuses: &[&UserStatus],
+    events: OutboxColumns,
+) -> Result<(), Error> {
     if statuses.is_empty() {
         return Ok(());
     }
     let updated = sqlx::query(
-        "UPDATE presence.user_status AS s
+        "WITH reported AS (
+             INSERT INTO presence.outbox (subject, aggregate_id, payload, traceparent)
+             SELECT event.* FROM unnest($21::text[], $22::bigint[], $23::bytea[], $24::text[]) AS event
+         )
+         UPDATE presence.user_status AS s
          SET username = new.username, is_online = new.is_online, is_busy = new.is_busy,
              wait_time = new.wait_time, last_seen = new.last_seen, updated_at = new.updated_at,
              version = new.version, call_id = new.call_id,
@@ -196,6 +205,10 @@ pub async fn update(tx: &mut PgConnection, statuses: &[&UserStatus]) -> Result<(
     .bind(column(statuses, |status| status.went_offline_at))
     .bind(column(statuses, |status| status.accepting_calls))
     .bind(column(statuses, |status| status.accepting_changed_at))
+    .bind(events.subjects)
+    .bind(events.aggregate_ids)
+    .bind(events.payloads)
+    .bind(events.traceparents)
     .execute(tx)
     .await?;
     let (expected, first) = (statuses.len() as u64, statuses[0].user_id);
