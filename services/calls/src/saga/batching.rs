@@ -8,16 +8,23 @@ use talktime_kit::grpc;
 
 use crate::domain::call::Call;
 
-/// A few small batches of a step run side by side, so that a call in a quiet service does not wait for the one
-/// before it. With more calls under way, a step executes one batch at a time. Meanwhile the next batch grows, and
-/// large batches cost least per call.
+/// A step executes one batch at a time. Meanwhile the next batch grows, and large batches cost least per
+/// call. When a batch waits for a slow peer, a concurrent second batch would only wait for it as well.
 pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
     items_max: 64,
-    concurrent_max: 3,
-    overlap_items_max: 6,
+    concurrent_max: 1,
+    overlap_items_max: usize::MAX,
     queued_max: 4_096,
     linger: Duration::ZERO,
     when_full: QueueFullPolicy::Wait,
+};
+
+/// Limits of batches that take several steps, and therefore longest. A few small ones run side by side, so that a call in
+/// a quiet service does not wait for all steps of the one before it.
+pub(crate) const SAGA_LIMITS: BatchLimits = BatchLimits {
+    concurrent_max: 3,
+    overlap_items_max: 4,
+    ..BATCH_LIMITS
 };
 
 /// Time limit for the peers of a batch. The batch needs one of its own because the deadlines of its items

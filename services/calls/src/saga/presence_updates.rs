@@ -25,7 +25,6 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 /// Limits of the ends of calls. Nobody waits for them, so all of a moment share a request and a commit, which would
 /// otherwise compete with the settlements of the same calls for the disk.
 const END_LIMITS: BatchLimits = BatchLimits {
-    concurrent_max: 1,
     linger: Duration::from_millis(10),
     ..BATCH_LIMITS
 };

@@ -4,7 +4,7 @@
 use talktime_kit::batch::Batcher;
 
 use super::accept_batch::AcceptBatchHandler;
-use super::batching::BATCH_LIMITS;
+use super::batching::{BATCH_LIMITS, SAGA_LIMITS};
 use super::presence_updates::CallPresenceNotifier;
 use super::start_batch::StartBatchHandler;
 use super::steps::charge::ChargeBatchHandler;
@@ -68,8 +68,8 @@ impl SagaStepBatchers {
             paise_per_coin: terms.paise_per_coin,
         };
         Self {
-            start: Batcher::start(lifecycle, BATCH_LIMITS, start),
-            accept: Batcher::start(lifecycle, BATCH_LIMITS, accept),
+            start: Batcher::start(lifecycle, SAGA_LIMITS, start),
+            accept: Batcher::start(lifecycle, SAGA_LIMITS, accept),
             go_live: Batcher::start(lifecycle, BATCH_LIMITS, build_go_live_handler(parts)),
             end: Batcher::start(lifecycle, BATCH_LIMITS, end),
             end_ring: Batcher::start(lifecycle, BATCH_LIMITS, end_ring),
