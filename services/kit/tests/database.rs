@@ -150,6 +150,22 @@ async fn a_committed_transaction_returns_its_connection_at_once() {
     assert_eq!(first, second);
 }
 
+#[tokio::test]
+async fn a_read_returns_its_connection_at_once() {
+    let database = database().await;
+    let first = backend_of_a_read(&database.app).await;
+    let second = backend_of_a_read(&database.app).await;
+    assert_eq!(first, second);
+}
+
+async fn backend_of_a_read(db: &DatabasePool) -> i32 {
+    let mut connection = db.acquire().await.expect("connected");
+    sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut *connection)
+        .await
+        .expect("answered")
+}
+
 async fn backend_of_a_transaction(db: &DatabasePool) -> i32 {
     let mut tx = db.begin().await.expect("begun");
     let backend = sqlx::query_scalar("SELECT pg_backend_pid()")
