@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use talktime_kit::failpoint;
-use talktime_kit::messaging::outbox;
+use talktime_kit::messaging::outbox::{self, OutboxColumns};
 
 use super::void::void_posting;
 use super::{TracedRequest, WalletLedger};
@@ -58,8 +58,8 @@ impl WalletLedger {
             ..
         } = batch;
         posting::post_all(&mut tx, now, &mut wallets, &pending_writes.postings).await?;
-        earnings::insert(&mut tx, &pending_writes.earnings, now).await?;
-        outbox::append_traced(&mut tx, now, pending_writes.events).await?;
+        let events = OutboxColumns::encode(now, pending_writes.events);
+        earnings::insert(&mut tx, &pending_writes.earnings, events, now).await?;
         failpoint::reach("wallet.settle.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.settle.committed");
