@@ -5,6 +5,9 @@
 //! read the memory only. If auth has not answered for a second, they also read Redis, where auth stores the same
 //! (contract, section 2). If Redis is unavailable too, requests are refused. They are also refused until the first
 //! answer of auth, because Redis alone may have lost its data.
+//!
+//! A replica without requests and sockets polls seldom. The list is not trusted then, and the first request waits for a
+//! poll.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +18,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use prost::Message as _;
 use prost_types::Timestamp;
+use talktime_kit::pace::{FrequentPolls, PollPace};
 use talktime_kit::redis::Pool;
 use talktime_kit::redis::commands::KeysInterface;
 use talktime_kit::{Clock, Error, ErrorKind};
@@ -36,6 +40,8 @@ const REDIS_LOOKUPS: &str = "gateway_revocations_asked_of_redis_total";
 const FRESH_FOR: Duration = REVOCATIONS_HOLD;
 /// Short enough for several attempts in that time.
 const POLL_EVERY: Duration = Duration::from_millis(250);
+/// The pause between polls while there are neither requests nor sockets.
+const POLL_UNUSED_EVERY: Duration = Duration::from_secs(10);
 const POLL_TIMEOUT: Duration = Duration::from_millis(400);
 /// The first poll of a replica has many pages. More than this number is a bug.
 const PAGES_MAX: usize = 1_000;
@@ -55,6 +61,7 @@ struct RevocationListState {
     is_loaded: watch::Sender<bool>,
     /// The users of new revocations.
     changes: broadcast::Sender<i64>,
+    pace: PollPace,
 }
 
 /// Identifies a token, its session and its user.
@@ -98,6 +105,7 @@ impl RevocationList {
             known: RwLock::default(),
             is_loaded: watch::Sender::new(false),
             changes: broadcast::Sender::new(CHANGES_KEPT),
+            pace: PollPace::default(),
         }))
     }
 
@@ -117,8 +125,14 @@ impl RevocationList {
         self.0.changes.subscribe()
     }
 
+    /// Keeps the list current until the answer is dropped, for a socket, which does not look its token up again.
+    pub fn keep_current(&self) -> FrequentPolls {
+        self.0.pace.hold()
+    }
+
     /// Returns whether a token is revoked. Fails as unavailable when that cannot be determined.
     pub async fn is_revoked(&self, token: AccessTokenRef<'_>) -> Result<bool, Error> {
+        self.0.pace.record_use(POLL_TIMEOUT).await;
         let (is_revoked, is_fresh) = {
             let known = self.known();
             (known.contains(token), known.is_fresh())
@@ -163,11 +177,16 @@ impl RevocationList {
                 tracing::warn!(%error, "failed to fetch revocations; will retry");
             }
             is_failing = polled.is_err();
+            self.0.pace.record_poll();
             if cleaned_at.elapsed() > CLEAN_EVERY {
                 self.known_mut().remove_expired(self.0.clock.now());
                 cleaned_at = Instant::now();
             }
-            tokio::time::sleep(POLL_EVERY).await;
+            if is_failing {
+                tokio::time::sleep(POLL_EVERY).await;
+            } else {
+                self.0.pace.wait(POLL_EVERY, POLL_UNUSED_EVERY).await;
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use axum::extract::{FromRef, FromRequestParts};
 use chrono::{DateTime, Utc};
 use http::request::Parts;
+use talktime_kit::pace::FrequentPolls;
 use talktime_kit::tokens::{AccessTokenVerifier, SigningKeys, UserToken, parse_bearer};
 use talktime_kit::{Clock, Error, ErrorKind};
 
@@ -72,6 +73,11 @@ impl TokenVerifier {
             return Err(revoked_token());
         }
         Ok(current_user)
+    }
+
+    /// Keeps the revocations current until the answer is dropped, for a socket, which does not ask again.
+    pub fn keep_revocations_current(&self) -> FrequentPolls {
+        self.revocations.keep_current()
     }
 
     /// Returns whether the token of this user has been revoked since it was verified.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use talktime_kit::pace::FrequentPolls;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ pub(super) struct SocketSessionGuards {
     current_user: CurrentUser,
     viewer: Arc<SocketViewer>,
     access_checks: watch::Receiver<()>,
+    _current_revocations: FrequentPolls,
     expires_at: Instant,
     stopping: CancellationToken,
     stream_ended: CancellationToken,
@@ -34,6 +36,7 @@ impl SocketSessionGuards {
         // The token was checked before this subscription, so it must be checked once more.
         access_checks.mark_changed();
         Self {
+            _current_revocations: context.tokens.keep_revocations_current(),
             tokens: context.tokens.clone(),
             expires_at: Instant::now() + remaining.to_std().unwrap_or_default(),
             current_user,

@@ -27,6 +27,7 @@ pub mod messaging;
 pub mod object_store;
 pub mod operator;
 pub mod ops;
+pub mod pace;
 pub mod paging;
 pub mod partitions;
 pub mod periodic;

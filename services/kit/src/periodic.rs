@@ -1,12 +1,19 @@
 //! Work that a process repeats until it stops. Each turn has a deadline, a panic ends only its own turn, and the
 //! metrics tell when the last turn ended, so that a loop that hangs is noticed.
+//!
+//! A platform without users should cost next to nothing, so a loop that is quick only while there is something to do has
+//! a long interval. It asks for its next turn sooner with [`NextTurnStart::After`] while it finds work or knows when the
+//! next work is due, and [`WorkWaker`] starts a turn at once when this process causes work. The interval then bounds only
+//! how late this process notices what another one has left behind.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use futures::FutureExt;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +34,7 @@ const JITTER: f64 = 0.1;
 pub struct PeriodicWork {
     /// Identifies the work in metrics and in the log, such as `wallet.verify`.
     pub name: Cow<'static, str>,
-    /// Pause between two turns.
+    /// Pause between two turns, the longest one if turns ask for shorter pauses.
     pub interval: Duration,
     /// Pause after a turn that failed.
     pub retry_after: Duration,
@@ -52,8 +59,21 @@ pub enum FirstTurnStart {
 pub enum NextTurnStart {
     /// At once, since more work is known to wait.
     AtOnce,
+    /// After this pause, but no later than after an interval: more work is due then, or likely.
+    After(Duration),
     /// After an interval.
     AfterInterval,
+}
+
+/// Starts the next turn of periodic work at once; cheap to clone. A wake during a turn causes another turn after it.
+#[derive(Clone, Debug, Default)]
+pub struct WorkWaker(Arc<Notify>);
+
+impl WorkWaker {
+    /// Starts the next turn, after the commit that has caused work for it.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
 }
 
 /// Repeats `turn` in the background until the process stops, which waits a little for a turn under way.
@@ -64,8 +84,20 @@ pub fn start<F>(
 ) where
     F: Future<Output = anyhow::Result<NextTurnStart>> + Send + 'static,
 {
+    start_wakeable(lifecycle, work, WorkWaker::default(), turn);
+}
+
+/// Repeats `turn` as [`start`] does, and also whenever `waker` is woken.
+pub fn start_wakeable<F>(
+    lifecycle: &ProcessLifecycle,
+    work: PeriodicWork,
+    waker: WorkWaker,
+    turn: impl FnMut() -> F + Send + 'static,
+) where
+    F: Future<Output = anyhow::Result<NextTurnStart>> + Send + 'static,
+{
     let progress = lifecycle.register_loop(work.name.clone(), work.turn_max());
-    lifecycle.spawn(repeat(work, turn, progress, lifecycle.stopping()));
+    lifecycle.spawn(repeat(work, waker, turn, progress, lifecycle.stopping()));
 }
 
 impl PeriodicWork {
@@ -74,10 +106,21 @@ impl PeriodicWork {
         let pause = self.interval.max(self.retry_after).mul_f64(1.0 + JITTER);
         pause + self.deadline + TURN_SLACK
     }
+
+    /// Returns the pause after a turn.
+    fn pause_after(&self, outcome: &anyhow::Result<NextTurnStart>) -> Duration {
+        match outcome {
+            Ok(NextTurnStart::AtOnce) => Duration::ZERO,
+            Ok(NextTurnStart::After(pause)) => self.interval.min(*pause),
+            Ok(NextTurnStart::AfterInterval) => self.interval,
+            Err(_) => self.retry_after,
+        }
+    }
 }
 
 async fn repeat<F>(
     work: PeriodicWork,
+    waker: WorkWaker,
     mut turn: impl FnMut() -> F,
     progress: LoopProgress,
     stopping: CancellationToken,
@@ -92,6 +135,7 @@ async fn repeat<F>(
     while !stopping.is_cancelled() {
         tokio::select! {
             () = sleep(vary_pause(pause)) => {}
+            () = waker.0.notified() => {}
             () = stopping.cancelled() => return,
         }
         let limited = limit_turn(turn(), work.deadline);
@@ -99,11 +143,7 @@ async fn repeat<F>(
             return;
         };
         reporter.report(&outcome);
-        pause = match outcome {
-            Ok(NextTurnStart::AtOnce) => Duration::ZERO,
-            Ok(NextTurnStart::AfterInterval) => work.interval,
-            Err(_) => work.retry_after,
-        };
+        pause = work.pause_after(&outcome);
     }
 }
 
@@ -214,6 +254,14 @@ mod tests {
 
     /// Takes the given turns, stops, and returns when each turn began, in seconds.
     async fn take_turns(work: PeriodicWork, turns: &[TurnBehavior]) -> Vec<u64> {
+        take_wakeable_turns(work, &WorkWaker::default(), turns).await
+    }
+
+    async fn take_wakeable_turns(
+        work: PeriodicWork,
+        waker: &WorkWaker,
+        turns: &[TurnBehavior],
+    ) -> Vec<u64> {
         let stopping = CancellationToken::new();
         let started_at = Instant::now();
         let begun = RefCell::new(vec![]);
@@ -234,7 +282,8 @@ mod tests {
             }
         };
         let progress = LoopRegistry::default().register(work.name.clone(), work.turn_max());
-        repeat(work, take_turn, progress, stopping.clone()).await;
+        let waker = waker.clone();
+        repeat(work, waker, take_turn, progress, stopping.clone()).await;
         begun.into_inner()
     }
 
@@ -257,6 +306,30 @@ mod tests {
         };
         let begun = take_turns(work, &[DONE]).await;
         assert!((90..=110).contains(&begun[0]), "{begun:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_may_ask_for_a_shorter_pause_but_not_for_a_longer_one() {
+        let soon = TurnBehavior::Succeed(NextTurnStart::After(Duration::from_secs(10)));
+        let late = TurnBehavior::Succeed(NextTurnStart::After(Duration::from_secs(1_000)));
+        let begun = take_turns(WORK, &[soon, late, DONE]).await;
+        assert!((9..=11).contains(&begun[1]), "{begun:?}");
+        let pause = begun[2] - begun[1];
+        assert!((90..=110).contains(&pause), "{begun:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wake_starts_the_next_turn_at_once_and_only_that_one() {
+        let waker = WorkWaker::default();
+        let waking = async {
+            sleep(Duration::from_secs(20)).await;
+            waker.wake();
+        };
+        let turns = take_wakeable_turns(WORK, &waker, &[DONE, DONE, DONE]);
+        let (begun, ()) = tokio::join!(turns, waking);
+        assert_eq!(begun[1], 20);
+        let pause = begun[2] - begun[1];
+        assert!((90..=110).contains(&pause), "{begun:?}");
     }
 
     #[tokio::test(start_paused = true)]

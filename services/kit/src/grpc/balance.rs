@@ -6,6 +6,8 @@
 //! serving addresses are used. A draining peer reports it while it still answers, and is removed before it
 //! closes. If no address serves, the addresses that served last are used, or else all: a request must fail
 //! rather than wait, and it finds the first peer that recovers.
+//!
+//! A peer that nobody calls is checked less often. The first call afterwards waits for a check.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -30,12 +32,17 @@ use super::transport;
 use crate::deadlines::{NAME_LOOKUP, RPC_CONNECT, RPC_PING, RPC_PING_ANSWER};
 use crate::error::chain;
 use crate::identity::WorkloadIdentity;
+use crate::pace::{FrequentPolls, PollPace};
 
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Interval of the checks while nobody calls the peer.
+const CHECK_UNUSED_EVERY: Duration = Duration::from_secs(5);
 /// Interval of the checks while no address serves.
 const CHECK_WHILE_DOWN_EVERY: Duration = Duration::from_millis(200);
 const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
+/// The longest time for which the first call after a pause waits for a check. It exceeds [`CHECK_TIMEOUT`].
+const CHECK_AWAITED_MAX: Duration = Duration::from_millis(600);
 /// Number of consecutive unanswered checks after which an address is considered gone. A busy peer may be late
 /// once.
 const UNANSWERED_CHECKS_MAX: u32 = 3;
@@ -95,18 +102,45 @@ pub(super) struct PeerAddresses {
     used: HashSet<SocketAddr>,
 }
 
-/// Whether a peer serves at any of its addresses, as of the last check; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct PeerHealth(Arc<AtomicBool>);
+/// Whether a peer serves at any of its addresses, as of the last check, which is made every second while this or a clone of
+/// it exists; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PeerHealth {
+    serves: Arc<AtomicBool>,
+    _frequent_checks: FrequentPolls,
+}
 
 impl PeerHealth {
     /// Returns whether the peer serves. It is false before the first check.
     pub fn serves(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.serves.load(Ordering::Relaxed)
+    }
+}
+
+/// What the checks of a peer tell those who call it, and how often they are made.
+#[derive(Debug, Default)]
+pub(super) struct PeerChecks {
+    serves: Arc<AtomicBool>,
+    pace: PollPace,
+}
+
+impl PeerChecks {
+    /// Returns the health of the peer.
+    pub(super) fn watch(&self) -> PeerHealth {
+        PeerHealth {
+            serves: self.serves.clone(),
+            _frequent_checks: self.pace.hold(),
+        }
     }
 
-    fn set(&self, serves: bool) {
-        self.0.store(serves, Ordering::Relaxed);
+    /// Records a call, which waits for a check if the last one may be long ago.
+    pub(super) async fn record_call(&self) {
+        self.pace.record_use(CHECK_AWAITED_MAX).await;
+    }
+
+    fn record(&self, serves: bool) {
+        self.serves.store(serves, Ordering::Relaxed);
+        self.pace.record_poll();
     }
 }
 
@@ -121,11 +155,11 @@ impl PeerAddresses {
         })
     }
 
-    /// Updates the addresses of a channel, and `health`, until the channel is dropped.
+    /// Updates the addresses of a channel, and `checks`, until the channel is dropped.
     pub(super) async fn run(
         mut self,
         changes: Sender<Change<SocketAddr, Endpoint>>,
-        health: PeerHealth,
+        checks: Arc<PeerChecks>,
     ) {
         let mut resolved_at: Option<Instant> = None;
         while !changes.is_closed() {
@@ -139,13 +173,14 @@ impl PeerAddresses {
             self.check().await;
             self.update_channel(&changes).await;
             let serves = self.peers.values().any(|peer| peer.serves);
-            health.set(serves);
-            let pause = if serves {
-                CHECK_EVERY
+            checks.record(serves);
+            if !serves {
+                tokio::time::sleep(CHECK_WHILE_DOWN_EVERY).await;
+            } else if self.peers.values().any(PeerAddressHealth::is_doubtful) {
+                tokio::time::sleep(CHECK_EVERY).await;
             } else {
-                CHECK_WHILE_DOWN_EVERY
-            };
-            tokio::time::sleep(pause).await;
+                checks.pace.wait(CHECK_EVERY, CHECK_UNUSED_EVERY).await;
+            }
         }
     }
 
@@ -284,6 +319,11 @@ impl PeerAddressHealth {
                 self.serves &= self.unanswered_checks < UNANSWERED_CHECKS_MAX;
             }
         }
+    }
+
+    /// Returns whether the last check was not answered, so that further ones must decide.
+    fn is_doubtful(&self) -> bool {
+        self.unanswered_checks > 0
     }
 
     async fn query_health(&mut self) -> HealthCheckAnswer {

@@ -1,6 +1,6 @@
 //! Channels to peers, balanced over all serving addresses, with a deadline for each call.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
@@ -13,7 +13,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use talktime_proto::access::v1::Workload;
 
 pub use super::balance::PeerHealth;
-use super::balance::{PeerAddresses, PeerTls};
+use super::balance::{PeerAddresses, PeerChecks, PeerTls};
 use super::guarded::{GuardedChannel, is_circuit_open};
 use super::user_token::attach_user;
 use crate::deadlines::RPC_CALL;
@@ -49,7 +49,7 @@ impl PeerConnector {
     /// # Errors
     /// An address is not `https`, or has no host or no port.
     pub fn connect(&self, peer: Workload, urls: &str) -> anyhow::Result<PeerChannel> {
-        let (channel, _) = self.connect_and_watch(peer, urls)?;
+        let (channel, _) = self.connect_and_check(peer, urls)?;
         Ok(channel)
     }
 
@@ -62,14 +62,23 @@ impl PeerConnector {
         peer: Workload,
         urls: &str,
     ) -> anyhow::Result<(PeerChannel, PeerHealth)> {
+        let (channel, checks) = self.connect_and_check(peer, urls)?;
+        Ok((channel, checks.watch()))
+    }
+
+    fn connect_and_check(
+        &self,
+        peer: Workload,
+        urls: &str,
+    ) -> anyhow::Result<(PeerChannel, Arc<PeerChecks>)> {
         let addresses = PeerAddresses::parse(urls, PeerTls::new(self.identity.clone(), peer))?;
-        let health = PeerHealth::default();
+        let checks = Arc::<PeerChecks>::default();
         let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);
-        tokio::spawn(addresses.run(changes, health.clone()));
-        let channel = GuardedChannel::new(channel, urls.to_owned());
+        tokio::spawn(addresses.run(changes, checks.clone()));
+        let channel = GuardedChannel::new(channel, urls.to_owned(), checks.clone());
         Ok((
             InterceptedService::new(channel, CallContextInterceptor),
-            health,
+            checks,
         ))
     }
 }

@@ -12,6 +12,7 @@ use tonic::transport::{self, Channel};
 use tonic::{Status, TimeoutExpired};
 use tower::{Service, ServiceExt};
 
+use super::balance::PeerChecks;
 use crate::breaker::{CircuitBreaker, CircuitChange};
 use crate::deadlines::count_missed;
 use crate::error::{Error, ErrorKind, UNREACHABLE};
@@ -33,13 +34,17 @@ pub struct GuardedChannel {
 struct GuardedPeer {
     name: String,
     breaker: CircuitBreaker,
+    checks: Arc<PeerChecks>,
 }
 
 impl GuardedChannel {
     /// Returns a guarded channel. `name` identifies the peer in the log and the metrics.
-    pub(super) fn new(channel: Channel, name: String) -> Self {
-        let breaker = CircuitBreaker::default();
-        let peer = Arc::new(GuardedPeer { name, breaker });
+    pub(super) fn new(channel: Channel, name: String, checks: Arc<PeerChecks>) -> Self {
+        let peer = Arc::new(GuardedPeer {
+            name,
+            breaker: CircuitBreaker::default(),
+            checks,
+        });
         Self { channel, peer }
     }
 }
@@ -66,6 +71,7 @@ impl Service<http::Request<Body>> for GuardedChannel {
             is_answered: false,
         };
         async move {
+            attempt.peer.checks.record_call().await;
             let outcome = channel.oneshot(request).await;
             attempt.is_answered = true;
             match &outcome {

@@ -16,7 +16,7 @@
 //! wait for each other, so each of them locks a row of the aggregate before it appends.
 //!
 //! The relay is woken by the process that wrote the event, through [`Relay::wake`], and polls as a
-//! backstop for rows whose writer died. NOTIFY would wake other replicas too, but it serialises
+//! backstop for rows whose writer died, less often while it finds none. NOTIFY would wake other replicas too, but it serialises
 //! all commits of the database on one lock.
 
 use std::collections::BTreeMap;
@@ -45,7 +45,10 @@ use crate::progress::LoopProgress;
 use crate::trace::TRACEPARENT;
 
 const BATCH_ROWS: u16 = 256;
-const POLL: Duration = Duration::from_millis(500);
+/// The pause before the first poll after a batch. It doubles with each poll that finds nothing.
+const POLL_AFTER_MIN: Duration = Duration::from_millis(500);
+/// The longest pause before a poll, and so the delay of events of a replica that died while this one was idle.
+const POLL_AFTER_MAX: Duration = Duration::from_secs(5);
 /// Shortest time between two batches, so that a busy service publishes many events at once. The first event
 /// after a pause does not wait.
 const PACE: Duration = Duration::from_millis(20);
@@ -123,15 +126,21 @@ impl Relay {
         metrics::counter!("outbox_published_total").increment(0);
         metrics::counter!("outbox_publish_failures_total").increment(0);
         let mut pace = pacing_interval(PACE);
+        let mut poll_after = POLL_AFTER_MIN;
         while !stopping.is_cancelled() {
             publisher.progress.record_turn();
             let is_poll = tokio::select! {
                 () = self.wake.notified() => false,
-                () = tokio::time::sleep(POLL) => true,
+                () = tokio::time::sleep(poll_after) => true,
                 () = stopping.cancelled() => false,
             };
             pace.tick().await;
-            if let Err(error) = publisher.publish_all(is_poll).await {
+            let published = publisher.publish_all(is_poll).await;
+            poll_after = match published {
+                Ok(false) if is_poll => POLL_AFTER_MAX.min(2 * poll_after),
+                _ => POLL_AFTER_MIN,
+            };
+            if let Err(error) = published {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "failed to publish events; they stay in the outbox and the relay retries"
@@ -164,16 +173,16 @@ struct PublishProgress {
 }
 
 impl OutboxPublisher {
-    /// Publishes what is in the outbox. A poll looks first, because it mostly finds nothing, and a batch takes four round
-    /// trips.
-    async fn publish_all(&self, is_poll: bool) -> anyhow::Result<()> {
+    /// Publishes what is in the outbox; returns whether there may have been something. A poll looks first, because it
+    /// mostly finds nothing, and a batch takes four round trips.
+    async fn publish_all(&self, is_poll: bool) -> anyhow::Result<bool> {
         if is_poll && !has_unpublished(&mut *self.pool.acquire().await?).await? {
-            return Ok(());
+            return Ok(false);
         }
         while self.publish_batch().await? == usize::from(BATCH_ROWS) {
             self.progress.record_turn();
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Publishes up to [`BATCH_ROWS`] rows and returns their number. Rows that were published before another
