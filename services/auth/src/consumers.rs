@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
-use talktime_kit::messaging::EventHandler;
+use talktime_kit::messaging::{EventHandler, Relay};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, Error};
 use talktime_proto::datetime;
@@ -18,15 +18,17 @@ use crate::store::sessions;
 pub struct AuthEventHandler {
     redis: Pool,
     lifetimes: TokenLifetimes,
+    relay: Relay,
     clock: Clock,
 }
 
 impl AuthEventHandler {
-    /// Returns a handler for tokens with these lifetimes.
-    pub fn new(redis: Pool, lifetimes: TokenLifetimes, clock: Clock) -> Self {
+    /// Returns a handler for tokens with these lifetimes. It wakes `relay` after it has appended events.
+    pub fn new(redis: Pool, lifetimes: TokenLifetimes, relay: Relay, clock: Clock) -> Self {
         Self {
             redis,
             lifetimes,
+            relay,
             clock,
         }
     }
@@ -68,5 +70,9 @@ impl EventHandler for AuthEventHandler {
             Some(Kind::RoleChanged(changed)) => self.record_role_change(tx, changed, at).await,
             _ => Ok(()),
         }
+    }
+
+    fn committed(&self) {
+        self.relay.wake();
     }
 }

@@ -118,7 +118,12 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         sessions: sessions.clone(),
         clock: service.clock.clone(),
     };
-    let consumer = AuthEventHandler::new(redis, config.tokens.lifetimes, service.clock.clone());
+    let consumer = AuthEventHandler::new(
+        redis,
+        config.tokens.lifetimes,
+        service.relay.clone(),
+        service.clock.clone(),
+    );
     service.consume(AUTH_PROFILE, consumer);
     start_purges(&service, config.tokens.lifetimes, config.audit);
     let keys = SigningKeys::without_auth();

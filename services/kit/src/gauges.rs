@@ -14,7 +14,9 @@ use crate::messaging::{open_jetstream, outbox};
 use crate::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 /// Shorter than the interval at which Prometheus reads the metrics.
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Measures the gauge `name` every few seconds until the process stops. A failed measurement leaves the gauge
 /// as it was.
@@ -29,7 +31,7 @@ pub(crate) fn start_gauge<F>(
         name: format!("gauge.{name}").into(),
         interval: MEASURE_EVERY,
         retry_after: MEASURE_EVERY,
-        deadline: MEASURE_EVERY,
+        deadline: MEASURE_TIMEOUT,
         first_turn: FirstTurnStart::AtOnce,
     };
     periodic::start(lifecycle, work, move || {

@@ -86,8 +86,11 @@ impl AccountDeletionService {
     }
 
     /// Tries to finish each deletion that no request or replica works on. One that fails does not delay the
-    /// others.
-    pub async fn finish_pending(&self) -> Result<(), Error> {
+    /// others. Returns whether any deletion has not finished, whoever works on it.
+    pub async fn finish_pending(&self) -> Result<bool, Error> {
+        if !pending_deletions::exist(&mut *self.db.acquire().await?).await? {
+            return Ok(false);
+        }
         let mut tx = self.db.begin().await?;
         let due = pending_deletions::claim_due(&mut tx, BATCH_MAX).await?;
         tx.commit().await?;
@@ -101,6 +104,6 @@ impl AccountDeletionService {
                 ),
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -85,6 +85,13 @@ struct LoadedFeedChanges {
     hidden: HiddenUsers,
 }
 
+/// What a refresh of the index found.
+struct FeedIndexRefresh {
+    /// Number of listeners who had changed.
+    changes: usize,
+    hidden: HiddenUsers,
+}
+
 /// The users whom blocks hide from each viewer who has any.
 type HiddenUsers = HashMap<i64, Vec<i64>>;
 
@@ -110,24 +117,25 @@ impl FeedIndexReplica {
     }
 
     /// Builds the index if there is none, and otherwise takes in changes and compares some listeners with the database.
+    /// Returns whether there were changes, or the index has to be built anew.
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn maintain(&self) -> Result<(), Error> {
+    pub async fn maintain(&self) -> Result<bool, Error> {
         let state = &self.state;
         if !state.is_built() {
             state.build().await?;
         }
         let mut connection = state.db.acquire().await?;
-        if state.refresh(&mut connection, &[]).await?.is_none() {
-            return Ok(());
-        }
+        let Some(refresh) = state.refresh(&mut connection, &[]).await? else {
+            return Ok(true);
+        };
         for _ in 0..COMPARISONS_A_TURN {
             if !state.compare_some(&mut connection).await? {
                 break;
             }
         }
-        Ok(())
+        Ok(refresh.changes > 0)
     }
 
     /// Finds a page, as current as the database. Returns `None` if only the database can answer: the index is not built,
@@ -209,7 +217,7 @@ impl FeedIndexState {
         &self,
         connection: &mut PgConnection,
         viewer_ids: &[i64],
-    ) -> Result<Option<HiddenUsers>, Error> {
+    ) -> Result<Option<FeedIndexRefresh>, Error> {
         let mut position = self.position.lock().await;
         let Some(current) = position.as_mut() else {
             return Ok(None);
@@ -232,7 +240,10 @@ impl FeedIndexState {
         current.snapshot = changes.until;
         current.read_at = read_at;
         metrics::record_index_refresh(listeners, changes.user_ids.len());
-        Ok(Some(changes.hidden))
+        Ok(Some(FeedIndexRefresh {
+            changes: changes.user_ids.len(),
+            hidden: changes.hidden,
+        }))
     }
 
     fn discard(&self) {
@@ -359,7 +370,8 @@ impl BatchHandler for RefreshBatchHandler {
     async fn handle(&self, batch: &[BatchItem<i64>]) -> Result<Vec<Option<Vec<i64>>>, Error> {
         let viewers: Vec<i64> = batch.iter().map(|item| item.task).collect();
         let mut connection = self.state.db.acquire().await?;
-        let Some(hidden) = self.state.refresh(&mut connection, &viewers).await? else {
+        let refresh = self.state.refresh(&mut connection, &viewers).await?;
+        let Some(FeedIndexRefresh { hidden, .. }) = refresh else {
             return Ok(vec![None; batch.len()]);
         };
         let answers = viewers.iter().map(|viewer| {

@@ -31,6 +31,7 @@ pub mod uploads;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::ServiceConfig;
 use talktime_kit::db::{self, DatabaseSchema, PlanCacheMode};
+use talktime_kit::periodic::WorkWaker;
 use talktime_kit::{Clock, RunningService};
 use talktime_proto::events::consumers::VERIFICATION_PROFILE;
 use talktime_proto::verification::v1::data_export_service_server::{self, DataExportServiceServer};
@@ -136,6 +137,7 @@ fn build_parts(
         profile: ProfileClient::connect(&service.peers, &config.peers.profile)?,
         spool: UploadSpool::new(uploads.spool_dir.clone(), uploads.at_once),
         probe: AudioProbe::new(std::env::current_exe()?, uploads.probes_at_once),
+        requested_exports: WorkWaker::default(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use talktime_kit::Clock;
 use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::Relay;
+use talktime_kit::periodic::WorkWaker;
 
 use crate::bucket::ObjectBucket;
 use crate::config::UploadsConfig;
@@ -31,6 +32,8 @@ pub struct VerificationServiceParts {
     pub profile: ProfileClient,
     pub spool: UploadSpool,
     pub probe: AudioProbe,
+    /// Woken when an export was requested.
+    pub requested_exports: WorkWaker,
 }
 
 /// The operations on samples; cheap to clone.

@@ -8,7 +8,7 @@ use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenGrant, TokenLifetimes, UserSession};
 use talktime_auth::domain::{AuthError, ClientAddress};
 use talktime_auth::store::audit_log::{AuditAction, AuditLogEntry};
-use talktime_kit::messaging::EventHandler as _;
+use talktime_kit::messaging::{EventHandler as _, Relay};
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::auth::v1::RegisterRequest;
 use talktime_proto::events::v1::event::Kind as EventKind;
@@ -143,7 +143,12 @@ async fn roles_and_deletions_are_audited() {
     let database = TestDatabase::new(SCHEMA).await;
     let sessions = sessions(&database);
     let user_id = user().user_id;
-    let handler = AuthEventHandler::new(redis(), TokenLifetimes::default(), sessions.clock.clone());
+    let handler = AuthEventHandler::new(
+        redis(),
+        TokenLifetimes::default(),
+        Relay::default(),
+        sessions.clock.clone(),
+    );
     let role = |active| {
         EventKind::RoleChanged(RoleChanged {
             user_id,

@@ -9,7 +9,7 @@ use talktime_auth::domain::TokenRevocation;
 use talktime_auth::domain::claims::TokenLifetimes;
 use talktime_auth::store::revocations::{self, PAGE_MAX, TokenRevocationPage};
 use talktime_kit::Clock;
-use talktime_kit::messaging::EventHandler as _;
+use talktime_kit::messaging::{EventHandler as _, Relay};
 use talktime_kit::testing::TestDatabase;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Event, UserDeleted};
@@ -97,7 +97,7 @@ async fn a_long_list_comes_in_pages() {
 async fn a_deletion_is_listed_until_the_last_token_has_expired() {
     let database = TestDatabase::new(SCHEMA).await;
     let lifetimes = TokenLifetimes::default();
-    let handler = AuthEventHandler::new(redis(), lifetimes, Clock::manual(now()));
+    let handler = AuthEventHandler::new(redis(), lifetimes, Relay::default(), Clock::manual(now()));
     let user_id = crate::support::session().user_id;
     let event = Event {
         kind: Some(Kind::UserDeleted(UserDeleted {

@@ -10,17 +10,21 @@ use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Error, grpc};
 
+use crate::saga::SagaSweepOutcome;
 use crate::service::CallService;
 
 const SWEEP_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("calls.sweep"),
-    // The usual maximum lateness of a minute, as long as there is no backlog.
-    interval: Duration::from_millis(100),
-    retry_after: Duration::from_millis(100),
+    // A step is due at least a second after the commit that plans it, so a sweep each second learns of every step in
+    // time, whichever replica has planned it.
+    interval: Duration::from_secs(1),
+    retry_after: PAUSE_MIN,
     // After `STEP_TIMEOUT` a step calls no peer any more, and only stores its results.
     deadline: STEP_TIMEOUT.saturating_mul(2),
     first_turn: FirstTurnStart::AtOnce,
 };
+/// The usual maximum lateness of a minute, as long as there is no backlog.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Shorter than the lease of a call, so that a step ends before another replica claims the call.
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 /// Concurrent batches while more calls are due than one batch holds, so that minutes do not wait behind the
@@ -47,24 +51,29 @@ async fn sweep_once(
         1
     };
     let swept = join_all((0..batches).map(|_| sweep_with_deadline(&service))).await;
-    let all_are_full = swept.into_iter().all(|is_full| is_full);
+    let all_are_full = swept.iter().all(|swept| swept.is_full_batch());
     has_backlog.store(all_are_full, Ordering::Relaxed);
-    Ok(if all_are_full {
-        NextTurnStart::AtOnce
-    } else {
-        NextTurnStart::AfterInterval
-    })
+    if all_are_full {
+        return Ok(NextTurnStart::AtOnce);
+    }
+    let next_due_in = swept.iter().filter_map(|swept| swept.next_due_in).min();
+    Ok(next_due_in.map_or(NextTurnStart::AfterInterval, |due_in| {
+        NextTurnStart::After(due_in.max(PAUSE_MIN))
+    }))
 }
 
-/// Sweeps one batch within [`STEP_TIMEOUT`]; returns whether more calls may be due.
-async fn sweep_with_deadline(service: &CallService) -> bool {
+/// Sweeps one batch within [`STEP_TIMEOUT`]. After a failure calls count as due.
+async fn sweep_with_deadline(service: &CallService) -> SagaSweepOutcome {
     let deadline = Instant::now() + STEP_TIMEOUT;
     let swept = grpc::with_deadline(deadline, Box::pin(service.sweep_batch())).await;
     match swept.map_err(Error::from) {
-        Ok(swept) => swept.is_full_batch(),
+        Ok(swept) => swept,
         Err(error) => {
             tracing::warn!(%error, "failed to sweep due calls; the next sweep will retry");
-            false
+            SagaSweepOutcome {
+                next_due_in: Some(Duration::ZERO),
+                ..SagaSweepOutcome::default()
+            }
         }
     }
 }

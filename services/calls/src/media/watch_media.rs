@@ -18,22 +18,32 @@ const BATCH_CALLS: i64 = 500;
 /// An app whose last report is older than this many of its intervals says nothing any more.
 const FRESH_INTERVALS: i32 = 3;
 
+/// Numbers of calls that were looked at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MediaWatchCounts {
+    /// Calls with seats that are not cut yet.
+    pub(crate) watched: usize,
+    /// Calls that were ended, since their sound was lost.
+    pub(crate) ended: usize,
+}
+
 impl CallService {
-    /// Looks once at every call with seats that are not cut yet; returns how many calls it has ended.
-    pub(crate) async fn watch_media(&self) -> Result<usize, CallError> {
-        let mut ended = 0;
+    /// Looks once at every call with seats that are not cut yet.
+    pub(crate) async fn watch_media(&self) -> Result<MediaWatchCounts, CallError> {
+        let mut counts = MediaWatchCounts::default();
         let mut after = 0;
         loop {
             let mut connection = self.db.acquire().await?;
             let calls = seats::list_uncut_calls_after(&mut connection, after, BATCH_CALLS).await?;
             drop(connection);
             let Some(last) = calls.last() else {
-                return Ok(ended);
+                return Ok(counts);
             };
             after = last.call_id;
+            counts.watched += calls.len();
             let (open, over): (Vec<Call>, Vec<Call>) = calls.into_iter().partition(is_open);
             self.close_seats(&over).await?;
-            ended += self.end_lost_calls(&open).await?;
+            counts.ended += self.end_lost_calls(&open).await?;
         }
     }
 

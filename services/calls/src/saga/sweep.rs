@@ -1,6 +1,8 @@
 //! The sweeper takes every call whose next step is due one step further, whichever replica or request left
 //! it.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 
 use super::bounds::{LEASE_SECS, sum_concurrently};
@@ -29,6 +31,14 @@ pub struct SagaSweepOutcome {
     pub undone: usize,
     /// Rings whose time was over.
     pub rings_ended: usize,
+    /// Time until the next step of a call is due, zero if some were due; `None` if no call has a next step.
+    pub next_due_in: Option<Duration>,
+}
+
+/// The calls whose steps this replica takes, and when to look again.
+struct DueCallClaim {
+    calls: Vec<Call>,
+    next_due_in: Option<Duration>,
 }
 
 impl SagaSweepOutcome {
@@ -63,21 +73,29 @@ impl CallService {
     }
 
     /// Claims a batch of due calls. Most sweeps of a quiet platform find none, and cost one round trip.
-    async fn claim_due_calls(&self) -> Result<Vec<Call>, CallError> {
-        if !calls::is_any_due(&mut *self.db.acquire().await?).await? {
-            return Ok(vec![]);
+    async fn claim_due_calls(&self) -> Result<DueCallClaim, CallError> {
+        let due_in_secs = calls::find_next_due_secs(&mut *self.db.acquire().await?).await?;
+        let next_due_in = due_in_secs
+            .map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX));
+        if next_due_in.is_none_or(|due_in| !due_in.is_zero()) {
+            return Ok(DueCallClaim {
+                calls: vec![],
+                next_due_in,
+            });
         }
         let mut tx = self.db.begin().await?;
-        let claimed = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
+        let calls = calls::claim_due(&mut tx, LEASE_SECS, BATCH_CALLS).await?;
         tx.commit().await?;
-        Ok(claimed)
+        Ok(DueCallClaim { calls, next_due_in })
     }
 
     /// Claims a batch of due calls and takes each one step further.
     pub(crate) async fn sweep_batch(&self) -> Result<SagaSweepOutcome, CallError> {
-        let claimed = self.claim_due_calls().await?;
+        let claim = self.claim_due_calls().await?;
+        let claimed = claim.calls;
         let mut swept = SagaSweepOutcome {
             due: claimed.len(),
+            next_due_in: claim.next_due_in,
             ..SagaSweepOutcome::default()
         };
         let (mut to_end, mut to_bill, mut to_settle, mut to_undo) =

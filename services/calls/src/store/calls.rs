@@ -180,11 +180,15 @@ pub async fn list_live_after(
     .await
 }
 
-/// Whether the next step of some call is due.
-pub async fn is_any_due(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM calls.user_calls WHERE next_step_at <= now())")
-        .fetch_one(connection)
-        .await
+/// Returns the seconds until the next step of some call is due, which are negative if it is late; `None` if no call has a
+/// next step.
+pub async fn find_next_due_secs(connection: &mut PgConnection) -> sqlx::Result<Option<f64>> {
+    sqlx::query_scalar(
+        "SELECT extract(epoch FROM min(next_step_at) - now())::float8
+         FROM calls.user_calls WHERE next_step_at IS NOT NULL",
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// Claims calls whose next step is due; no other replica claims them for `lease_secs`.

@@ -10,12 +10,16 @@ use crate::deletions::AccountDeletionService;
 
 const SWEEP_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("profile.deletions"),
-    interval: Duration::from_secs(1),
-    retry_after: Duration::from_secs(1),
+    // A deletion is left to the sweep only ten seconds after its last attempt.
+    interval: Duration::from_secs(5),
+    retry_after: WAITING_PAUSE,
     // Ten deletions of five seconds each, and the statements that claim them.
     deadline: Duration::from_mins(1),
     first_turn: FirstTurnStart::AfterInterval,
 };
+
+/// The pause while there are deletions to finish.
+const WAITING_PAUSE: Duration = Duration::from_secs(1);
 
 /// Starts the sweep, which may run on many replicas at once.
 pub(crate) fn start_deletion_sweep(
@@ -28,6 +32,9 @@ pub(crate) fn start_deletion_sweep(
 }
 
 async fn finish_pending(deletions: AccountDeletionService) -> anyhow::Result<NextTurnStart> {
-    deletions.finish_pending().await?;
-    Ok(NextTurnStart::AfterInterval)
+    Ok(if deletions.finish_pending().await? {
+        NextTurnStart::After(WAITING_PAUSE)
+    } else {
+        NextTurnStart::AfterInterval
+    })
 }

@@ -13,12 +13,14 @@ use crate::store::feed_changes;
 
 const MAINTENANCE_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("profile.feed_index"),
-    interval: Duration::from_secs(1),
-    retry_after: Duration::from_secs(1),
+    interval: Duration::from_secs(5),
+    retry_after: CHANGING_PAUSE,
     // The whole feed may have to be read, a thousand listeners in ten milliseconds or some more.
     deadline: Duration::from_mins(2),
     first_turn: FirstTurnStart::AtOnce,
 };
+/// The pause while listeners change, so that the next page has few changes to take in.
+const CHANGING_PAUSE: Duration = Duration::from_secs(1);
 const PURGE_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("profile.feed_removals"),
     interval: Duration::from_mins(10),
@@ -34,8 +36,11 @@ pub(crate) fn start_feed_index(lifecycle: &ProcessLifecycle, index: FeedIndexRep
 }
 
 async fn maintain(index: FeedIndexReplica) -> anyhow::Result<NextTurnStart> {
-    index.maintain().await?;
-    Ok(NextTurnStart::AfterInterval)
+    Ok(if index.maintain().await? {
+        NextTurnStart::After(CHANGING_PAUSE)
+    } else {
+        NextTurnStart::AfterInterval
+    })
 }
 
 /// Starts the deletion of old removals, which may run on many replicas at once.

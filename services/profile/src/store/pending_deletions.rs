@@ -29,6 +29,13 @@ pub async fn insert(
     Ok(inserted.rows_affected() == 1)
 }
 
+/// Returns whether there are any.
+pub async fn exist(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM profile.pending_deletions)")
+        .fetch_one(connection)
+        .await
+}
+
 /// Leases deletions whose lease has expired, the longest due first.
 pub async fn claim_due(tx: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar(

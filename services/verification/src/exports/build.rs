@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use talktime_kit::error::chain;
 use talktime_kit::export::{self, UserExportCursor};
 use talktime_kit::messaging::outbox;
+use talktime_kit::periodic::WorkWaker;
 use tokio::task::spawn_blocking;
 
 use super::archive::{ExportArchiveWriter, WrittenExportArchive};
@@ -47,6 +48,11 @@ impl DataExportBuilder {
             sources: sources.into(),
             dir,
         }
+    }
+
+    /// Returns what is woken when an export was requested.
+    pub(crate) fn waker(&self) -> WorkWaker {
+        self.parts.requested_exports.clone()
     }
 
     /// Builds one requested export. Returns whether there was one.

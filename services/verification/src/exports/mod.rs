@@ -46,6 +46,7 @@ impl UserExportService {
         }
         let export = data_exports::insert(&mut tx, user_id, Uuid::new_v4(), now).await?;
         tx.commit().await?;
+        self.parts.requested_exports.wake();
         tracing::info!(user_id, export_id = export.export_id, "requested an export");
         Ok(ExportWithAddress {
             export,

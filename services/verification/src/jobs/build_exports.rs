@@ -8,8 +8,9 @@ use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 use crate::exports::build::DataExportBuilder;
 
-/// Pause between two searches for requested exports.
-const BUILD_EVERY: Duration = Duration::from_secs(2);
+/// Pause between two searches for exports that were requested of another replica, or that are to be built again. A request
+/// of this replica wakes the search.
+const BUILD_EVERY: Duration = Duration::from_secs(10);
 const DELETE_EVERY: Duration = Duration::from_mins(10);
 /// Shorter than the lease of an export, so that a turn that is dropped is not the second one for its export.
 const TURN_TIMEOUT: Duration = Duration::from_mins(5);
@@ -25,7 +26,7 @@ pub fn start(lifecycle: &ProcessLifecycle, builder: &DataExportBuilder) {
     };
     let builds = builder.clone();
     let build = periodic_work("verification.build_exports", BUILD_EVERY);
-    periodic::start(lifecycle, build, move || {
+    periodic::start_wakeable(lifecycle, build, builder.waker(), move || {
         let builder = builds.clone();
         async move {
             let has_built = builder.build_next().await?;
