@@ -73,6 +73,8 @@ impl LoopProgress {
         let now = Clock::System.now().timestamp_millis() as f64 / 1_000.0;
         metrics::gauge!("background_loop_last_turn_seconds", "loop" => self.0.name.clone())
             .set(now);
+        metrics::counter!("background_loop_turns_total", "loop" => self.0.name.clone())
+            .increment(1);
     }
 
     fn as_stuck(&self) -> Option<StuckLoop> {

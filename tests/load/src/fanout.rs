@@ -134,7 +134,8 @@ async fn open_sockets(
 
 /// Reads the resident memory of the gateway.
 fn read_memory_kib() -> anyhow::Result<u64> {
-    process_usage::read_memory_kib(stack::read_variable("GATEWAY_PID")?.parse()?)
+    let pid = stack::read_variable("GATEWAY_PID")?.parse()?;
+    Ok(process_usage::read_memory(pid)?.resident_kib)
 }
 
 /// Sockets that are read, with the time at which each change arrived.

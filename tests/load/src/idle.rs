@@ -1,13 +1,17 @@
-//! A stack that nobody uses: the processor time and the memory of each of its processes.
+//! A stack that nobody uses: the processor time and the memory of each of its processes, how often their loops turn, and
+//! how many transactions Postgres has.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use sqlx::{Connection, PgConnection};
 
 use crate::figures::{self, BenchFigure};
-use crate::process_usage::{self, ProcessStat};
+use crate::ops_metrics::ProcessMetrics;
+use crate::process_usage::{self, ProcessMemory, ProcessStat};
+use crate::stack::read_variable;
 
 const TITLE: &str = "A stack without users";
 /// The programs of the platform whose memory is added up.
@@ -20,6 +24,20 @@ const SERVICES: [&str; 7] = [
     "talktime-verification",
     "talktime-wallet",
 ];
+/// The processes whose loops are counted.
+const PROCESSES: [&str; 8] = [
+    "auth",
+    "calls",
+    "gateway",
+    "presence",
+    "profile",
+    "relay_agent",
+    "verification",
+    "wallet",
+];
+const TURNS: &str = "background_loop_turns_total";
+/// Loops that turn more seldom are not printed.
+const PRINTED_TURNS_A_SECOND_MIN: f64 = 0.05;
 const KIB_A_MIB: f64 = 1_024.0;
 
 #[derive(Args)]
@@ -32,45 +50,165 @@ pub(crate) struct IdleOptions {
     watch_secs: u64,
 }
 
-/// Seconds of a processor of each program of the stack, with those of its children.
-type BusyTimes = BTreeMap<String, f64>;
+/// Figures by the name of what they belong to.
+type NamedFigures = BTreeMap<String, f64>;
+
+/// What the stack has counted itself until a moment.
+struct WorkCounts {
+    /// Turns of each loop.
+    turns: NamedFigures,
+    /// Transactions of Postgres.
+    transactions: f64,
+}
+
+/// The result of the measurement.
+struct IdleUsage {
+    /// Percent of a core of each program, with its children.
+    shares: NamedFigures,
+    memory: BTreeMap<String, ProcessMemory>,
+    /// Turns of each loop a second.
+    turns: NamedFigures,
+    /// Transactions a second.
+    transactions: f64,
+}
 
 pub(crate) async fn run_bench(options: &IdleOptions) -> anyhow::Result<()> {
     println!("waiting {} s for the stack to settle", options.settle_secs);
     tokio::time::sleep(Duration::from_secs(options.settle_secs)).await;
-    let before = read_busy_times()?;
+    // Counters are read outside of the time that is measured, since reading them costs the processes some.
+    let counts_before = WorkCounts::read().await?;
+    let busy_before = read_busy_times()?;
     let begun = Instant::now();
     tokio::time::sleep(Duration::from_secs(options.watch_secs)).await;
-    let after = read_busy_times()?;
-    let elapsed = begun.elapsed().as_secs_f64();
-    let shares = after.iter().map(|(program, busy)| {
-        let earlier = before.get(program).copied().unwrap_or_default();
-        (program.clone(), 100.0 * (busy - earlier) / elapsed)
-    });
-    publish(&shares.collect(), &read_memory()?)
-}
-
-fn publish(shares: &BusyTimes, memory: &BTreeMap<String, f64>) -> anyhow::Result<()> {
-    println!("\n{TITLE}");
-    println!("  {:<24} {:>12} {:>10}", "", "% of a core", "MiB");
-    for (program, share) in shares {
-        let mib = memory.get(program).copied().unwrap_or_default();
-        println!("  {program:<24} {share:>12.2} {mib:>10.1}");
+    let busy_after = read_busy_times()?;
+    let elapsed_secs = begun.elapsed().as_secs_f64();
+    let counts_after = WorkCounts::read().await?;
+    let mut shares = divide_growth(&busy_before, &busy_after, elapsed_secs);
+    shares.values_mut().for_each(|share| *share *= 100.0);
+    let transactions = counts_after.transactions - counts_before.transactions;
+    IdleUsage {
+        shares,
+        memory: read_memory()?,
+        turns: divide_growth(&counts_before.turns, &counts_after.turns, elapsed_secs),
+        transactions: transactions / elapsed_secs,
     }
-    let busy: f64 = shares.values().sum();
-    let resident = SERVICES.iter().filter_map(|name| memory.get(*name)).sum();
-    println!("  {:<24} {busy:>12.2}", "all");
-    println!("  {:<24} {:>12} {resident:>10.1}", "the seven services", "");
-    figures::append(&[
-        BenchFigure::new(TITLE, "all processes", busy, "% of a core"),
-        BenchFigure::new(TITLE, "memory of the seven services", resident, "MiB"),
-    ])
+    .publish()
 }
 
-/// Adds up the processor time of each program that the runner has started, and of all its children. Postgres has a
-/// process for each connection; those that end leave their time to their parent.
-fn read_busy_times() -> anyhow::Result<BusyTimes> {
-    let mut busy = BusyTimes::new();
+/// Returns by how much each figure has grown in a second.
+fn divide_growth(before: &NamedFigures, after: &NamedFigures, elapsed_secs: f64) -> NamedFigures {
+    let growth = after.iter().map(|(name, figure)| {
+        let earlier = before.get(name).copied().unwrap_or_default();
+        (name.clone(), (figure - earlier) / elapsed_secs)
+    });
+    growth.collect()
+}
+
+impl WorkCounts {
+    async fn read() -> anyhow::Result<Self> {
+        let mut turns = NamedFigures::new();
+        for process in PROCESSES {
+            let metrics = ProcessMetrics::read(process).await?;
+            let loops = metrics.list_by(TURNS, "loop").into_iter();
+            turns.extend(loops.map(|(name, count)| (format!("{process}: {name}"), count)));
+        }
+        Ok(Self {
+            turns,
+            transactions: count_transactions().await?,
+        })
+    }
+}
+
+async fn count_transactions() -> anyhow::Result<f64> {
+    let mut database = PgConnection::connect(&read_variable("DATABASE_URL")?).await?;
+    let transactions =
+        sqlx::query_scalar("SELECT sum(xact_commit + xact_rollback)::float8 FROM pg_stat_database")
+            .fetch_one(&mut database)
+            .await?;
+    database.close().await?;
+    Ok(transactions)
+}
+
+impl IdleUsage {
+    fn publish(&self) -> anyhow::Result<()> {
+        self.print_processes();
+        self.print_turns();
+        let [resident, anonymous, proportional] = self.sum_services();
+        figures::append(&[
+            BenchFigure::new(TITLE, "all processes", self.sum_shares(), "% of a core"),
+            BenchFigure::new(TITLE, "memory of the seven services", resident, "MiB"),
+            BenchFigure::new(TITLE, "of it, held by no file", anonymous, "MiB"),
+            BenchFigure::new(TITLE, "with shared pages divided", proportional, "MiB"),
+            BenchFigure::new(TITLE, "transactions", self.transactions, "/s"),
+        ])
+    }
+
+    fn print_processes(&self) {
+        println!("\n{TITLE}");
+        println!(
+            "  {:<24} {:>12} {:>10} {:>10} {:>10}",
+            "", "% of a core", "MiB: Rss", "anonymous", "Pss"
+        );
+        for (program, share) in &self.shares {
+            let memory = self.memory.get(program).copied().unwrap_or_default();
+            let [resident, anonymous, proportional] = to_mib(memory);
+            println!(
+                "  {program:<24} {share:>12.2} {resident:>10.1} {anonymous:>10.1} {proportional:>10.1}"
+            );
+        }
+        let [resident, anonymous, proportional] = self.sum_services();
+        println!("  {:<24} {:>12.2}", "all", self.sum_shares());
+        println!(
+            "  {:<24} {:>12} {resident:>10.1} {anonymous:>10.1} {proportional:>10.1}",
+            "the seven services", ""
+        );
+    }
+
+    fn print_turns(&self) {
+        println!("\n  {:<48} {:>10}", "", "a second");
+        println!("  {:<48} {:>10.2}", "transactions", self.transactions);
+        let mut turns: Vec<(&String, &f64)> = self.turns.iter().collect();
+        turns.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        for (name, turns) in turns {
+            if *turns >= PRINTED_TURNS_A_SECOND_MIN {
+                println!("  {name:<48} {turns:>10.2}");
+            }
+        }
+    }
+
+    fn sum_shares(&self) -> f64 {
+        self.shares.values().sum()
+    }
+
+    /// Adds up the memory of the seven services in MiB.
+    fn sum_services(&self) -> [f64; 3] {
+        let services = SERVICES.iter().filter_map(|name| self.memory.get(*name));
+        to_mib(services.fold(ProcessMemory::default(), add_memory))
+    }
+}
+
+/// Returns resident, anonymous and proportional memory in MiB.
+fn to_mib(memory: ProcessMemory) -> [f64; 3] {
+    let ProcessMemory {
+        resident_kib,
+        anonymous_kib,
+        proportional_kib,
+    } = memory;
+    [resident_kib, anonymous_kib, proportional_kib].map(|kib| kib as f64 / KIB_A_MIB)
+}
+
+fn add_memory(sum: ProcessMemory, memory: &ProcessMemory) -> ProcessMemory {
+    ProcessMemory {
+        resident_kib: sum.resident_kib + memory.resident_kib,
+        anonymous_kib: sum.anonymous_kib + memory.anonymous_kib,
+        proportional_kib: sum.proportional_kib + memory.proportional_kib,
+    }
+}
+
+/// Adds up the seconds of a processor of each program that the runner has started, and of all its children. Postgres has
+/// a process for each connection; those that end leave their time to their parent.
+fn read_busy_times() -> anyhow::Result<NamedFigures> {
+    let mut busy = NamedFigures::new();
     let stats = read_stats()?;
     for (&pid, stat) in &stats {
         if let Some(program) = find_program(pid, &stats) {
@@ -80,15 +218,13 @@ fn read_busy_times() -> anyhow::Result<BusyTimes> {
     Ok(busy)
 }
 
-/// Adds up the resident memory of each program that the runner has started, in MiB, without that of its children, who
-/// share most of it.
-fn read_memory() -> anyhow::Result<BTreeMap<String, f64>> {
-    let mut memory = BTreeMap::new();
+/// Adds up the memory of each program that the runner has started, without that of its children, who share most of it.
+fn read_memory() -> anyhow::Result<BTreeMap<String, ProcessMemory>> {
+    let mut memory = BTreeMap::<String, ProcessMemory>::new();
     for (pid, stat) in read_stats()? {
         if stat.parent == parent_id() {
-            let program = process_usage::read_program(pid)?;
-            let kib = process_usage::read_memory_kib(pid)?;
-            *memory.entry(program).or_default() += kib as f64 / KIB_A_MIB;
+            let sum = memory.entry(process_usage::read_program(pid)?).or_default();
+            *sum = add_memory(*sum, &process_usage::read_memory(pid)?);
         }
     }
     Ok(memory)

@@ -1,5 +1,7 @@
 //! The metrics of a process under measurement, as Prometheus reads them.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 
 use crate::stack::read_variable;
@@ -46,6 +48,21 @@ impl ProcessMetrics {
             .buckets
             .sort_by(|(one, _), (other, _)| one.total_cmp(other));
         histogram
+    }
+
+    /// Lists the series of a metric by their value of a label.
+    pub(crate) fn list_by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        let start = format!("{label}=\"");
+        let series = self.0.lines().filter_map(|line| {
+            let (labels, value) = line
+                .strip_prefix(name)?
+                .strip_prefix('{')?
+                .rsplit_once(' ')?;
+            let (_, rest) = labels.split_once(&start)?;
+            let (label, _) = rest.split_once('"')?;
+            Some((label.to_owned(), value.parse().ok()?))
+        });
+        series.collect()
     }
 
     /// Returns the only value of a metric.
@@ -140,6 +157,8 @@ mod tests {
         let index = metrics.sum("pages", "source=\"index\"").expect("found");
         assert!((index - 3.0).abs() < f64::EPSILON);
         assert!(metrics.get("page").is_err());
+        let by_source: Vec<String> = metrics.list_by("pages", "source").into_keys().collect();
+        assert_eq!(by_source, ["database", "index"]);
     }
 
     #[test]

@@ -23,6 +23,17 @@ pub(crate) struct ProcessStat {
     pub(crate) child_secs: f64,
 }
 
+/// The memory of a process in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ProcessMemory {
+    /// All of its pages that are in memory, those of its program and of libraries included.
+    pub(crate) resident_kib: u64,
+    /// The part that no file holds: heap, stacks, and data of the program that have changed.
+    pub(crate) anonymous_kib: u64,
+    /// As resident, but each page divided by the number of processes that have it.
+    pub(crate) proportional_kib: u64,
+}
+
 /// Reads what Linux counts of a process.
 pub(crate) fn read_stat(pid: u32) -> anyhow::Result<ProcessStat> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -42,12 +53,19 @@ pub(crate) fn read_stat(pid: u32) -> anyhow::Result<ProcessStat> {
     })
 }
 
-/// Reads the resident memory of a process.
-pub(crate) fn read_memory_kib(pid: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    kib.context("no VmRSS")?.parse().context("VmRSS")
+/// Reads how much memory a process has.
+pub(crate) fn read_memory(pid: u32) -> anyhow::Result<ProcessMemory> {
+    let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let kib = |name: &'static str| -> anyhow::Result<u64> {
+        let line = sums.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        kib.context(name)?.parse().context(name)
+    };
+    Ok(ProcessMemory {
+        resident_kib: kib("Rss:")?,
+        anonymous_kib: kib("Anonymous:")?,
+        proportional_kib: kib("Pss:")?,
+    })
 }
 
 /// Reads the name of the program that a process runs.
