@@ -31,11 +31,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .open_files(&protos)?;
 
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
-    // This encoding keeps the options that prost has no types for.
+    // This encoding keeps the options that prost has no types for. It has no comments, which every service that serves
+    // reflection would keep in its memory.
+    let descriptors = compiler.include_source_info(false);
     fs::write(
         out_dir.join("descriptors.bin"),
-        compiler.encode_file_descriptor_set(),
+        descriptors.encode_file_descriptor_set(),
     )?;
+    compiler.include_source_info(true);
     let pool = compiler.descriptor_pool();
     fs::write(out_dir.join("method_access.rs"), render_methods(&pool)?)?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;

@@ -19,7 +19,7 @@ use crate::store::signing_keys::{self, ActiveSigningKey};
 const WANTED_KEY: &str =
     "TALKTIME_AUTH__TOKENS__SEALING_KEY must be 64 hexadecimal digits (openssl rand -hex 32)";
 /// The interval at which replicas reload the keys.
-pub const RELOAD_EVERY: Duration = Duration::from_secs(2);
+pub const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
 /// The steps of a rotation.
 pub struct SigningKeyRotation {

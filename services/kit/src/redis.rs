@@ -25,7 +25,7 @@ const POOL_SIZE: usize = 4;
 /// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond.
 const MESSAGES_QUEUED_MAX: usize = 16_384;
 /// How often connections are checked for a missing answer.
-const SILENCE_CHECK_EVERY: Duration = Duration::from_millis(500);
+const SILENCE_CHECK_EVERY: Duration = Duration::from_secs(1);
 const RECONNECT_DELAY_MS_MIN: u32 = 20;
 const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 

@@ -43,6 +43,7 @@ use crate::config::WalletConfig;
 use crate::consumers::WalletEventHandler;
 use crate::grpc::WalletGrpcApi;
 use crate::jobs::anchor_chains::start_anchoring;
+use crate::jobs::delete_old::start_deletions;
 use crate::jobs::reconcile_orders::start_reconciliation;
 use crate::jobs::sum_histories::start_summing;
 use crate::jobs::verify_books::start_verification;
@@ -71,6 +72,7 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
         &config,
     )?;
     start_reconciliation(&service.lifecycle, ledger.clone());
+    start_deletions(&service.lifecycle, ledger.clone());
     start_summing(&service.lifecycle, ledger.clone());
     start_verification(&service.lifecycle, db.clone(), config.verify_every());
     if let Some(anchors) = &config.anchors {

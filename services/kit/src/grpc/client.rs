@@ -1,6 +1,7 @@
 //! Channels to peers, balanced over all serving addresses, with a deadline for each call.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
@@ -33,12 +34,20 @@ pub type PeerChannel = InterceptedService<GuardedChannel, CallContextInterceptor
 #[derive(Clone, Debug)]
 pub struct PeerConnector {
     identity: WorkloadIdentity,
+    /// The channels by peer and addresses. Clients of the same peer share theirs, and so one check of its health.
+    channels: Arc<Mutex<HashMap<(Workload, String), CheckedChannel>>>,
 }
+
+/// A channel and the checks of its peer.
+type CheckedChannel = (PeerChannel, Arc<PeerChecks>);
 
 impl PeerConnector {
     /// Creates a connector for a process with this identity.
     pub fn new(identity: WorkloadIdentity) -> Self {
-        Self { identity }
+        Self {
+            identity,
+            channels: Arc::default(),
+        }
     }
 
     /// Returns a channel to all addresses behind `https://host:port`, or behind several of these, separated by
@@ -66,11 +75,18 @@ impl PeerConnector {
         Ok((channel, checks.watch()))
     }
 
-    fn connect_and_check(
-        &self,
-        peer: Workload,
-        urls: &str,
-    ) -> anyhow::Result<(PeerChannel, Arc<PeerChecks>)> {
+    fn connect_and_check(&self, peer: Workload, urls: &str) -> anyhow::Result<CheckedChannel> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (peer, urls.to_owned());
+        if let Some(known) = channels.get(&name) {
+            return Ok(known.clone());
+        }
+        let opened = self.open_channel(peer, urls)?;
+        channels.insert(name, opened.clone());
+        Ok(opened)
+    }
+
+    fn open_channel(&self, peer: Workload, urls: &str) -> anyhow::Result<CheckedChannel> {
         let addresses = PeerAddresses::parse(urls, PeerTls::new(self.identity.clone(), peer))?;
         let checks = Arc::<PeerChecks>::default();
         let (channel, changes) = Channel::balance_channel(CHANGES_QUEUED_MAX);

@@ -28,8 +28,6 @@ pub(crate) fn start_reconciliation(lifecycle: &ProcessLifecycle, ledger: WalletL
 async fn reconcile_once(ledger: WalletLedger) -> anyhow::Result<NextTurnStart> {
     let reconciled = ledger.reconcile_orders().await;
     let taken = ledger.take_lost_earnings().await;
-    let forgotten = ledger.forget_old_phones().await;
-    let deleted = ledger.delete_old_notices().await;
     let credited = reconciled.context("failed to claim orders that are due")?;
     if credited > 0 {
         tracing::info!(
@@ -44,7 +42,5 @@ async fn reconcile_once(ledger: WalletLedger) -> anyhow::Result<NextTurnStart> {
             "took earnings that were paid for with money that banks took back"
         );
     }
-    forgotten.context("failed to forget phones of deleted accounts")?;
-    deleted.context("failed to delete old notifications")?;
     Ok(NextTurnStart::AfterInterval)
 }
