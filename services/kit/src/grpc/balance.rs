@@ -56,6 +56,7 @@ struct ResolvedPeerName {
 
 /// The health of one address.
 struct PeerAddressHealth {
+    endpoint: Endpoint,
     health: HealthClient<Channel>,
     serves: bool,
     unanswered_checks: u32,
@@ -211,7 +212,7 @@ impl PeerAddresses {
                 continue;
             };
             if let Some(endpoint) = build_endpoint(&self.tls, address) {
-                entry.insert(PeerAddressHealth::new(&endpoint));
+                entry.insert(PeerAddressHealth::new(endpoint));
             }
         }
     }
@@ -220,7 +221,7 @@ impl PeerAddresses {
     async fn renew_connections(&mut self, changes: &Sender<Change<SocketAddr, Endpoint>>) {
         for (address, peer) in &mut self.peers {
             if let Some(endpoint) = build_endpoint(&self.tls, *address) {
-                peer.health = HealthClient::new(endpoint.connect_lazy());
+                peer.connect_to(endpoint);
             }
         }
         for address in &self.used {
@@ -302,12 +303,25 @@ fn parse_peer_name(url: &str) -> anyhow::Result<ResolvedPeerName> {
 }
 
 impl PeerAddressHealth {
-    fn new(endpoint: &Endpoint) -> Self {
+    /// The connection has no pings of its own while it is idle, since every check is one.
+    fn new(endpoint: Endpoint) -> Self {
+        let endpoint = endpoint.keep_alive_while_idle(false);
         Self {
             health: HealthClient::new(endpoint.connect_lazy()),
+            endpoint,
             serves: false,
             unanswered_checks: 0,
         }
+    }
+
+    /// Checks over a new connection from now on.
+    fn connect_to(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint.keep_alive_while_idle(false);
+        self.reconnect();
+    }
+
+    fn reconnect(&mut self) {
+        self.health = HealthClient::new(self.endpoint.connect_lazy());
     }
 
     async fn check(&mut self) {
@@ -317,6 +331,10 @@ impl PeerAddressHealth {
             HealthCheckAnswer::Silent => {
                 self.unanswered_checks += 1;
                 self.serves &= self.unanswered_checks < UNANSWERED_CHECKS_MAX;
+                if self.unanswered_checks.is_multiple_of(UNANSWERED_CHECKS_MAX) {
+                    // If packets are lost, the old connection would send again after ever longer pauses.
+                    self.reconnect();
+                }
             }
         }
     }
