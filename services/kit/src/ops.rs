@@ -1,6 +1,9 @@
 //! The operations port: `/livez`, `/readyz` and `/metrics`, which are not reachable from outside.
 
+use std::borrow::Cow;
+use std::future::ready;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -9,6 +12,10 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::lifecycle::ProcessLifecycle;
+use crate::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+
+/// Short enough for a process under load, which records some ten thousand durations a second.
+const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Serves the operations port until the process ends, since readiness is queried during a drain, too.
 ///
@@ -19,6 +26,7 @@ pub async fn listen(
     lifecycle: ProcessLifecycle,
     metrics: PrometheusHandle,
 ) -> anyhow::Result<()> {
+    start_upkeep(&lifecycle, metrics.clone());
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let router = Router::new()
         .route("/livez", get(livez).with_state(lifecycle.clone()))
@@ -33,6 +41,21 @@ pub async fn listen(
         }
     });
     Ok(())
+}
+
+/// Sorts recorded durations into their buckets, also if nobody reads the metrics: until then each takes memory.
+fn start_upkeep(lifecycle: &ProcessLifecycle, metrics: PrometheusHandle) {
+    let work = PeriodicWork {
+        name: Cow::Borrowed("metrics.upkeep"),
+        interval: UPKEEP_EVERY,
+        retry_after: UPKEEP_EVERY,
+        deadline: UPKEEP_EVERY,
+        first_turn: FirstTurnStart::AfterInterval,
+    };
+    periodic::start(lifecycle, work, move || {
+        metrics.run_upkeep();
+        ready(Ok(NextTurnStart::AfterInterval))
+    });
 }
 
 /// Kubernetes restarts a process that fails this several times.
@@ -66,8 +89,6 @@ async fn render(State(metrics): State<PrometheusHandle>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     async fn is_alive(lifecycle: &ProcessLifecycle) -> bool {

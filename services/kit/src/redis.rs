@@ -22,8 +22,9 @@ use crate::error::{Error, ErrorKind};
 use crate::store_authority::trust_authorities;
 
 const POOL_SIZE: usize = 4;
-/// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond.
-const MESSAGES_QUEUED_MAX: usize = 16_384;
+/// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond. The client
+/// allocates eight queues of this length at its start.
+const MESSAGES_QUEUED_MAX: usize = 4_096;
 /// How often connections are checked for a missing answer.
 const SILENCE_CHECK_EVERY: Duration = Duration::from_secs(1);
 const RECONNECT_DELAY_MS_MIN: u32 = 20;

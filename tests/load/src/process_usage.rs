@@ -13,6 +13,8 @@ const PARENT: usize = 4;
 /// The times in user and kernel mode of the process, and those of the children that it has outlived.
 const OWN_TIMES: [usize; 2] = [14, 15];
 const CHILD_TIMES: [usize; 2] = [16, 17];
+/// The command of the agent of a relay.
+const RELAY_AGENT: &[u8] = b"relay-agent";
 
 /// The figures that Linux counts of a process.
 pub(crate) struct ProcessStat {
@@ -68,13 +70,18 @@ pub(crate) fn read_memory(pid: u32) -> anyhow::Result<ProcessMemory> {
     })
 }
 
-/// Reads the name of the program that a process runs.
+/// Reads the name of the program that a process runs. The agent of a relay has one of its own, though it is a command of
+/// calls.
 pub(crate) fn read_program(pid: u32) -> anyhow::Result<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline"))?;
-    let program = line.split(|&byte| byte == 0).next().unwrap_or_default();
-    let program = String::from_utf8_lossy(program).into_owned();
+    let mut arguments = line.split(|&byte| byte == 0);
+    let program = String::from_utf8_lossy(arguments.next().unwrap_or_default()).into_owned();
     let name = Path::new(&program).file_name().context("a program")?;
-    Ok(name.to_string_lossy().into_owned())
+    let name = name.to_string_lossy().into_owned();
+    Ok(match arguments.next() {
+        Some(RELAY_AGENT) => format!("{name} {}", String::from_utf8_lossy(RELAY_AGENT)),
+        _ => name,
+    })
 }
 
 /// Lists the pids of all processes.

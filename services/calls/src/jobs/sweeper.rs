@@ -16,8 +16,8 @@ use crate::service::CallService;
 const SWEEP_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("calls.sweep"),
     // A step is due at least a second after the commit that plans it, so a sweep each second learns of every step in
-    // time, whichever replica has planned it.
-    interval: Duration::from_secs(1),
+    // time, whichever replica has planned it. A pause of a second would have the pool ask for a sign of life first.
+    interval: Duration::from_millis(900),
     retry_after: PAUSE_MIN,
     // After `STEP_TIMEOUT` a step calls no peer any more, and only stores its results.
     deadline: STEP_TIMEOUT.saturating_mul(2),
