@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use talktime_kit::lifecycle::ProcessLifecycle;
-use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
+use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork, WorkWaker};
 use talktime_kit::tokens::UserToken;
 use talktime_kit::{Error, ErrorKind, grpc};
 use talktime_proto::calls::v1::{EndCallRequest, EndCallResponse};
@@ -33,10 +33,13 @@ const CONCURRENT_REPEATS_MAX: usize = 32;
 /// An end that is answered so soon ends when it is answered.
 const WAITED_MIN: Duration = Duration::from_secs(1);
 
+/// The pause between repetitions.
+const REPEAT_EVERY: Duration = Duration::from_millis(500);
 const REPEAT_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("gateway.pending_ends"),
-    interval: Duration::from_millis(500),
-    retry_after: Duration::from_millis(500),
+    // Without ends there is nothing to do; the first one wakes the work.
+    interval: Duration::from_mins(1),
+    retry_after: REPEAT_EVERY,
     deadline: Duration::from_mins(1),
     first_turn: FirstTurnStart::AfterInterval,
 };
@@ -54,6 +57,8 @@ struct CallEndKey {
 pub struct PendingCallEnds {
     calls: CallsClient,
     ends: Arc<Mutex<HashMap<CallEndKey, PendingCallEnd>>>,
+    /// Starts the repetitions when there are ends again.
+    waker: WorkWaker,
 }
 
 struct PendingCallEnd {
@@ -82,9 +87,13 @@ impl PendingCallEnds {
         let pending = Self {
             calls,
             ends: Arc::default(),
+            waker: WorkWaker::default(),
         };
         let repeated = pending.clone();
-        periodic::start(lifecycle, REPEAT_WORK, move || repeat_all(repeated.clone()));
+        let waker = pending.waker.clone();
+        periodic::start_wakeable(lifecycle, REPEAT_WORK, waker, move || {
+            repeat_all(repeated.clone())
+        });
         pending
     }
 
@@ -128,6 +137,9 @@ impl PendingCallEnds {
         let (key, now) = (key_of(request), Instant::now());
         let mut ends = self.lock();
         let is_full = ends.len() >= PENDING_MAX && !ends.contains_key(&key);
+        if ends.is_empty() {
+            self.waker.wake();
+        }
         let asked_at = if is_full {
             now
         } else {
@@ -228,5 +240,9 @@ async fn repeat_all(pending: PendingCallEnds) -> anyhow::Result<NextTurnStart> {
             grpc::with_user_token(token, pending.repeat(request))
         })
         .await;
-    Ok(NextTurnStart::AfterInterval)
+    Ok(if pending.lock().is_empty() {
+        NextTurnStart::AfterInterval
+    } else {
+        NextTurnStart::After(REPEAT_EVERY)
+    })
 }

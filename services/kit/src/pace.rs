@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Polls stay frequent for so long after the last use.
-const UNUSED_AFTER: Duration = Duration::from_secs(3);
+const UNUSED_AFTER: Duration = Duration::from_secs(1);
 
 /// The pace of one polling loop, which shares it with the users of its state.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ use crate::pace::{FrequentPolls, PollPace};
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Interval of the checks while nobody calls the peer.
-const CHECK_UNUSED_EVERY: Duration = Duration::from_secs(5);
+const CHECK_UNUSED_EVERY: Duration = Duration::from_secs(10);
 /// Interval of the checks while no address serves.
 const CHECK_WHILE_DOWN_EVERY: Duration = Duration::from_millis(200);
 const CHECK_TIMEOUT: Duration = Duration::from_millis(500);

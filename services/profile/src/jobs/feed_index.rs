@@ -13,7 +13,7 @@ use crate::store::feed_changes;
 
 const MAINTENANCE_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("profile.feed_index"),
-    interval: Duration::from_secs(5),
+    interval: Duration::from_secs(10),
     retry_after: CHANGING_PAUSE,
     // The whole feed may have to be read, a thousand listeners in ten milliseconds or some more.
     deadline: Duration::from_mins(2),
