@@ -101,7 +101,8 @@ async fn every_socket_gets_the_start_before_the_end_although_nats_pauses() {
         send_signal(&pid, "-STOP").await;
         let ended = async {
             let call_id = pair.start_call().await;
-            // The other replica polls for events twice a second.
+            // The relay of the replica that has started the call waits for NATS meanwhile. The end may reach the other
+            // one, which wakes a second relay.
             tokio::time::sleep(PAUSE / 2).await;
             let ended = pair.end_call(&pair.caller, call_id).await;
             assert_eq!(ended.status, 200, "{ended:?}");
