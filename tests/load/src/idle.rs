@@ -84,7 +84,9 @@ pub(crate) async fn run_bench(options: &IdleOptions) -> anyhow::Result<()> {
     let elapsed_secs = begun.elapsed().as_secs_f64();
     let counts_after = WorkCounts::read().await?;
     let mut shares = divide_growth(&busy_before, &busy_after, elapsed_secs);
-    shares.values_mut().for_each(|share| *share *= 100.0);
+    for share in shares.values_mut() {
+        *share *= 100.0;
+    }
     let transactions = counts_after.transactions - counts_before.transactions;
     IdleUsage {
         shares,
@@ -121,7 +123,7 @@ impl WorkCounts {
 
 async fn count_transactions() -> anyhow::Result<f64> {
     let mut database = PgConnection::connect(&read_variable("DATABASE_URL")?).await?;
-    let transactions =
+    let transactions: f64 =
         sqlx::query_scalar("SELECT sum(xact_commit + xact_rollback)::float8 FROM pg_stat_database")
             .fetch_one(&mut database)
             .await?;
