@@ -3,6 +3,7 @@
 mod access;
 mod admin_audit;
 mod app_config;
+mod attestations;
 mod auth;
 mod availability;
 mod badges;

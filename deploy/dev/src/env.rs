@@ -122,11 +122,7 @@ fn own_variables(
         anyhow::Ok([("REDIS__URL", url), ("REDIS__CA_FILE", authority)])
     };
     let variables = match instance.unit {
-        StackUnit::Auth => {
-            let key = ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?);
-            let limits = stack_limits::login_variables(stack);
-            redis()?.into_iter().chain([key]).chain(limits).collect()
-        }
+        StackUnit::Auth => auth_variables(stack, redis()?)?,
         StackUnit::Profile => vec![("PHONE_HASH_KEY", secrets::phone_hash_key(stack)?)],
         StackUnit::Wallet => vec![
             ("BANK_DETAILS__KEY", secrets::bank_details_key(stack)?),
@@ -149,7 +145,7 @@ fn own_variables(
         StackUnit::Calls => {
             let minute = ("MINUTE_SECS", settings.minute_secs.to_string());
             let variables = redis()?.into_iter().chain([minute]);
-            let variables = variables.chain(media_variables(stack));
+            let variables = variables.chain(relays::media_variables(stack));
             variables
                 .chain(stack_limits::ringing_variables(stack))
                 .collect()
@@ -180,6 +176,19 @@ fn own_variables(
         .collect())
 }
 
+fn auth_variables(
+    stack: &DevStack,
+    redis: [(&'static str, String); 2],
+) -> Result<Vec<(&'static str, String)>> {
+    let key_file = secrets::attestation_public_key_file(stack)?;
+    let keys = [
+        ("TOKENS__SEALING_KEY", secrets::token_sealing_key(stack)?),
+        ("ATTESTATION__DEVELOPMENT__KEY_FILE", key_file),
+    ];
+    let limits = stack_limits::login_variables(stack);
+    Ok(keys.into_iter().chain(redis).chain(limits).collect())
+}
+
 fn relay_agent_variables(stack: &DevStack, instance: UnitInstance) -> Vec<(&'static str, String)> {
     let urls = relays::turn_urls(stack, instance);
     let password_file = secrets::turn_console_password_file(stack);
@@ -192,20 +201,6 @@ fn relay_agent_variables(stack: &DevStack, instance: UnitInstance) -> Vec<(&'sta
         (
             "RELAY__CONSOLE_PASSWORD_FILE",
             password_file.display().to_string(),
-        ),
-    ]
-}
-
-/// Returns the media engine of the stack. Calls whose request names no carrier are left to the apps, so that clients
-/// without media of the platform work as before.
-fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
-    let secret_file = secrets::turn_secret_file(stack);
-    vec![
-        ("MEDIA__ENGINE", "turn".to_owned()),
-        ("MEDIA__DEFAULT_CARRIER", "own".to_owned()),
-        (
-            "MEDIA__TURN__SECRET_FILE",
-            secret_file.display().to_string(),
         ),
     ]
 }
@@ -284,6 +279,7 @@ fn stack_variables(stack: &DevStack, settings: &StackSettings) -> Result<EnvVari
         ("S3_ACCESS_KEY", S3_ACCESS_KEY.to_owned()),
         ("S3_SECRET_KEY", S3_SECRET_KEY.to_owned()),
         ("MINUTE_SECS", settings.minute_secs.to_string()),
+        ("ATTESTATION_KEY_FILE", secrets::attestation_key_file(stack)),
         (
             "TOKEN_SEALING_KEY_FILE",
             secrets::token_sealing_key_file(stack).display().to_string(),

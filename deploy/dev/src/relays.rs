@@ -23,6 +23,20 @@ pub(crate) fn prepare_relays(stack: &DevStack) -> Result<()> {
     secrets::generate_turn_secrets(stack)
 }
 
+/// Returns the settings of calls with the media engine of the stack. Calls whose request names no carrier are left to the apps, so that clients
+/// without media of the platform work as before.
+pub(crate) fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
+    let secret_file = secrets::turn_secret_file(stack);
+    vec![
+        ("MEDIA__ENGINE", "turn".to_owned()),
+        ("MEDIA__DEFAULT_CARRIER", "own".to_owned()),
+        (
+            "MEDIA__TURN__SECRET_FILE",
+            secret_file.display().to_string(),
+        ),
+    ]
+}
+
 /// Returns the TURN realm of a relay or of the agent beside it.
 pub(crate) fn realm(instance: UnitInstance) -> String {
     format!("relay-{}", instance.replica())

@@ -16,6 +16,8 @@ use crate::{identities, install};
 /// Shorter lines of a key file, such as `-----END`, do not reveal the key.
 const KEY_LINE_CHARS_MIN: usize = 24;
 
+const ATTESTATION_KEY: &str = "attestation.key";
+const ATTESTATION_PUBLIC_KEY: &str = "attestation.pub";
 const LEDGER_ANCHOR_KEY: &str = "ledger-anchor.key";
 const TOKEN_SEALING_KEY: &str = "token-sealing.key";
 const TURN_SECRET: &str = "turn.key";
@@ -43,6 +45,24 @@ pub(crate) fn token_sealing_key(stack: &DevStack) -> Result<String> {
 /// Returns the file with that key, for tests that sign tokens.
 pub(crate) fn token_sealing_key_file(stack: &DevStack) -> PathBuf {
     stack.secrets_dir().join(TOKEN_SEALING_KEY)
+}
+
+/// Returns the file with the key that attests requests as the platform of a phone would, for tests and developers.
+pub(crate) fn attestation_key_file(stack: &DevStack) -> String {
+    let path = stack.secrets_dir().join(ATTESTATION_KEY);
+    path.display().to_string()
+}
+
+/// Returns the file with its public half, which auth verifies attestations with.
+pub(crate) fn attestation_public_key_file(stack: &DevStack) -> Result<String> {
+    let curve = "ec_paramgen_curve:P-256";
+    let generate = ["genpkey", "-algorithm", "EC", "-pkeyopt", curve];
+    load_or_generate(stack, ATTESTATION_KEY, &generate)?;
+    let key_file = attestation_key_file(stack);
+    let publish = ["pkey", "-in", &key_file, "-pubout"];
+    load_or_generate(stack, ATTESTATION_PUBLIC_KEY, &publish)?;
+    let path = stack.secrets_dir().join(ATTESTATION_PUBLIC_KEY);
+    Ok(path.display().to_string())
 }
 
 /// Returns the key that seals bank details.

@@ -27,6 +27,10 @@ pub(super) struct PhoneBody {
     /// The phone number in E.164 format.
     #[schema(example = "+919812345678")]
     phone: String,
+    /// The integrity token of Google Play (or of a developer's key), made for the nonce of this request: the SHA-256 of
+    /// `talktime:request_otp:` and the phone as written here, in URL-safe base64. Each is accepted once.
+    #[serde(default)]
+    attestation: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -41,7 +45,8 @@ pub(super) struct OtpSentAnswer {
 ///
 /// The password is valid for five minutes and one login. A phone number receives at most 5 passwords in 15 minutes
 /// (`otp_rate_limited`). Only mobile numbers of the countries that the operator allows receive one. Send the `challenge_id` with the password to `/auth/verify`: then wrong attempts of others
-/// do not count against this login.
+/// do not count against this login. If the operator requires it, `attestation` must prove that the request comes from the
+/// app.
 #[utoipa::path(
     post,
     path = "/auth/request_otp",
@@ -50,6 +55,7 @@ pub(super) struct OtpSentAnswer {
     responses(
         (status = 200, body = OtpSentAnswer),
         (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, phone_unreachable"),
+        (status = 403, description = "attestation_required, attestation_failed"),
         (status = 429, description = "otp_rate_limited, otp_sends_limited"),
         (status = 503, description = "otp_not_sent"),
     )
@@ -57,11 +63,12 @@ pub(super) struct OtpSentAnswer {
 pub(super) async fn request_otp(
     State(mut auth): State<AuthClient>,
     ClientAddress(client_address): ClientAddress,
-    Json(PhoneBody { phone }): Json<PhoneBody>,
+    Json(body): Json<PhoneBody>,
 ) -> Result<Json<OtpSentAnswer>> {
     let request = RequestOtpRequest {
-        phone,
+        phone: body.phone,
         client_address,
+        attestation: body.attestation,
     };
     let sent = auth.request_otp(request).await?.into_inner();
     Ok(Json(OtpSentAnswer {
@@ -79,6 +86,9 @@ pub(super) struct OtpResendBody {
     /// The challenge whose password is to be sent again. Without it, the active password of the phone is sent.
     #[serde(default)]
     challenge_id: Option<String>,
+    /// As for `/auth/request_otp`, with a nonce for `talktime:resend_otp:`.
+    #[serde(default)]
+    attestation: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -102,6 +112,7 @@ pub(super) struct OtpResentAnswer {
     responses(
         (status = 200, body = OtpResentAnswer),
         (status = 400, description = "invalid_phone, phone_country_refused, phone_not_mobile, phone_unreachable"),
+        (status = 403, description = "attestation_required, attestation_failed"),
         (status = 429, description = "otp_rate_limited, otp_resent_recently, otp_sends_limited"),
         (status = 503, description = "otp_not_sent"),
     )
@@ -115,6 +126,7 @@ pub(super) async fn resend_otp(
         phone: body.phone,
         client_address,
         challenge_id: body.challenge_id,
+        attestation: body.attestation,
     };
     let resent = auth.resend_otp(request).await?.into_inner();
     Ok(Json(OtpResentAnswer {

@@ -38,6 +38,8 @@ pub const KEY_ACCESS: [KeyAccess; 3] = [
             "otp_rl:",
             "otp_resend:",
             "otp_wrong:",
+            // Attestations that were used.
+            "attestation:",
             // Sessions, and revoked access tokens.
             "refresh:",
             "access:",

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use talktime_kit::config::RedisConfig;
 
+use crate::attestation::AttestationConfig;
 use crate::delivery::{OtpDeliveryAdapter, SmsProviderConfig};
 use crate::domain::claims::TokenLifetimes;
 use crate::domain::{OtpRules, PhoneRules};
@@ -28,6 +29,9 @@ pub struct AuthConfig {
     pub otp_delivery: OtpDeliveryAdapter,
     /// The provider of text messages, for `sms`.
     pub sms: Option<SmsProviderConfig>,
+    /// Proofs that requests for one-time passwords come from our app.
+    #[serde(default)]
+    pub attestation: AttestationConfig,
     /// The log of what admins do.
     #[serde(default)]
     pub audit: AuditConfig,

@@ -20,8 +20,9 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::admins::AdminAuthorizer;
+use crate::attestation::AttestationGuard;
 use crate::domain::claims::UserSession;
-use crate::domain::{AuthError, ClientAddress, DeviceName, OtpGuess};
+use crate::domain::{AttestedOperation, AuthError, ClientAddress, DeviceName, OtpGuess};
 use crate::events::tokens_revoked_event;
 use crate::login::{LoginService, OtpVerificationOutcome};
 use crate::sessions::{OpenSession, SessionService, SessionTokens, TokenRevocationPage};
@@ -29,6 +30,7 @@ use crate::tokens::TokenIssuer;
 
 pub(crate) struct AuthGrpcApi {
     login: LoginService,
+    attestation: AttestationGuard,
     sessions: SessionService,
     issuer: Arc<TokenIssuer>,
     admins: AdminAuthorizer,
@@ -37,12 +39,14 @@ pub(crate) struct AuthGrpcApi {
 impl AuthGrpcApi {
     pub(crate) fn new(
         login: LoginService,
+        attestation: AttestationGuard,
         sessions: SessionService,
         issuer: Arc<TokenIssuer>,
         admins: AdminAuthorizer,
     ) -> Self {
         Self {
             login,
+            attestation,
             sessions,
             issuer,
             admins,
@@ -57,6 +61,12 @@ impl AuthService for AuthGrpcApi {
         request: Request<RequestOtpRequest>,
     ) -> Result<Response<RequestOtpResponse>, Status> {
         let request = request.into_inner();
+        let attestation = request.attestation.as_deref();
+        let operation = AttestedOperation::RequestOtp;
+        let attested = self
+            .attestation
+            .check(operation, &request.phone, attestation);
+        attested.await.map_err(to_status)?;
         let address = ClientAddress::parse(&request.client_address);
         let sent = self.login.request_otp(&request.phone, address).await;
         let challenge_id = sent.map_err(to_status)?.to_string();
@@ -68,6 +78,12 @@ impl AuthService for AuthGrpcApi {
         request: Request<ResendOtpRequest>,
     ) -> Result<Response<ResendOtpResponse>, Status> {
         let request = request.into_inner();
+        let attestation = request.attestation.as_deref();
+        let operation = AttestedOperation::ResendOtp;
+        let attested = self
+            .attestation
+            .check(operation, &request.phone, attestation);
+        attested.await.map_err(to_status)?;
         let address = ClientAddress::parse(&request.client_address);
         let challenge_id = parse_challenge(request.challenge_id.as_deref());
         let resent = self.login.resend_otp(&request.phone, address, challenge_id);

@@ -1,7 +1,7 @@
 //! The auth service: logins with a phone and a one-time password, and the tokens of sessions.
 //!
 //! [`domain`] holds the rules, [`store`] the statements and scripts, and [`tokens`] signs with the keys of a
-//! [`keyring`]. [`login`], [`sessions`] and [`rotation`] are the operations, and [`grpc`] serves the gateway.
+//! [`keyring`]. [`attestation`] verifies that requests come from the app. [`login`], [`sessions`] and [`rotation`] are the operations, and [`grpc`] serves the gateway.
 //! The profile service stores which phones have an account.
 
 #![allow(
@@ -10,6 +10,7 @@
 )]
 
 pub mod admins;
+pub mod attestation;
 pub mod audit;
 pub mod config;
 pub mod consumers;
@@ -42,6 +43,7 @@ use talktime_proto::events::consumers::AUTH_PROFILE;
 use tonic::service::Routes;
 
 use crate::admins::AdminAuthorizer;
+use crate::attestation::AttestationGuard;
 use crate::config::{AuditConfig, AuthConfig};
 use crate::consumers::AuthEventHandler;
 use crate::delivery::{OtpDelivery, OtpDeliveryAdapter};
@@ -102,6 +104,12 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         requires_reason: config.audit.require_reason,
         clock: service.clock.clone(),
     };
+    let attestation = AttestationGuard::new(
+        config.attestation,
+        environment,
+        redis.clone(),
+        service.clock.clone(),
+    )?;
     let login = LoginService {
         redis: redis.clone(),
         otp_storage: match config.otp_delivery {
@@ -128,7 +136,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     start_purges(&service, config.tokens.lifetimes, config.audit);
     let keys = SigningKeys::without_auth();
     start_key_reloads(&service.lifecycle, rotation, issuer.clone(), keys.clone());
-    let api = AuthGrpcApi::new(login, sessions, issuer, admins);
+    let api = AuthGrpcApi::new(login, attestation, sessions, issuer, admins);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes = Routes::new(AuthServiceServer::new(api)).add_service(export);
     let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::domain::AuthError;
+use crate::domain::{AttestationFailure, AuthError};
 use crate::store::otps::shared_limits;
 
 const OTP_SENDS: &str = "auth_otp_sends_total";
@@ -11,6 +11,8 @@ const SENT_FROM_RESERVE: &str = "sent_from_reserve";
 const PHONE_LIMIT: &str = "phone";
 const RESEND_LIMIT: &str = "resend";
 const OTP_GUESSES: &str = "auth_otp_guesses_total";
+const ATTESTATIONS: &str = "auth_attestations_total";
+const ATTESTED: &str = "valid";
 
 /// Registers counters at zero, so that their first increments are visible as an increase.
 pub(crate) fn register_metrics() {
@@ -19,11 +21,21 @@ pub(crate) fn register_metrics() {
     for outcome in outcomes.into_iter().chain(shared_limits()) {
         metrics::counter!(OTP_SENDS, "outcome" => outcome).increment(0);
     }
+    let failures = AttestationFailure::ALL.map(AttestationFailure::name);
+    for outcome in failures.into_iter().chain([ATTESTED]) {
+        metrics::counter!(ATTESTATIONS, "outcome" => outcome).increment(0);
+    }
     for with in ["challenge", "phone"] {
         for outcome in ["right", "wrong", "limited"] {
             metrics::counter!(OTP_GUESSES, "with" => with, "outcome" => outcome).increment(0);
         }
     }
+}
+
+/// Records a request that is to be attested.
+pub(crate) fn record_attestation(outcome: Result<(), AttestationFailure>) {
+    let outcome = outcome.map_or_else(AttestationFailure::name, |()| ATTESTED);
+    metrics::counter!(ATTESTATIONS, "outcome" => outcome).increment(1);
 }
 
 /// Records a message with a one-time password, or the limit that refused it. Other failures are not recorded.

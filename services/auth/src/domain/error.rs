@@ -5,6 +5,8 @@ use std::time::Duration;
 use talktime_kit::redis::commands;
 use talktime_kit::{Error, ErrorKind};
 
+use super::AttestationFailure;
+
 /// A refusal or a failure of auth.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
@@ -45,6 +47,9 @@ pub enum AuthError {
         /// The pause before the next try.
         retry_after: Duration,
     },
+    /// The request has no valid attestation, and one is required.
+    #[error("no valid attestation")]
+    NotAttested(#[from] AttestationFailure),
     /// A wrong, used, burnt or expired password; the answer does not distinguish them.
     #[error("wrong or expired one-time password")]
     InvalidOtp,
@@ -123,6 +128,7 @@ impl AuthError {
             | Self::OtpResentRecently { .. }
             | Self::OtpSendsLimited { .. }
             | Self::OtpTriesLimited { .. }
+            | Self::NotAttested(_)
             | Self::InvalidOtp
             | Self::PhoneUnreachable
             | Self::OtpNotSent => self.otp_parts(),
@@ -228,6 +234,16 @@ impl AuthError {
                 ErrorKind::RateLimited,
                 "otp_tries_limited",
                 "Too many wrong codes were entered; please wait.",
+            ),
+            Self::NotAttested(AttestationFailure::Missing) => (
+                ErrorKind::PermissionDenied,
+                "attestation_required",
+                "The request must prove that it comes from the app; please update it.",
+            ),
+            Self::NotAttested(_) => (
+                ErrorKind::PermissionDenied,
+                "attestation_failed",
+                "The app and this device could not be verified.",
             ),
             Self::PhoneUnreachable => (
                 ErrorKind::InvalidArgument,

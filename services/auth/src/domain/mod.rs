@@ -1,5 +1,6 @@
 //! The rules of auth, without input or output.
 
+mod attestation;
 pub mod claims;
 mod client_address;
 mod device;
@@ -11,6 +12,10 @@ mod phone;
 mod revocation;
 mod signing_key;
 
+pub use attestation::{
+    ATTESTATION_CLOCK_SKEW_MAX, AttestationFailure, AttestationStatement, AttestedOperation,
+    attestation_nonce,
+};
 pub use client_address::{ClientAddress, ClientNetwork, NetworkSize};
 pub use device::DeviceName;
 pub use error::AuthError;

@@ -72,6 +72,11 @@ pub fn otp_resend(phone: &PhoneNumber) -> String {
     format!("otp_resend:{phone}")
 }
 
+/// Exists once an attestation was used, until it has expired.
+pub fn used_attestation(fingerprint: &str) -> String {
+    format!("attestation:{fingerprint}")
+}
+
 /// Exists while a refresh token can be used; holds its session's id.
 pub fn refresh_token(user_id: i64, jti: Uuid) -> String {
     format!("{}:{jti}", sessions(user_id))

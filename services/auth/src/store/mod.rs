@@ -1,6 +1,7 @@
 //! The data of auth: one-time passwords and sessions in Redis, the rest in Postgres. Changes that must be
 //! atomic over several keys are one script, so this Redis is one primary with replicas, not a cluster.
 
+pub mod attestations;
 pub mod audit_log;
 pub mod deleted_users;
 pub mod export;

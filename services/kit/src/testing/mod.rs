@@ -1,6 +1,7 @@
 //! Helpers that tests of several crates share: databases of their own, each created from the bootstrapped template in a
 //! tenth of a second, servers of their own, waiting for states, and a proxy that stops forwarding.
 
+mod attestations;
 mod identities;
 mod private_postgres;
 mod proxy;
@@ -17,6 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::config::{NatsConfig, RedisConfig};
 use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 
+pub use attestations::TestAttestationKey;
 pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
 pub use private_postgres::{PrivatePostgres, as_postgres, send_signal, signal_all};
 pub use proxy::SilentProxy;
