@@ -37,6 +37,11 @@ QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 # Relays media for thousands of ports, which needs the network of its node.
 RELAY = "DaemonSet turn"
 AGENT_PREFIX = "TALKTIME_RELAY_AGENT__"
+# Programs of ours are named so, in every image.
+PROGRAM_PREFIX = "talktime-"
+# The setting with the folders of secrets, and the secret that only migrations have.
+SECRET_FOLDERS = "SECRETS__FOLDERS"
+OWNER_URL = "DATABASE__OWNER_URL"
 # By which a grace period must exceed the longest drain.
 GRACE_MARGIN_MS = 5000
 # For people, Jobs, and Postgres itself.
@@ -52,6 +57,7 @@ def problems(repository, overlay, documents):
         loaded.disruptions,
         loaded.services,
         loaded.references,
+        loaded.secret_variables,
         loaded.settings,
         loaded.relays,
         loaded.edges,
@@ -64,6 +70,15 @@ def problems(repository, overlay, documents):
         *releases.problems(loaded),
         *values.problems(loaded),
     ]
+
+
+def secret_files(volume):
+    """Yields each Secret whose keys are files of a volume, with the items that it is limited to."""
+    if "secret" in volume:
+        yield volume["secret"]["secretName"], volume["secret"].get("items", [])
+    for source in volume.get("projected", {}).get("sources", []):
+        if "secret" in source:
+            yield source["secret"]["name"], source["secret"].get("items", [])
 
 
 class Overlay:
@@ -179,7 +194,7 @@ class Overlay:
             scaled = [h["spec"]["scaleTargetRef"]["name"] for h in self.of("HorizontalPodAutoscaler")]
             if scaled.count(name) != 1 and not releases.is_canary(deployment):
                 yield f"{name}: has {scaled.count(name)} autoscalers instead of 1"
-            values = self.values(template["spec"]["containers"][0])
+            values = self.values(template["spec"])
             # First requests and then background tasks end by the deadline; the rest is a margin.
             drain_ms = int(values["SHUTDOWN__DRAIN_DELAY_MS"]) + 2 * int(values["SHUTDOWN__DEADLINE_MS"])
             if template["spec"]["terminationGracePeriodSeconds"] * 1000 < drain_ms + GRACE_MARGIN_MS:
@@ -224,9 +239,12 @@ class Overlay:
                 name = volume.get("configMap", {}).get("name")
                 if name and not self.named("ConfigMap", name):
                     yield f"{owner}: there is no ConfigMap {name}"
-                name = volume.get("secret", {}).get("secretName")
-                if name and name not in self.secrets:
-                    yield f"{owner}: there is no Secret {name}"
+                for name, items in secret_files(volume):
+                    if name not in self.secrets:
+                        yield f"{owner}: there is no Secret {name}"
+                    missing = {item["key"] for item in items} - self.secrets.get(name, set())
+                    if self.secrets.get(name):
+                        yield from (f"{owner}: there is no {key} in a Secret {name}" for key in sorted(missing))
             spec = pod["spec"]
             for container in spec.get("initContainers", []) + spec["containers"]:
                 for source in container.get("envFrom", []):
@@ -241,15 +259,38 @@ class Overlay:
                     if key and key["key"] not in self.secrets.get(key["name"], set()):
                         yield f"{owner}: there is no {key['key']} in a Secret {key['name']}"
 
-    def values(self, container):
-        """Returns the variables of a container by name: values from ConfigMaps, and None for those from a Secret."""
-        variables = {}
-        for source in container["envFrom"]:
-            if "configMapRef" in source:
-                variables.update(self.named("ConfigMap", source["configMapRef"]["name"]).get("data", {}))
-            else:
-                variables.update(dict.fromkeys(self.secrets.get(source["secretRef"]["name"], ())))
-        return variables
+    def values(self, pod, container=None):
+        """Returns the settings of a container, by default the first one of its pod: values from ConfigMaps, and None for
+        those from the files of Secrets.
+        """
+        container = container or pod["containers"][0]
+        settings = {}
+        for source in (source for source in container["envFrom"] if "configMapRef" in source):
+            settings.update(self.named("ConfigMap", source["configMapRef"]["name"]).get("data", {}))
+        return settings | dict.fromkeys(self.secret_settings(pod, container, settings.get(SECRET_FOLDERS, "[]")))
+
+    def secret_settings(self, pod, container, folders):
+        """Yields the settings that a container reads from the files of Secrets, in these folders."""
+        mounted = {m["name"] for m in container.get("volumeMounts", []) if m["mountPath"] in yaml.safe_load(folders)}
+        for volume in (v for v in pod.get("volumes", []) if v["name"] in mounted):
+            for secret, items in secret_files(volume):
+                keys = self.secrets.get(secret, set())
+                yield from (item["path"] for item in items) if items else keys
+
+    def secret_variables(self):
+        """No process of ours has a secret in its environment, which its children inherit and dumps contain."""
+        for workload, pod in self.pods():
+            spec = pod["spec"]
+            for container in spec.get("initContainers", []) + spec["containers"]:
+                if not container.get("command", [""])[0].startswith(PROGRAM_PREFIX):
+                    continue
+                owner = f"{workload['kind']} {workload['metadata']['name']}: {container['name']}"
+                for source in container.get("envFrom", []):
+                    if "secretRef" in source:
+                        yield f"{owner} has all of the Secret {source['secretRef']['name']} as variables"
+                for variable in container.get("env", []):
+                    if "secretKeyRef" in variable.get("valueFrom", {}):
+                        yield f"{owner} has the secret {variable['name']} as a variable"
 
     def settings(self):
         """Every variable is a setting of its process and of its type; a setting without default is set."""
@@ -267,11 +308,14 @@ class Overlay:
             if "env" in container:
                 yield f"{owner}: has variables besides those of ConfigMaps and Secrets"
             settings = self.source.settings(labels[NAME])
-            configured = self.values(container)
+            configured = self.values(pod["spec"])
             yield from (f"{owner}: {name} is no setting" for name in configured.keys() - settings.keys())
             for name, setting in settings.items():
                 if setting.required and name not in configured:
                     yield f"{owner}: {name} has no default and is not set"
+            # Only migrations have the address of the owner of a schema.
+            if (OWNER_URL in configured) != (workload["kind"] == "Job"):
+                yield f"{owner}: {OWNER_URL} is {'set' if OWNER_URL in configured else 'not set'}"
             for name, value in configured.items():
                 if value is not None and name in settings and not can_be_read_as(value, settings[name].kind):
                     yield f"{owner}: {name}: {value} is no {settings[name].kind}"
@@ -290,7 +334,7 @@ class Overlay:
         agent = containers["relay-agent"]
         if agent["command"] != ["talktime-calls", "relay-agent"]:
             yield f"{RELAY}: its agent runs {agent['command']}"
-        configured = self.values(agent)
+        configured = self.values(pod, agent)
         for variable in agent["env"]:
             if variable["name"].startswith(AGENT_PREFIX):
                 configured[variable["name"].removeprefix(AGENT_PREFIX)] = variable["value"]
@@ -408,7 +452,7 @@ class Overlay:
     def _mounted_identity(self, process, secret):
         pod = self.server(process)["spec"]["template"]["spec"]
         container = pod["containers"][0]
-        folder = self.values(container)["IDENTITY__FOLDER"]
+        folder = self.values(pod)["IDENTITY__FOLDER"]
         names = [v["name"] for v in pod["volumes"] if v.get("secret", {}).get("secretName") == secret]
         mounts = [m for m in container.get("volumeMounts", []) if m["name"] in names and m["mountPath"] == folder]
         if len(mounts) != 1:
@@ -418,7 +462,7 @@ class Overlay:
         """Exactly the processes whose settings name an outside address may leave the cluster."""
         for process in PROCESSES:
             deployment = self.server(process)
-            configured = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
+            configured = self.values(deployment["spec"]["template"]["spec"])
             needed = any(re.fullmatch(wanted, configured.get(name) or "") for name, wanted in OUTSIDE.items())
             is_open = any(
                 any("ipBlock" in peer for peer in rule.get("to", [{"ipBlock": "anybody"}]))
@@ -434,7 +478,7 @@ class Overlay:
         held_max = 0
         for scaler in self.of("HorizontalPodAutoscaler"):
             deployment = self.named("Deployment", scaler["spec"]["scaleTargetRef"]["name"])
-            values = self.values(deployment["spec"]["template"]["spec"]["containers"][0])
+            values = self.values(deployment["spec"]["template"]["spec"])
             surge = deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
             replicas = scaler["spec"]["maxReplicas"] + surge
             held_max += replicas * int(values.get("DATABASE__MAX_CONNECTIONS", 0))

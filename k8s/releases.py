@@ -37,10 +37,10 @@ def canaries(overlay):
     for canary in filter(is_canary, overlay.of("Deployment")):
         name = canary["metadata"]["name"]
         first = overlay.named("Deployment", name.removesuffix("-canary"))
-        ours, theirs = (d["spec"]["template"]["spec"]["containers"][0] for d in (canary, first))
-        if ours["image"] == theirs["image"]:
+        ours, theirs = (d["spec"]["template"]["spec"] for d in (canary, first))
+        if ours["containers"][0]["image"] == theirs["containers"][0]["image"]:
             yield f"{name}: runs the same release as {first['metadata']['name']}"
-        if ours["envFrom"] != theirs["envFrom"]:
+        if overlay.values(ours) != overlay.values(theirs):
             yield f"{name}: has other settings than {first['metadata']['name']}"
         yield from _shares(overlay, name)
         labels = canary["spec"]["template"]["metadata"]["labels"]

@@ -72,8 +72,8 @@ def job_problems(overlay):
         migration = overlay.named("Job", f"migrate-{service}")
         if container["command"] != [f"talktime-{service}", "restored"]:
             yield f"Job restored: {service} runs {container['command']}"
-        migrated = migration and migration["spec"]["template"]["spec"]["containers"][0]["envFrom"]
-        if container["envFrom"] != migrated:
+        migrated = migration and overlay.values(migration["spec"]["template"]["spec"])
+        if overlay.values(spec, container) != migrated:
             yield f"Job restored: {service} has other settings than its migration"
     yield from stale_addresses(overlay)
 

@@ -195,6 +195,34 @@ class Policy(unittest.TestCase):
         (lambda d: settings_of(d, "calls").pop("PEERS__WALLET"), "PEERS__WALLET has no default and is not set"),
         (lambda d: container(d).update(env=[{"name": "X", "value": "1"}]), "has variables besides"),
         (
+            lambda d: container(d)["envFrom"].append(
+                {"prefix": "TALKTIME_WALLET__", "secretRef": {"name": "talktime-wallet"}}
+            ),
+            "Deployment talktime-wallet: talktime has all of the Secret talktime-wallet as variables",
+        ),
+        (
+            lambda d: pod(d, **RELAY)["containers"][1]["env"].append(
+                {"name": "X", "valueFrom": {"secretKeyRef": {"name": "nats-users", "key": "OPERATOR_PASSWORD"}}}
+            ),
+            "DaemonSet turn: relay-agent has the secret X as a variable",
+        ),
+        (
+            lambda d: volume(d, "secrets")["secret"].update(secretName="talktime-calls"),
+            "Deployment talktime-wallet: BANK_DETAILS__KEY has no default and is not set",
+        ),
+        (
+            lambda d: volume(d, "secrets")["secret"].update(secretName="talktime-wallet-owner"),
+            "Deployment talktime-wallet: DATABASE__OWNER_URL is set",
+        ),
+        (
+            lambda d: container(d, workload="Job", name="migrate-wallet").pop("volumeMounts"),
+            "Job migrate-wallet: DATABASE__OWNER_URL is not set",
+        ),
+        (
+            lambda d: named(d, "ConfigMap", "platform")["data"].pop("SECRETS__FOLDERS"),
+            "talktime-auth: NATS__PASSWORD has no default and is not set",
+        ),
+        (
             lambda d: container(d, name="talktime-verification").pop("volumeMounts"),
             "UPLOADS__SPOOL_DIR is /spool, where no volume is",
         ),

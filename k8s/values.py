@@ -160,7 +160,7 @@ def nats_routes(overlay):
 
 def proxies(overlay):
     """A gateway behind a route takes the addresses of its clients from the proxies before it."""
-    configured = overlay.values(overlay.server("gateway")["spec"]["template"]["spec"]["containers"][0])
+    configured = overlay.values(overlay.server("gateway")["spec"]["template"]["spec"])
     trusted = configured.get("HTTP__TRUSTED_PROXIES") or configured.get("HTTP__TRUSTED_HOPS", "0") != "0"
     if overlay.of("HTTPRoute") and not trusted:
         yield "talktime-gateway: takes the proxies before it for its clients"

@@ -1,6 +1,7 @@
 //! Configuration: a service's defaults, then an optional TOML file (`TALKTIME_CONFIG`, one table a
-//! service), then the environment: `TALKTIME_WALLET__DATABASE__APP_URL` is `database.app_url` of
-//! the wallet. A variable without a default must be set; the error names every missing one.
+//! service), then files with secrets (`SECRETS__FOLDERS`), then the environment:
+//! `TALKTIME_WALLET__DATABASE__APP_URL` is `database.app_url` of the wallet. A variable without a default must be set; the
+//! error names every missing one.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::db::verifies_server;
 pub use crate::environment::DeploymentEnvironment;
 use crate::grpc::transport::IS_PLAINTEXT;
+use crate::secret_files;
 pub use crate::store_config::{NatsConfig, RedisConfig};
 
 /// Settings of every process with an operations port.
@@ -27,6 +29,9 @@ pub struct ProcessConfig {
     /// The certificate that names this process to others.
     #[serde(default)]
     pub identity: IdentityConfig,
+    /// Files with secrets.
+    #[serde(default)]
+    pub secrets: SecretFilesConfig,
     /// Logs and traces.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -82,6 +87,16 @@ impl Default for IdentityConfig {
     }
 }
 
+/// Settings that are read from files, because they are secret.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SecretFilesConfig {
+    /// Folders whose files are settings: the name of each is that of a variable without its prefix, such as
+    /// `DATABASE__APP_URL`. A later folder wins over an earlier one, a variable wins over both, and folders that do not
+    /// exist are skipped.
+    pub folders: Vec<PathBuf>,
+}
+
 /// The gRPC port.
 #[derive(Clone, Debug, Deserialize)]
 pub struct GrpcPortConfig {
@@ -100,7 +115,9 @@ const fn default_require_user_tokens() -> bool {
 /// Database access with two roles: the owner migrates the schema, the app reads and writes rows.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DatabaseConfig {
-    /// URL of the role that owns the schema; used by `migrate` alone.
+    /// URL of the role that owns the schema; used by `migrate` and by commands of operators. Processes that serve have
+    /// none.
+    #[serde(default = "no_owner_url")]
     pub owner_url: SecretString,
     /// URL of the role that reads and writes rows.
     pub app_url: SecretString,
@@ -133,6 +150,11 @@ impl DatabaseConfig {
             .into_iter()
             .chain(optional)
     }
+}
+
+/// No address of a database, so that whatever needs one fails.
+fn no_owner_url() -> SecretString {
+    "not-set".into()
 }
 
 const fn default_max_connections() -> u32 {
@@ -200,7 +222,7 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
         grpc,
         database,
         nats,
-    } = extract(service, &figment(service))?;
+    } = extract(service, &figment(service)?)?;
     check_encryption(service, process.environment, &database, &nats)?;
     Ok((
         ServiceConfig {
@@ -218,7 +240,7 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
 /// # Errors
 /// A variable without a default is not set, or a value has the wrong type.
 pub fn load_process<T: DeserializeOwned>(service: &str) -> Result<(ProcessConfig, T), ConfigError> {
-    let figment = figment(service);
+    let figment = figment(service)?;
     let process: ProcessConfig = extract(service, &figment)?;
     check_program(service, process.environment)?;
     Ok((process, extract(service, &figment)?))
@@ -264,12 +286,21 @@ fn check_encryption(
     })
 }
 
-fn figment(service: &str) -> Figment {
-    let mut figment = Figment::new();
+fn figment(service: &str) -> Result<Figment, ConfigError> {
+    let mut file = Figment::new();
     if let Some(path) = std::env::var_os("TALKTIME_CONFIG") {
-        figment = figment.merge(Toml::file_exact(path)).focus(service);
+        file = file.merge(Toml::file_exact(path)).focus(service);
     }
-    figment.merge(Env::prefixed(&prefix(service)).split("__"))
+    let environment = Env::prefixed(&prefix(service)).split("__");
+    let folders = file.clone().merge(&environment);
+    // A wrong type is reported with all other settings.
+    let folders: Vec<PathBuf> = folders.extract_inner("secrets.folders").unwrap_or_default();
+    let secrets = secret_files::read_folders(&folders).map_err(|error| ConfigError {
+        service: service.to_owned(),
+        problems: vec![format!("{}SECRETS__FOLDERS: {error:#}", prefix(service))],
+    })?;
+    let file = secrets.into_iter().fold(file, Figment::merge);
+    Ok(file.merge(environment))
 }
 
 fn prefix(service: &str) -> String {

@@ -35,6 +35,7 @@ pub mod progress;
 pub mod redis;
 pub mod restored;
 pub mod sealing;
+mod secret_files;
 mod service;
 mod store_authority;
 mod store_config;

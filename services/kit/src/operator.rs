@@ -74,7 +74,9 @@ pub async fn record_intention(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{IdentityConfig, OperationsPortConfig, ShutdownConfig, TelemetryConfig};
+    use crate::config::{
+        IdentityConfig, OperationsPortConfig, SecretFilesConfig, ShutdownConfig, TelemetryConfig,
+    };
 
     fn identify(environment: DeploymentEnvironment, operators: &[&str], name: &str) -> bool {
         let process = ProcessConfig {
@@ -83,6 +85,7 @@ mod tests {
                 listen: ([127, 0, 0, 1], 1).into(),
             },
             identity: IdentityConfig::default(),
+            secrets: SecretFilesConfig::default(),
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
             operators: operators.iter().map(ToString::to_string).collect(),

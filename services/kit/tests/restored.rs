@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
 use talktime_kit::config::{
     DatabaseConfig, DeploymentEnvironment, GrpcPortConfig, IdentityConfig, OperationsPortConfig,
-    ProcessConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
+    ProcessConfig, SecretFilesConfig, ServiceConfig, ShutdownConfig, TelemetryConfig,
 };
 use talktime_kit::db::{DatabaseSchema, PlanCacheMode};
 use talktime_kit::restored;
@@ -27,6 +27,7 @@ fn settings(database: &TestDatabase) -> ServiceConfig {
             environment: DeploymentEnvironment::Development,
             ops: OperationsPortConfig { listen },
             identity: IdentityConfig::default(),
+            secrets: SecretFilesConfig::default(),
             telemetry: TelemetryConfig::default(),
             shutdown: ShutdownConfig::default(),
             operators: Vec::new(),
