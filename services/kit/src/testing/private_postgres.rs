@@ -1,13 +1,15 @@
 //! A Postgres server of one test's own.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
+
+use crate::config::IdentityConfig;
 
 const PASSWORD: &str = "private";
 /// A test is never interested in what a power failure would leave.
@@ -72,6 +74,18 @@ impl PrivatePostgres {
             .status();
         assert!(copied.await.expect("pg_basebackup runs").success());
         standby
+    }
+
+    /// Gives the server the certificate of an identity, for the setting `ssl=on`. A server that runs reads it on `HUP`.
+    pub async fn install_certificate(&self, identity: &IdentityConfig) {
+        for (issued, installed) in [("tls.crt", "server.crt"), ("tls.key", "server.key")] {
+            let file = self.data_dir.join(installed);
+            std::fs::copy(identity.folder.join(issued), &file).expect("copied");
+            // The server refuses a key that others may read.
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&file, mode).expect("restricted");
+            hand_to_postgres(&file).await;
+        }
     }
 
     /// Starts the server with these settings, each `name=value`. Does not wait until it answers.
