@@ -1,7 +1,8 @@
 //! The auth service: logins with a phone and a one-time password, and the tokens of sessions.
 //!
 //! [`domain`] holds the rules, [`store`] the statements and scripts, and [`tokens`] signs with the keys of a
-//! [`keyring`]. [`attestation`] verifies that requests come from the app. [`login`], [`sessions`] and [`rotation`] are the operations, and [`grpc`] serves the gateway.
+//! [`keyring`]. [`attestation`] verifies that requests come from the app, [`login`], [`sessions`] and [`rotation`] are
+//! the operations, and [`grpc`] serves the gateway.
 //! The profile service stores which phones have an account.
 
 #![allow(
