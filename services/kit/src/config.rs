@@ -295,12 +295,12 @@ fn figment(service: &str) -> Result<Figment, ConfigError> {
     let folders = file.clone().merge(&environment);
     // A wrong type is reported with all other settings.
     let folders: Vec<PathBuf> = folders.extract_inner("secrets.folders").unwrap_or_default();
-    let secrets = secret_files::read_folders(&folders).map_err(|error| ConfigError {
+    let merged = secret_files::merge_folders(file, &folders);
+    let settings = merged.map_err(|error| ConfigError {
         service: service.to_owned(),
         problems: vec![format!("{}SECRETS__FOLDERS: {error:#}", prefix(service))],
     })?;
-    let file = secrets.into_iter().fold(file, Figment::merge);
-    Ok(file.merge(environment))
+    Ok(settings.merge(environment))
 }
 
 fn prefix(service: &str) -> String {

@@ -4,21 +4,23 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use figment::Figment;
+use figment::providers::Serialized;
 use figment::value::Value;
 
-/// Reads the settings of all folders that exist. A later folder comes after an earlier one, and so replaces its values.
+/// Adds the settings of all folders that exist. They replace what was set before, and those of an earlier folder.
 ///
 /// # Errors
 /// A file cannot be read, or is no text.
-pub(crate) fn read_folders(folders: &[PathBuf]) -> anyhow::Result<Vec<(String, Value)>> {
-    let mut settings = Vec::new();
+pub(crate) fn merge_folders(mut settings: Figment, folders: &[PathBuf]) -> anyhow::Result<Figment> {
     for folder in folders.iter().filter(|folder| folder.exists()) {
-        read_folder(folder, &mut settings).with_context(|| folder.display().to_string())?;
+        let merged = merge_folder(settings, folder);
+        settings = merged.with_context(|| folder.display().to_string())?;
     }
     Ok(settings)
 }
 
-fn read_folder(folder: &Path, settings: &mut Vec<(String, Value)>) -> anyhow::Result<()> {
+fn merge_folder(mut settings: Figment, folder: &Path) -> anyhow::Result<Figment> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -29,9 +31,10 @@ fn read_folder(folder: &Path, settings: &mut Vec<(String, Value)>) -> anyhow::Re
         let text = std::fs::read_to_string(entry.path()).context(name.clone())?;
         // The same words mean the same as in the environment.
         let Ok(value) = text.trim_end_matches('\n').parse::<Value>();
-        settings.push((name.to_lowercase().replace("__", "."), value));
+        let key = name.to_lowercase().replace("__", ".");
+        settings = settings.merge(Serialized::default(&key, value));
     }
-    Ok(())
+    Ok(settings)
 }
 
 #[cfg(test)]
@@ -39,13 +42,12 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use figment::Figment;
+    use figment::providers::{Format, Toml};
 
     use super::*;
 
     fn read(folders: &[PathBuf]) -> Figment {
-        let settings = read_folders(folders).expect("readable");
-        settings.into_iter().fold(Figment::new(), Figment::merge)
+        merge_folders(Figment::new(), folders).expect("readable")
     }
 
     fn text(figment: &Figment, key: &str) -> String {
@@ -86,10 +88,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_wins_over_what_is_set_before_and_not_over_what_is_set_after() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("NATS__PASSWORD"), "file").expect("written");
+        let other = Figment::from(Toml::string("[nats]\npassword = \"other\"\nurl = \"nats\""));
+        let folders = [folder.path().to_owned()];
+        let settings = merge_folders(other.clone(), &folders).expect("readable");
+        assert_eq!(text(&settings, "nats.password"), "file");
+        assert_eq!(text(&settings, "nats.url"), "nats");
+        assert_eq!(text(&settings.merge(other), "nats.password"), "other");
+    }
+
+    #[test]
     fn a_file_that_is_no_text_is_named_and_not_shown() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("SEALING_KEY"), [0xff, b'k']).expect("written");
-        let error = read_folders(&[folder.path().to_owned()]).expect_err("no text");
+        let Err(error) = merge_folders(Figment::new(), &[folder.path().to_owned()]) else {
+            panic!("it is no text");
+        };
         let message = format!("{error:#}");
         assert!(message.contains("SEALING_KEY"), "{message}");
     }
