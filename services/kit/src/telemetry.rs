@@ -6,7 +6,8 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterFn, filter_fn};
 use tracing_subscriber::prelude::*;
 
 use crate::config::TelemetryConfig;
@@ -30,6 +31,9 @@ const STEP_METRICS: [&str; 4] = [
     "db_transaction_duration_seconds",
 ];
 
+/// The least important level of spans and events that belong to traces.
+const TRACED_LEVEL: Level = Level::INFO;
+
 /// Keeps telemetry alive; [`TelemetryGuard::flush`] before the process ends.
 pub struct TelemetryGuard {
     tracer_provider: SdkTracerProvider,
@@ -49,10 +53,15 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         .flatten_event(true)
         .with_current_span(false)
         .with_filter(log_filter);
-    // Traces have a filter of their own, since quieter logs must not cut traces.
+    let is_exported = config.otlp_endpoint.is_some();
     let traces = tracing_opentelemetry::layer()
         .with_tracer(tracer_provider.tracer(service))
-        .with_filter(LevelFilter::INFO);
+        .with_location(is_exported)
+        .with_threads(is_exported)
+        .with_tracked_inactivity(is_exported)
+        // Nothing asks OpenTelemetry for the span of a thread; the trace is always that of the `tracing` span.
+        .with_context_activation(false)
+        .with_filter(trace_filter(is_exported));
     tracing_subscriber::registry()
         .with(logs)
         .with(traces)
@@ -75,6 +84,25 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         tracer_provider,
         metrics,
     })
+}
+
+/// Returns the filter of traces, which is not that of logs, since quieter logs must not cut traces. Where nothing is
+/// exported, only the ids of spans are of use, so events are not copied into them.
+fn trace_filter(is_exported: bool) -> FilterFn {
+    let is_traced: fn(&Metadata<'_>) -> bool = if is_exported {
+        is_important
+    } else {
+        is_important_span
+    };
+    filter_fn(is_traced).with_max_level_hint(TRACED_LEVEL)
+}
+
+fn is_important(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= TRACED_LEVEL
+}
+
+fn is_important_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && is_important(metadata)
 }
 
 /// Logs panics as JSON lines like everything else, instead of the several lines that Rust prints.

@@ -1,9 +1,7 @@
 //! W3C trace context over every carrier: HTTP headers, gRPC metadata, NATS headers and a text
 //! column of the outbox. All of them carry the same string under the same name.
 
-use std::collections::HashMap;
-
-use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
@@ -28,23 +26,46 @@ pub fn named_or_current(traceparent: String) -> Option<String> {
 
 /// Returns a span as a `traceparent`; `None` outside a sampled or recorded trace.
 pub fn of(span: &Span) -> Option<String> {
-    let mut carrier = HashMap::new();
+    let mut carrier = SentTraceparent(None);
     TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
-    carrier.remove(TRACEPARENT)
+    carrier.0
 }
 
 /// Makes `span` a child of a received `traceparent`, and writes its trace id into the span's
 /// `trace_id` field for the logs. A malformed or absent value starts a new trace.
 pub fn adopt(span: &Span, traceparent: Option<&str>) {
     if let Some(traceparent) = traceparent {
-        let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
-        let parent = TraceContextPropagator::new().extract(&carrier);
+        let parent = TraceContextPropagator::new().extract(&ReceivedTraceparent(traceparent));
         // This fails only for a span that a log filter dropped, and then there is nothing to connect.
         let _ = span.set_parent(parent);
     }
     let context = span.context();
     let trace_id = context.span().span_context().trace_id();
     span.record("trace_id", tracing::field::display(trace_id));
+}
+
+/// Keeps the `traceparent` of what a propagator writes. There is no `tracestate`.
+struct SentTraceparent(Option<String>);
+
+impl Injector for SentTraceparent {
+    fn set(&mut self, key: &str, value: String) {
+        if key == TRACEPARENT {
+            self.0 = Some(value);
+        }
+    }
+}
+
+/// Lets a propagator read a `traceparent`.
+struct ReceivedTraceparent<'a>(&'a str);
+
+impl Extractor for ReceivedTraceparent<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == TRACEPARENT).then_some(self.0)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT]
+    }
 }
 
 #[cfg(test)]
