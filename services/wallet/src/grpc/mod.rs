@@ -15,18 +15,19 @@ use crate::domain::WalletError;
 use crate::domain::earning_days::parse_date;
 use crate::domain::history::TransactionHistoryFilter;
 use crate::domain::withdrawal;
-use crate::ledger::WalletLedger;
+use crate::ledger::{BalanceReader, WalletLedger};
 
 /// Maximum number of charges, settlements or users in one request.
 const BATCH_MAX: usize = 1_000;
 
 pub(crate) struct WalletGrpcApi {
     ledger: WalletLedger,
+    balances: BalanceReader,
 }
 
 impl WalletGrpcApi {
-    pub(crate) fn new(ledger: WalletLedger) -> Self {
-        Self { ledger }
+    pub(crate) fn new(ledger: WalletLedger, balances: BalanceReader) -> Self {
+        Self { ledger, balances }
     }
 
     async fn charge_all(
@@ -66,7 +67,8 @@ impl WalletService for WalletGrpcApi {
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::Balance>, Status> {
         let user_id = request.into_inner().user_id;
-        let balance = self.ledger.load_balance(user_id).await.map_err(to_status)?;
+        let balance = self.balances.load_balance(user_id).await;
+        let balance = balance.map_err(to_status)?;
         Ok(Response::new(convert::balance_message(user_id, balance)))
     }
 

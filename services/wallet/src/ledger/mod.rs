@@ -1,6 +1,7 @@
 //! Operations on wallets. Each one is one transaction that locks wallets, reads, decides, posts transfers and
 //! appends events.
 
+mod balances;
 pub mod bank;
 mod bonus;
 mod booking;
@@ -38,6 +39,7 @@ use crate::provider::PaymentProvider;
 use crate::sealing::BankDetailsSealer;
 use crate::store::wallets::{self, CoinWallet, LockedWallet};
 
+pub use balances::BalanceReader;
 pub use bonus::CoinBonusGrant;
 pub use charge::ChargeOutcome;
 pub use close::close_account;
@@ -146,6 +148,16 @@ impl WalletLedger {
         let mut connection = self.db.acquire().await?;
         let earned_until = self.terms.withdrawals.earned_until(self.clock.now());
         Ok(wallets::load_balance(&mut connection, user_id, earned_until).await?)
+    }
+
+    /// Loads the balances of people; those without a wallet are left out.
+    async fn load_balances(
+        &self,
+        user_ids: &[i64],
+    ) -> Result<HashMap<i64, WalletBalance>, WalletError> {
+        let mut connection = self.db.acquire().await?;
+        let earned_until = self.terms.withdrawals.earned_until(self.clock.now());
+        Ok(wallets::load_balances(&mut connection, user_ids, earned_until).await?)
     }
 
     /// Lists the coins of users; those without a wallet are left out.

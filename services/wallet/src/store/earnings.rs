@@ -128,14 +128,20 @@ pub async fn load_totals(
     .await
 }
 
-/// The earnings of the listener `$1` that cannot be withdrawn yet, in paise: those of calls that were settled after `$2`, and
-/// those that were paid for with disputed money.
+/// The earnings of a listener, who is an expression of the statement, that cannot be withdrawn yet, in paise: those of calls
+/// that were settled after `$2`, and those that were paid for with disputed money.
 macro_rules! held_paise {
-    () => {
-        "((SELECT COALESCE(sum(money), 0) * 100 FROM wallet.call_earnings
-           WHERE listener_id = $1 AND created_at > $2)::bigint
-          + (SELECT COALESCE(sum(paise), 0) FROM wallet.disputed_earnings
-             WHERE listener_id = $1 AND earned_at <= $2)::bigint)"
+    ($listener_id:literal) => {
+        concat!(
+            "((SELECT COALESCE(sum(money), 0) * 100 FROM wallet.call_earnings
+               WHERE listener_id = ",
+            $listener_id,
+            " AND created_at > $2)::bigint
+              + (SELECT COALESCE(sum(paise), 0) FROM wallet.disputed_earnings
+                 WHERE listener_id = ",
+            $listener_id,
+            " AND earned_at <= $2)::bigint)"
+        )
     };
 }
 pub(super) use held_paise;
@@ -147,7 +153,7 @@ pub async fn sum_held(
     listener_id: i64,
     earned_until: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
-    sqlx::query_scalar(concat!("SELECT ", held_paise!()))
+    sqlx::query_scalar(concat!("SELECT ", held_paise!("$1")))
         .bind(listener_id)
         .bind(earned_until)
         .fetch_one(connection)

@@ -169,6 +169,14 @@ fn index_by_user(rows: Vec<WalletRow>) -> HashMap<i64, LockedWallet> {
         .collect()
 }
 
+/// A balance with its owner.
+#[derive(FromRow)]
+struct BalanceRow {
+    user_id: i64,
+    #[sqlx(flatten)]
+    balance: WalletBalance,
+}
+
 /// Loads a person's balance; all zero for a person without a wallet. Earnings of calls that were settled after
 /// `earned_until` are held.
 pub async fn load_balance(
@@ -176,23 +184,34 @@ pub async fn load_balance(
     user_id: i64,
     earned_until: DateTime<Utc>,
 ) -> sqlx::Result<WalletBalance> {
-    let balance = sqlx::query_as(concat!(
-        "SELECT balance_coins,
+    let mut balances = load_balances(connection, &[user_id], earned_until).await?;
+    Ok(balances.remove(&user_id).unwrap_or_default())
+}
+
+/// Loads the balances of people, as [`load_balance`] does; a person without a wallet is left out.
+pub async fn load_balances(
+    connection: &mut PgConnection,
+    user_ids: &[i64],
+    earned_until: DateTime<Utc>,
+) -> sqlx::Result<HashMap<i64, WalletBalance>> {
+    let rows: Vec<BalanceRow> = sqlx::query_as(concat!(
+        "SELECT user_id, balance_coins,
                 (withdrawable_money * 100)::bigint AS withdrawable_paise,
                 LEAST((withdrawable_money * 100)::bigint, ",
-        held_paise!(),
+        held_paise!("w.user_id"),
         ") AS held_paise,
                 (total_earned * 100)::bigint AS total_earned_paise,
                 LEAST(bonus_coins, balance_coins) AS bonus_coins,
                 (total_withdrawn * 100)::bigint AS total_withdrawn_paise,
                 (pending_withdrawals * 100)::bigint AS pending_withdrawals_paise
-         FROM wallet.user_wallets WHERE user_id = $1"
+         FROM wallet.user_wallets AS w WHERE user_id = ANY($1)"
     ))
-    .bind(user_id)
+    .bind(user_ids)
     .bind(earned_until)
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(balance.unwrap_or_default())
+    let balances = rows.into_iter().map(|row| (row.user_id, row.balance));
+    Ok(balances.collect())
 }
 
 /// The coins of a user.

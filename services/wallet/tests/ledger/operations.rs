@@ -1,10 +1,12 @@
 //! Every operation at most once, and books that add up.
 
 use futures::future::join_all;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::MinuteCharge;
 use talktime_wallet::ledger::{
-    ChargeOutcome, PaymentProof, RechargeRequest, RequestedCoinPurchase, close_account,
+    BalanceReader, ChargeOutcome, PaymentProof, RechargeRequest, RequestedCoinPurchase,
+    close_account,
 };
 
 use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, recharge, settlement};
@@ -198,6 +200,23 @@ async fn a_settlement_pays_the_listener_once_and_returns_uncounted_minutes() {
         "the books of the call are closed"
     );
     books.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn balances_that_are_read_together_are_those_of_their_owners() {
+    let books = TestBooks::new().await;
+    books.earn(CALL, 3).await;
+    books.recharge("a").await;
+    let reader = BalanceReader::start(&ProcessLifecycle::default(), books.ledger.clone());
+    let nobody = LISTENER + 1;
+    let readings = (0..60).map(|n| reader.load_balance([CALLER, LISTENER, nobody][n % 3]));
+    let read = join_all(readings).await.into_iter();
+    let read: Vec<_> = read.map(|balance| balance.expect("readable")).collect();
+    for balances in read.chunks(3) {
+        let coins = [0, 1, 2].map(|n| balances[n].balance_coins);
+        let paise = [0, 1, 2].map(|n| balances[n].withdrawable_paise);
+        assert_eq!((coins, paise), ([300, 0, 0], [0, 300, 0]));
+    }
 }
 
 #[tokio::test]
