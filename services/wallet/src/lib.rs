@@ -47,7 +47,7 @@ use crate::jobs::delete_old::start_deletions;
 use crate::jobs::reconcile_orders::start_reconciliation;
 use crate::jobs::sum_histories::start_summing;
 use crate::jobs::verify_books::start_verification;
-use crate::ledger::{BalanceReader, LedgerParts, WalletLedger};
+use crate::ledger::{BalanceReader, LedgerParts, RechargeProcessor, WalletLedger};
 use crate::sealing::BankDetailsSealer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -82,7 +82,8 @@ pub async fn serve(service: ServiceConfig, config: WalletConfig) -> anyhow::Resu
     service.consume(WALLET_PROFILE, WalletEventHandler::new(clock));
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let balances = BalanceReader::start(&service.lifecycle, ledger.clone());
-    let api = WalletGrpcApi::new(ledger, balances);
+    let recharges = RechargeProcessor::start(&service.lifecycle, ledger.clone());
+    let api = WalletGrpcApi::new(ledger, balances, recharges);
     let routes = Routes::new(WalletServiceServer::new(api)).add_service(export);
     let names = [wallet_service_server::SERVICE_NAME, export::SERVICE_NAME];
     let users = service.guard_users(&config.peers.auth)?;

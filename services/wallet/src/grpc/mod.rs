@@ -15,7 +15,7 @@ use crate::domain::WalletError;
 use crate::domain::earning_days::parse_date;
 use crate::domain::history::TransactionHistoryFilter;
 use crate::domain::withdrawal;
-use crate::ledger::{BalanceReader, WalletLedger};
+use crate::ledger::{BalanceReader, RechargeProcessor, WalletLedger};
 
 /// Maximum number of charges, settlements or users in one request.
 const BATCH_MAX: usize = 1_000;
@@ -23,11 +23,20 @@ const BATCH_MAX: usize = 1_000;
 pub(crate) struct WalletGrpcApi {
     ledger: WalletLedger,
     balances: BalanceReader,
+    recharges: RechargeProcessor,
 }
 
 impl WalletGrpcApi {
-    pub(crate) fn new(ledger: WalletLedger, balances: BalanceReader) -> Self {
-        Self { ledger, balances }
+    pub(crate) fn new(
+        ledger: WalletLedger,
+        balances: BalanceReader,
+        recharges: RechargeProcessor,
+    ) -> Self {
+        Self {
+            ledger,
+            balances,
+            recharges,
+        }
     }
 
     async fn charge_all(
@@ -143,11 +152,8 @@ impl WalletService for WalletGrpcApi {
         request: Request<pb::RechargeRequest>,
     ) -> Result<Response<pb::RechargeResponse>, Status> {
         let recharge = purchases::parse_recharge(request.into_inner()).map_err(to_status)?;
-        let recharged = self
-            .ledger
-            .redeem_recharge(&recharge)
-            .await
-            .map_err(to_status)?;
+        let recharged = self.recharges.redeem_recharge(recharge).await;
+        let recharged = recharged.map_err(to_status)?;
         Ok(Response::new(purchases::recharge_response(&recharged)))
     }
 

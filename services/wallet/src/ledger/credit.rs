@@ -121,7 +121,7 @@ fn missing(column: &'static str, key: &str) -> WalletError {
 }
 
 /// The transfers of a purchase: the purchase itself, and the part of it that pays a debt at once.
-fn purchase_postings(
+pub(super) fn purchase_postings(
     wallet: &LockedWallet,
     order: &PaymentOrder,
     payment: &CreditedPayment<'_>,

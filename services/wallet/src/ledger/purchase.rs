@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use talktime_kit::db::PgConnection;
+use talktime_kit::db::{DatabaseTransaction, PgConnection};
 use talktime_kit::failpoint;
 use talktime_kit::idempotency::{self, KeyClaimOutcome};
 
@@ -101,11 +101,20 @@ impl WalletLedger {
         if let Some(request) = &recharge.idempotency {
             idempotency::finish(&mut tx, request, &recharged).await?;
         }
+        self.commit_recharges(tx).await?;
+        Ok(recharged)
+    }
+
+    /// Commits one recharge or many, and has their events published.
+    pub(super) async fn commit_recharges(
+        &self,
+        tx: DatabaseTransaction,
+    ) -> Result<(), WalletError> {
         failpoint::reach("wallet.recharge.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.recharge.committed");
         self.relay.wake();
-        Ok(recharged)
+        Ok(())
     }
 
     /// Looks up the order of a signed proof at the provider and books what it reports. An order that is

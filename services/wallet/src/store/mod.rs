@@ -13,6 +13,7 @@ pub mod export;
 pub mod history_sums;
 mod journal_totals;
 pub mod order_payments;
+pub mod paid_orders;
 pub mod payments;
 pub mod payout_batches;
 pub mod posting;
