@@ -4,14 +4,17 @@ use std::collections::HashMap;
 
 use anyhow::{Context, anyhow};
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use serde::Serialize;
 
 /// An Ed25519 key (RFC 8037). Its id is its thumbprint (RFC 7638), which everybody can compute from the public key.
 pub struct Ed25519PrivateKey {
     key_id: String,
     jwk: Jwk,
-    signing: EncodingKey,
+    pair: Ed25519KeyPair,
 }
 
 impl Ed25519PrivateKey {
@@ -26,16 +29,12 @@ impl Ed25519PrivateKey {
 
     /// Parses a key from PKCS#8 in DER.
     pub fn from_der(der: &[u8]) -> anyhow::Result<Self> {
-        let signing = EncodingKey::from_ed_der(der);
-        let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::EdDSA)?;
+        let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|_| anyhow!("not a private key"))?;
+        let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_ed_der(der), Algorithm::EdDSA)?;
         let key_id = jwk.thumbprint(ThumbprintHash::SHA256)?;
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(Self {
-            key_id,
-            jwk,
-            signing,
-        })
+        Ok(Self { key_id, jwk, pair })
     }
 
     /// The `kid` of its tokens.
@@ -46,9 +45,11 @@ impl Ed25519PrivateKey {
 
 /// The keys of one moment.
 pub struct TokenKeyRing {
-    /// The header of every new token.
-    pub(crate) header: Header,
-    pub(crate) signing_key: EncodingKey,
+    signing_key_id: String,
+    /// Parsed once: that takes as long as a signature.
+    signing_pair: Ed25519KeyPair,
+    /// The header of every new token, as tokens have it.
+    encoded_header: String,
     public_keys: HashMap<String, DecodingKey>,
     jwks_json: String,
 }
@@ -65,8 +66,9 @@ impl TokenKeyRing {
             jwks.keys.push(key.jwk.clone());
         }
         Ok(Self {
-            header,
-            signing_key: signing.signing,
+            signing_key_id: signing.key_id,
+            signing_pair: signing.pair,
+            encoded_header: encode_part(&header)?,
             public_keys,
             jwks_json: serde_json::to_string(&jwks).context("a key set is plain strings")?,
         })
@@ -74,7 +76,15 @@ impl TokenKeyRing {
 
     /// The id of the key that signs.
     pub fn signing_key_id(&self) -> &str {
-        self.header.kid.as_deref().unwrap_or_default()
+        &self.signing_key_id
+    }
+
+    /// Signs a new token with these claims (RFC 7515, compact form). The same claims always give the same token.
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> serde_json::Result<String> {
+        let message = format!("{}.{}", self.encoded_header, encode_part(claims)?);
+        let signature = self.signing_pair.sign(message.as_bytes());
+        let signature = URL_SAFE_NO_PAD.encode(signature);
+        Ok(format!("{message}.{signature}"))
     }
 
     /// The public keys (RFC 7517), the one that signs first.
@@ -85,6 +95,11 @@ impl TokenKeyRing {
     pub(crate) fn public_key(&self, key_id: &str) -> Option<&DecodingKey> {
         self.public_keys.get(key_id)
     }
+}
+
+/// Returns a part of a token as tokens have it.
+fn encode_part(part: &impl Serialize) -> serde_json::Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(part)?))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Validation, decode, decode_header, encode};
+use jsonwebtoken::{Validation, decode, decode_header};
 use talktime_kit::tokens::claim_validation;
 use talktime_kit::{Error, ErrorKind};
 use uuid::Uuid;
@@ -87,7 +87,7 @@ impl TokenIssuer {
 
     fn sign(&self, claims: &TokenClaims) -> Result<String, Error> {
         let ring = self.current_ring()?;
-        encode(&ring.header, claims, &ring.signing_key).map_err(Error::internal)
+        ring.sign(claims).map_err(Error::internal)
     }
 
     /// Checks a token and returns its claims; `None` if it is not ours, was altered or has expired.
@@ -112,7 +112,7 @@ impl TokenIssuer {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use jsonwebtoken::{Algorithm, EncodingKey, Header};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 
     use super::*;
     use crate::domain::claims::UserSession;
@@ -205,7 +205,7 @@ mod tests {
         let ring = issuer.current_ring().expect("keys");
         let secret = EncodingKey::from_secret(ring.jwks_json().as_bytes());
         let mut header = Header::new(Algorithm::HS256);
-        header.kid.clone_from(&ring.header.kid);
+        header.kid = Some(ring.signing_key_id().to_owned());
         let forged = encode(&header, &claims, &secret).expect("signed");
         assert_eq!(check(&issuer, &forged), None);
     }
@@ -220,7 +220,7 @@ mod tests {
         let mut other_audience = ours;
         other_audience.aud = "elsewhere".into();
         for claims in [other_issuer, other_audience] {
-            let token = encode(&ring.header, &claims, &ring.signing_key).expect("signed");
+            let token = ring.sign(&claims).expect("signed");
             assert_eq!(check(&issuer, &token), None);
         }
     }
