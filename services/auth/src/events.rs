@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
+use talktime_kit::batch::Batcher;
 use talktime_kit::db::{DatabasePool, PgConnection};
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{LoggedOut, TokensRevoked};
 use talktime_proto::timestamp;
 
 use crate::domain::TokenRevocation;
+use crate::login_batch::{BATCH_LIMITS, LoginBatchHandler};
 use crate::store::audit_log::{self, AuditLogEntry};
 use crate::store::revocations::{self, TokenRevocationPage};
 
@@ -17,12 +20,18 @@ use crate::store::revocations::{self, TokenRevocationPage};
 pub struct SessionEventRecorder {
     pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
+    pub(crate) logins: Batcher<LoginBatchHandler>,
 }
 
 impl SessionEventRecorder {
-    /// Creates a recorder with the outbox of `db`; `relay` is woken when there are events.
-    pub fn new(db: DatabasePool, relay: Relay) -> Self {
-        Self { db, relay }
+    /// Starts a recorder with the outbox of `db`; `relay` is woken when there are events.
+    pub fn start(lifecycle: &ProcessLifecycle, db: DatabasePool, relay: Relay) -> Self {
+        let handler = LoginBatchHandler {
+            db: db.clone(),
+            relay: relay.clone(),
+        };
+        let logins = Batcher::start(lifecycle, BATCH_LIMITS, handler);
+        Self { db, relay, logins }
     }
 
     /// Records a logout from all devices. `entry` is its line in the audit log.

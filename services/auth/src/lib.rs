@@ -22,6 +22,7 @@ mod grpc;
 mod jobs;
 pub mod keyring;
 pub mod login;
+pub mod login_batch;
 pub mod login_records;
 mod metrics;
 pub mod peers;
@@ -90,7 +91,11 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     let sessions = SessionService {
         redis: redis.clone(),
         issuer: issuer.clone(),
-        recorder: SessionEventRecorder::new(service.db.clone(), service.relay.clone()),
+        recorder: SessionEventRecorder::start(
+            &service.lifecycle,
+            service.db.clone(),
+            service.relay.clone(),
+        ),
         refusals: refusals.clone(),
         presence: PresenceClient::connect(&service.peers, &config.peers.presence)?,
         clock: service.clock.clone(),

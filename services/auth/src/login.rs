@@ -18,7 +18,6 @@ use crate::domain::{
     AuthError, ClientAddress, DeviceName, LoginProof, OtpChallenge, OtpGuess, OtpRules, OtpStorage,
     PhoneNumber, PhoneRules,
 };
-use crate::login_records::LoginRecordOutcome;
 use crate::metrics::{record_otp_guess, record_otp_send};
 use crate::peers::ProfileClient;
 use crate::sessions::{SessionService, SessionTokens};
@@ -268,9 +267,10 @@ impl LoginService {
                 .ok_or(AuthError::InvalidOtp);
         }
         let token = self.issue_registration_token(phone)?;
-        match self.sessions.recorder.record_code_use(code_id).await? {
-            LoginRecordOutcome::Recorded => Ok(OtpVerificationOutcome::New(token)),
-            LoginRecordOutcome::ProofUsed => Err(AuthError::InvalidOtp),
+        if self.sessions.recorder.record_code_use(code_id).await? {
+            Ok(OtpVerificationOutcome::New(token))
+        } else {
+            Err(AuthError::InvalidOtp)
         }
     }
 

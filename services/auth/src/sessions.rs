@@ -13,7 +13,7 @@ use crate::audit::AuditRefusalRecorder;
 use crate::domain::claims::{TokenClaims, TokenGrant, UserSession};
 use crate::domain::{AuthError, DeviceName, LoginProof, TokenRevocation};
 use crate::events::SessionEventRecorder;
-use crate::login_records::{LoginRecordOutcome, NewLoginRecord};
+use crate::login_batch::{LoginRecordOutcome, NewLoginRecord};
 use crate::peers::PresenceClient;
 use crate::store;
 use crate::store::audit_log::{AuditAction, AuditLogEntry};
@@ -85,8 +85,8 @@ impl SessionService {
             username: user.username.clone(),
             proof,
         };
-        match self.recorder.record_login(login, now).await {
-            Ok(LoginRecordOutcome::Recorded) => {}
+        let recorded_at = match self.recorder.record_login(login, now).await {
+            Ok(LoginRecordOutcome::Recorded { at }) => at,
             Ok(LoginRecordOutcome::ProofUsed) => {
                 self.drop_session(session).await;
                 return Ok(None);
@@ -97,9 +97,10 @@ impl SessionService {
                 }
                 return Err(error);
             }
-        }
+        };
+        // The instant of the event, so that presence recognizes it.
         self.presence
-            .report_login(user.user_id, user.username, now)
+            .report_login(user.user_id, user.username, recorded_at)
             .await;
         Ok(Some(tokens))
     }

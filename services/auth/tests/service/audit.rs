@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use talktime_auth::SCHEMA;
 use talktime_auth::consumers::AuthEventHandler;
 use talktime_auth::delivery::OtpDelivery;
@@ -16,8 +17,32 @@ use talktime_proto::events::v1::{Event, RoleChanged, UserDeleted};
 use uuid::Uuid;
 
 use crate::support::{
-    audit_actions, device, guess, log_in, login, phone, read_claims, redis, sessions, user,
+    audit_actions, device, guess, log_in, login, phone, published_events, read_claims, redis,
+    sessions, user,
 };
+
+#[tokio::test]
+async fn logins_that_share_a_transaction_are_all_recorded() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    let users: Vec<_> = (0..40).map(|_| user()).collect();
+    let logins = users.iter().map(|user| log_in(&sessions, user.clone()));
+    for login in join_all(logins).await {
+        login.expect("logged in");
+    }
+    assert_eq!(audit_actions(&database).await, ["logged_in"; 40]);
+    let events = published_events(&database).await.into_iter();
+    let mut recorded: Vec<i64> = events
+        .filter_map(|event| match event.kind {
+            Some(EventKind::LoggedIn(login)) => Some(login.user_id),
+            _ => None,
+        })
+        .collect();
+    let mut expected: Vec<i64> = users.iter().map(|user| user.user_id).collect();
+    recorded.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(recorded, expected);
+}
 
 #[tokio::test]
 async fn changes_of_sessions_are_audited_permanently() {

@@ -19,6 +19,7 @@ use talktime_auth::peers::{PresenceClient, ProfileClient};
 use talktime_auth::sessions::{SessionService, SessionTokens};
 use talktime_auth::tokens::TokenIssuer;
 use talktime_kit::Clock;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::Relay;
 use talktime_kit::redis::{self, Pool};
 use talktime_kit::testing::{TestDatabase, stack_peers, stack_redis};
@@ -51,7 +52,11 @@ pub(crate) fn sessions(database: &TestDatabase) -> SessionService {
         refusals,
         redis: redis(),
         issuer: issuer(),
-        recorder: SessionEventRecorder::new(database.app.clone(), Relay::default()),
+        recorder: SessionEventRecorder::start(
+            &ProcessLifecycle::default(),
+            database.app.clone(),
+            Relay::default(),
+        ),
         presence: PresenceClient::connect(&stack_peers(Workload::Auth), NOWHERE)
             .expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
