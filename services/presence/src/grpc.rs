@@ -14,12 +14,14 @@ use crate::domain::{
 };
 use crate::heartbeats::HeartbeatRecorder;
 use crate::jobs::sweep::StatusSweeper;
+use crate::session_changes::SessionChangeRecorder;
 use crate::statuses::StatusService;
 
 /// The gRPC service.
 pub struct PresenceGrpcApi {
     statuses: StatusService,
     heartbeats: HeartbeatRecorder,
+    sessions: SessionChangeRecorder,
     sweeper: StatusSweeper,
 }
 
@@ -28,11 +30,13 @@ impl PresenceGrpcApi {
     pub fn new(
         statuses: StatusService,
         heartbeats: HeartbeatRecorder,
+        sessions: SessionChangeRecorder,
         sweeper: StatusSweeper,
     ) -> Self {
         Self {
             statuses,
             heartbeats,
+            sessions,
             sweeper,
         }
     }
@@ -135,7 +139,7 @@ impl PresenceService for PresenceGrpcApi {
         let request = request.into_inner();
         let user_id = request.user_id;
         let session = session_change(request).map_err(refused)?;
-        let changed = self.statuses.apply_session_change(user_id, session);
+        let changed = self.sessions.record(user_id, session);
         Ok(Response::new(status_message(
             changed.await.map_err(refused)?,
         )))

@@ -2,7 +2,8 @@
 //!
 //! [`domain`] decides how a change affects a status, whatever the order in which changes arrive.
 //! [`changes`] applies changes within a transaction, for requests ([`statuses`]) and [`consumers`] alike.
-//! [`heartbeats`] stores heartbeats in batches, and the sweep in [`jobs`] finds users who left without a logout.
+//! [`heartbeats`] stores heartbeats in batches and [`session_changes`] logins, and the sweep in [`jobs`] finds users who left
+//! without a logout.
 
 #![allow(
     missing_docs,
@@ -19,6 +20,7 @@ pub mod heartbeats;
 pub mod jobs;
 mod metrics;
 pub mod peers;
+pub mod session_changes;
 pub mod statuses;
 pub mod store;
 
@@ -36,6 +38,7 @@ use crate::grpc::PresenceGrpcApi;
 use crate::heartbeats::HeartbeatRecorder;
 use crate::jobs::sweep::StatusSweeper;
 use crate::peers::CallsClient;
+use crate::session_changes::SessionChangeRecorder;
 use crate::statuses::StatusService;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -74,7 +77,8 @@ pub async fn serve(service: ServiceConfig, config: PresenceConfig) -> anyhow::Re
         config.sweep,
     );
     sweeper.clone().start(&service.lifecycle);
-    let api = PresenceGrpcApi::new(statuses, heartbeats, sweeper);
+    let sessions = SessionChangeRecorder::start(&service.lifecycle, statuses.clone());
+    let api = PresenceGrpcApi::new(statuses, heartbeats, sessions, sweeper);
     let export = export_service(service.db.clone(), store::export::SECTIONS);
     let routes = Routes::new(PresenceServiceServer::new(api)).add_service(export);
     let names = [presence_service_server::SERVICE_NAME, export::SERVICE_NAME];

@@ -6,10 +6,12 @@ use talktime_kit::db::DatabasePool;
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
-use crate::changes::{ReportedStatusChange, apply_change, apply_changes, change_existing};
+use crate::changes::{
+    ReportedStatusChange, StatusChangeResults, apply_change, apply_changes, change_existing,
+};
 use crate::domain::{
-    PresenceError, SessionChange, StatusChange, StatusSettingsChange, UserHeartbeat, UserStatus,
-    check_limit, split_into_rounds,
+    PresenceError, StatusChange, StatusSettingsChange, UserHeartbeat, UserStatus, check_limit,
+    split_into_rounds,
 };
 use crate::events::heartbeat_event;
 use crate::store::user_status::{self, HeartbeatStatusRow};
@@ -83,27 +85,16 @@ impl StatusService {
         Ok(status)
     }
 
-    /// Applies a login or logout and returns the current status, which a later one may have determined.
-    pub async fn apply_session_change(
+    /// Applies logins and logouts in their order; returns the results of each.
+    pub(crate) async fn apply_session_changes(
         &self,
-        user_id: i64,
-        session: SessionChange,
-    ) -> Result<UserStatus, PresenceError> {
-        self.change_user(user_id, &StatusChange::Session(session))
-            .await
-    }
-
-    async fn change_user(
-        &self,
-        user_id: i64,
-        change: &StatusChange,
-    ) -> Result<UserStatus, PresenceError> {
+        reported: &[ReportedStatusChange],
+    ) -> Result<Vec<StatusChangeResults>, PresenceError> {
         let mut tx = self.db.begin().await?;
-        let mut results = apply_change(&mut tx, &[user_id], change, self.clock.now()).await?;
+        let applied = apply_changes(&mut tx, reported, self.clock.now()).await?;
         tx.commit().await?;
         self.relay.wake();
-        let (status, _) = results.pop().ok_or(PresenceError::UserNotFound)?;
-        Ok(status)
+        Ok(applied.results)
     }
 
     /// Applies the starts and ends of calls. The parties become busy unless the call is over already, and

@@ -7,6 +7,7 @@ mod sweep;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::{EventHandler, Relay};
 use talktime_kit::testing::{TestDatabase, stack_peers};
 use talktime_kit::{Clock, Error};
@@ -17,6 +18,7 @@ use talktime_presence::grpc::PresenceGrpcApi;
 use talktime_presence::heartbeats::HeartbeatRecorder;
 use talktime_presence::jobs::sweep::StatusSweeper;
 use talktime_presence::peers::CallsClient;
+use talktime_presence::session_changes::SessionChangeRecorder;
 use talktime_presence::statuses::StatusService;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::events::v1::event::Kind;
@@ -65,8 +67,9 @@ impl Presence {
             CallsClient::connect(&stack_peers(Workload::Presence), &calls_url).expect("a URL"),
             StatusSweepConfig::default(),
         );
+        let sessions = SessionChangeRecorder::start(&ProcessLifecycle::default(), statuses.clone());
         Self {
-            api: PresenceGrpcApi::new(statuses, heartbeats, sweeper.clone()),
+            api: PresenceGrpcApi::new(statuses, heartbeats, sessions, sweeper.clone()),
             sweeper,
             events: PresenceEventHandler::new(relay, clock.clone()),
             database,

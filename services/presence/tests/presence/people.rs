@@ -1,6 +1,7 @@
 //! Usernames, logins, settings and deletions of users.
 
 use chrono::TimeDelta;
+use futures::future::join_all;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{CallsPaused, LoggedIn, LoggedOut, UserDeleted, UserUpdated};
 use talktime_proto::presence::v1 as pb;
@@ -49,6 +50,21 @@ async fn a_registration_creates_an_offline_status() {
             accepting_calls: Some(true),
         }
     );
+}
+
+#[tokio::test]
+async fn logins_that_share_a_transaction_concern_their_users_alone() {
+    let presence = Presence::start().await;
+    let is_login = |user_id: i64| user_id % 2 == 0;
+    let reports = (1..=40).map(|user_id| {
+        let happened_at = presence.now();
+        presence.set_session(user_id, is_login(user_id), happened_at)
+    });
+    for (user_id, status) in (1..=40).zip(join_all(reports).await) {
+        let status = status.expect("made");
+        let expected = (user_id, is_login(user_id));
+        assert_eq!((status.user_id, status.is_online), expected);
+    }
 }
 
 #[tokio::test]
