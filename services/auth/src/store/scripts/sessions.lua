@@ -29,13 +29,25 @@ local function each(sessions, visit)
   end
 end
 
+local function forget_expired(sessions, session_id, token_id)
+  if redis.call('EXISTS', sessions .. ':' .. token_id) == 0 then
+    forget(sessions, session_id, token_id)
+  end
+end
+
 -- Forgets the sessions whose token ran out unused.
 local function prune(sessions)
   each(sessions, function(session_id, token_id)
-    if redis.call('EXISTS', sessions .. ':' .. token_id) == 0 then
-      forget(sessions, session_id, token_id)
-    end
+    forget_expired(sessions, session_id, token_id)
   end)
+end
+
+-- Does the same for at most `count` sessions, picked at random: all of them, unless there are more.
+local function prune_some(sessions, count)
+  local entries = redis.call('HRANDFIELD', sessions, count, 'WITHVALUES')
+  for i = 1, #entries, 2 do
+    forget_expired(sessions, entries[i], entries[i + 1])
+  end
 end
 
 -- Ends all of a user's sessions.
