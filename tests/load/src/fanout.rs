@@ -135,7 +135,7 @@ async fn open_sockets(
 /// Reads the resident memory of the gateway.
 fn read_memory_kib() -> anyhow::Result<u64> {
     let pid = stack::read_variable("GATEWAY_PID")?.parse()?;
-    Ok(process_usage::read_memory(pid)?.resident_kib)
+    Ok(process_usage::read_memory(pid)?.resident)
 }
 
 /// Sockets that are read, with the time at which each change arrived.

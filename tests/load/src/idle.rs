@@ -192,18 +192,18 @@ impl IdleUsage {
 /// Returns resident, anonymous and proportional memory in MiB.
 fn to_mib(memory: ProcessMemory) -> [f64; 3] {
     let ProcessMemory {
-        resident_kib,
-        anonymous_kib,
-        proportional_kib,
+        resident,
+        anonymous,
+        proportional,
     } = memory;
-    [resident_kib, anonymous_kib, proportional_kib].map(|kib| kib as f64 / KIB_A_MIB)
+    [resident, anonymous, proportional].map(|kib| kib as f64 / KIB_A_MIB)
 }
 
 fn add_memory(sum: ProcessMemory, memory: &ProcessMemory) -> ProcessMemory {
     ProcessMemory {
-        resident_kib: sum.resident_kib + memory.resident_kib,
-        anonymous_kib: sum.anonymous_kib + memory.anonymous_kib,
-        proportional_kib: sum.proportional_kib + memory.proportional_kib,
+        resident: sum.resident + memory.resident,
+        anonymous: sum.anonymous + memory.anonymous,
+        proportional: sum.proportional + memory.proportional,
     }
 }
 

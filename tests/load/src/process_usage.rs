@@ -29,11 +29,11 @@ pub(crate) struct ProcessStat {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ProcessMemory {
     /// All of its pages that are in memory, those of its program and of libraries included.
-    pub(crate) resident_kib: u64,
+    pub(crate) resident: u64,
     /// The part that no file holds: heap, stacks, and data of the program that have changed.
-    pub(crate) anonymous_kib: u64,
+    pub(crate) anonymous: u64,
     /// As resident, but each page divided by the number of processes that have it.
-    pub(crate) proportional_kib: u64,
+    pub(crate) proportional: u64,
 }
 
 /// Reads what Linux counts of a process.
@@ -64,9 +64,9 @@ pub(crate) fn read_memory(pid: u32) -> anyhow::Result<ProcessMemory> {
         kib.context(name)?.parse().context(name)
     };
     Ok(ProcessMemory {
-        resident_kib: kib("Rss:")?,
-        anonymous_kib: kib("Anonymous:")?,
-        proportional_kib: kib("Pss:")?,
+        resident: kib("Rss:")?,
+        anonymous: kib("Anonymous:")?,
+        proportional: kib("Pss:")?,
     })
 }
 

@@ -425,7 +425,7 @@ async fn a_login_past_its_deadline_leaves_its_code_usable() {
         code_id: Uuid::new_v4(),
     };
     let late = sessions.open_session(user.clone(), &device, proof.clone());
-    let late = grpc::with_deadline(Instant::now(), late).await;
+    let late = grpc::with_deadline(Instant::now(), Box::pin(late)).await;
     assert_is(late, &AuthError::OutOfTime);
     let listed = sessions.list_open(user.user_id).await.expect("listed");
     assert!(listed.is_empty(), "{listed:?}");
