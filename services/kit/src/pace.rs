@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     const OFTEN: Duration = Duration::from_secs(1);
-    const SELDOM: Duration = Duration::from_secs(60);
+    const SELDOM: Duration = Duration::from_mins(1);
     const WAIT_MAX: Duration = Duration::from_secs(5);
 
     /// Returns the seconds of the next pause.

@@ -11,6 +11,7 @@ use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::testing::{
     PrivatePostgres, TestAuthority, replace_trust, send_signal, wait_until,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const SERVER: &str = "localhost";
@@ -54,7 +55,7 @@ impl RunningRequests {
     async fn go_on(&self) {
         let wanted = self.succeeded.load(Ordering::Relaxed) + REQUESTS_PER_STEP;
         let has_gone_on = || async {
-            let has_failed = self.clients.iter().any(|client| client.is_finished());
+            let has_failed = self.clients.iter().any(JoinHandle::is_finished);
             assert!(!has_failed, "a request was refused");
             self.succeeded.load(Ordering::Relaxed) >= wanted
         };
