@@ -24,7 +24,7 @@ const REQUESTS_PER_STEP: usize = 100;
 struct RunningRequests {
     succeeded: Arc<AtomicUsize>,
     stopping: CancellationToken,
-    clients: Vec<tokio::task::JoinHandle<()>>,
+    clients: Vec<JoinHandle<()>>,
 }
 
 impl RunningRequests {

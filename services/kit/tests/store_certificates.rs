@@ -202,7 +202,7 @@ async fn a_client_does_not_start_without_its_authority() {
     };
     let nats = messaging::connect(&config, "auth").await;
     let errors = [
-        redis.err().expect("there is no file"),
+        redis.expect_err("there is no file"),
         nats.expect_err("there is no file"),
     ];
     for error in errors {
