@@ -88,16 +88,13 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     service
         .lifecycle
         .spawn(queue.run(service.db.clone(), stopping));
+    let presence = PresenceClient::connect(&service.peers, &config.peers.presence)?;
     let sessions = SessionService {
         redis: redis.clone(),
         issuer: issuer.clone(),
-        recorder: SessionEventRecorder::start(
-            &service.lifecycle,
-            service.db.clone(),
-            service.relay.clone(),
-        ),
+        recorder: start_recorder(&service),
         refusals: refusals.clone(),
-        presence: PresenceClient::connect(&service.peers, &config.peers.presence)?,
+        presence,
         clock: service.clock.clone(),
         refresh_grace_secs: config.tokens.refresh_grace_secs,
     };
@@ -148,6 +145,11 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];
     let users = service.guard_users_with(keys);
     service.serve(routes, &names, users).await
+}
+
+fn start_recorder(service: &RunningService) -> SessionEventRecorder {
+    let (db, relay) = (service.db.clone(), service.relay.clone());
+    SessionEventRecorder::start(&service.lifecycle, db, relay)
 }
 
 fn start_purges(service: &RunningService, lifetimes: TokenLifetimes, audit: AuditConfig) {

@@ -36,7 +36,7 @@ pub struct ReportedStatusChange {
 /// user ids. Deleted users are left out, and so are unknown users unless the change creates them.
 pub(crate) type StatusChangeResults = Vec<(UserStatus, StatusChangeEffect)>;
 
-/// What became of several changes.
+/// The outcomes of several changes.
 pub(crate) struct AppliedStatusChanges {
     /// The results of each change, in order.
     pub(crate) results: Vec<StatusChangeResults>,

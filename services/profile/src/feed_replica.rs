@@ -23,8 +23,9 @@ use crate::interest_keys::InterestKeyCache;
 use crate::metrics;
 use crate::store::feed_changes::{self, FeedSnapshot};
 
-/// The most rows that one statement reads to build the index. They are taken in while they arrive.
-const BUILT_ROWS_MAX: usize = 10_000;
+/// The most rows that one statement reads to build the index. They are taken in while they arrive, and the deadline of the
+/// statement runs meanwhile, so they are few enough for a replica that is busy with requests.
+const BUILT_ROWS_MAX: usize = 2_000;
 /// The most changed rows that one statement reads.
 const CHANGED_ROWS_MAX: usize = 1_000;
 /// Rows that are compared at once. Requests wait meanwhile, for less than a millisecond.
@@ -85,7 +86,7 @@ struct LoadedFeedChanges {
     hidden: HiddenUsers,
 }
 
-/// What a refresh of the index found.
+/// The result of a refresh of the index.
 struct FeedIndexRefresh {
     /// Number of listeners who had changed.
     changes: usize,

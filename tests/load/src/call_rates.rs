@@ -12,7 +12,8 @@ pub(crate) struct CallRate {
     pub(crate) reference: f64,
     /// Calls started and ended a second.
     pub(crate) measured: f64,
-    /// The median and the 99th percentile of a start at half of this rate, in milliseconds.
+    /// The median and the 99th percentile of a start at half of this rate, in milliseconds, from when it was sent. The wait
+    /// of a pair for the end of its last call is not part of it.
     pub(crate) start_ms: (f64, f64),
 }
 

@@ -69,7 +69,6 @@ pub(crate) async fn run_bench(
     let mut workers = CallWorker::prepare(stack, largest.unwrap_or_default()).await?;
     let mut rates = CallRateTable::default();
     let mut stages = StageTable::default();
-    let mut moderate_rate = 0.0;
     for (index, pace) in paces.iter().enumerate() {
         let mut others = workers.split_off(pace.clients);
         let load = measure_start_and_end(stack, &mut workers, *pace).await?;
@@ -82,14 +81,13 @@ pub(crate) async fn run_bench(
             stages.add_column(format!("{clients} at the top rate"), load.stages_at_top);
         }
         if clients == moderate.clients {
-            moderate_rate = load.rate.measured;
             stages.add_column(format!("{clients} at half of it"), load.stages_at_half);
         }
     }
     rates.publish()?;
     println!("{stages}");
     workers.truncate(moderate.clients);
-    measure_ringing_calls(stack, &mut workers, moderate, moderate_rate).await?;
+    measure_ringing_calls(stack, &mut workers, moderate).await?;
     drop(workers);
     rings::measure_delivery(stack, &database, moderate).await?;
     measure_minutes(stack, &database, moderate, options.live).await
@@ -132,14 +130,15 @@ async fn measure_start_and_end(
     })
 }
 
-/// Measures calls that ring beside pgbench writing their rows, in turn within each round. `rate_of_starts` is that of
-/// calls that start at once.
+/// Measures calls that ring beside pgbench writing their rows, in turn within each round. Calls that start at once are
+/// measured in the same rounds, so that the ratio compares the same state of the stack.
 async fn measure_ringing_calls(
     stack: &BenchStack,
     workers: &mut Vec<CallWorker>,
     pace: LoadSettings,
-    rate_of_starts: f64,
 ) -> anyhow::Result<()> {
+    let script = include_str!("../pgbench/call.sql");
+    let mut starts = CallKind::new(stack, "start, end", START_AND_END, script)?;
     let mut kinds = [
         CallKind::new(
             stack,
@@ -155,11 +154,12 @@ async fn measure_ringing_calls(
         )?,
     ];
     for _ in 0..pace.rounds {
+        starts.run_round(workers, pace).await?;
         for kind in &mut kinds {
             kind.run_round(workers, pace).await?;
         }
     }
-    let top = kinds[0].measured.median();
+    let (top, rate_of_starts) = (kinds[0].measured.median(), starts.measured.median());
     for kind in kinds {
         kind.into_report().publish()?;
     }

@@ -53,7 +53,7 @@ pub(crate) struct IdleOptions {
 /// Figures by the name of what they belong to.
 type NamedFigures = BTreeMap<String, f64>;
 
-/// What the stack has counted itself until a moment.
+/// Counts that the stack keeps itself, up to a moment.
 struct WorkCounts {
     /// Turns of each loop.
     turns: NamedFigures,

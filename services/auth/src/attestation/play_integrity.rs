@@ -330,7 +330,7 @@ mod tests {
                 json!(["other"]),
                 AttestationFailure::OtherApp,
             ),
-            // What Google could not evaluate is missing.
+            // Google leaves out what it could not evaluate.
             (
                 "/appIntegrity",
                 json!({"appRecognitionVerdict": "UNEVALUATED"}),

@@ -118,7 +118,7 @@ impl PeerHealth {
     }
 }
 
-/// What the checks of a peer tell those who call it, and how often they are made.
+/// The results of a peer's checks for its callers, and the pace of the checks.
 #[derive(Debug, Default)]
 pub(super) struct PeerChecks {
     serves: Arc<AtomicBool>,

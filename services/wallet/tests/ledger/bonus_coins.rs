@@ -20,7 +20,7 @@ async fn load_earned(books: &TestBooks) -> i64 {
     balance.expect("readable").withdrawable_paise
 }
 
-/// What an account of the journal has received less what it has given, in coins.
+/// The coins that an account of the journal has received, less those that it has given.
 async fn load_account_coins(books: &TestBooks, account: &str) -> i64 {
     sqlx::query_scalar(
         "SELECT COALESCE(sum(CASE WHEN credit_account = $1 THEN amount ELSE -amount END), 0)::bigint
