@@ -23,8 +23,8 @@ pub(crate) fn prepare_relays(stack: &DevStack) -> Result<()> {
     secrets::generate_turn_secrets(stack)
 }
 
-/// Returns the settings of calls with the media engine of the stack. Calls whose request names no carrier are left to the apps, so that clients
-/// without media of the platform work as before.
+/// Returns the settings of calls with the media engine of the stack. Calls whose request names no carrier are left to the
+/// apps, so that clients without media of the platform work as before.
 pub(crate) fn media_variables(stack: &DevStack) -> Vec<(&'static str, String)> {
     let secret_file = secrets::turn_secret_file(stack);
     vec![

@@ -1,6 +1,5 @@
 //! The users of NATS and Redis, the addresses at which they log in, and the TLS of both stores: clients verify the
-//! certificates that the authority of the stack has issued. Only this file and the probe of Redis know that a stack
-//! encrypts, and that the one without encryption does not.
+//! certificates that the authority of the stack has issued, except in the stack that measures the cost of that.
 
 use std::ffi::OsString;
 
@@ -90,9 +89,16 @@ pub(crate) fn redis_listen_arguments(stack: &DevStack) -> Vec<OsString> {
 }
 
 /// Returns the options with which redis-cli connects.
-pub(crate) fn redis_cli_arguments(stack: &DevStack) -> [String; 5] {
+pub(crate) fn redis_cli_arguments(stack: &DevStack) -> Vec<String> {
     let port = stack.main_port(StackUnit::Redis).to_string();
-    ["--tls", "--cacert", &redis_authority(stack), "-p", &port].map(str::to_owned)
+    let authority = redis_authority(stack);
+    let tls: &[&str] = if stack.is_plaintext() {
+        &[]
+    } else {
+        &["--tls", "--cacert", &authority]
+    };
+    let arguments = [tls, &["-p", &port]].concat();
+    arguments.into_iter().map(str::to_owned).collect()
 }
 
 /// Returns the settings with which NATS admits no client without TLS, or none where the cost of that is measured.

@@ -111,9 +111,10 @@ impl BatchHandler for LoginBatchHandler {
         Ok(answers.collect())
     }
 
-    /// Nothing was done then, and what has failed or was late would be so for each login alone.
+    /// Nothing was done then, and what has failed would fail for each login alone. One that was late may not be the fault of
+    /// the others.
     fn fails_whole_batch(error: &AuthError) -> bool {
-        matches!(error, AuthError::Other(_) | AuthError::OutOfTime)
+        matches!(error, AuthError::Other(_))
     }
 
     fn worker_gone() -> AuthError {
@@ -183,6 +184,7 @@ async fn use_proofs(
     let open = batch.iter().map(|item| &item.task.login);
     let open: Vec<&NewLoginRecord> = open.filter(|login| is_open(login)).collect();
     let mut unused_codes = use_codes(tx, &open).await?;
+    let unused_registrations = use_registrations(tx, &open).await?;
     let mut answers = Vec::with_capacity(batch.len());
     for item in batch {
         let login = &item.task.login;
@@ -192,17 +194,8 @@ async fn use_proofs(
         }
         let is_unused = match &login.proof {
             LoginProof::Code { code_id } => unused_codes.remove(code_id),
-            LoginProof::Registration {
-                registration_id,
-                content_hash,
-            } => {
-                let used = UsedRegistrationToken {
-                    registration_id: *registration_id,
-                    content_hash: content_hash.clone(),
-                    session: login.session,
-                    pair: login.pair,
-                };
-                registrations::insert(tx, &used).await?
+            LoginProof::Registration { .. } => {
+                unused_registrations.contains(&login.session.session_id)
             }
         };
         answers.push(Ok(if is_unused {
@@ -224,6 +217,41 @@ async fn use_codes(
         LoginProof::Registration { .. } => None,
     });
     used_codes::insert_all(tx, &codes.collect::<Vec<_>>()).await
+}
+
+/// Uses up registration tokens; returns the sessions of those that were not used before. All batches do so in one order, and
+/// therefore never wait for each other in a circle.
+async fn use_registrations(
+    tx: &mut PgConnection,
+    logins: &[&NewLoginRecord],
+) -> sqlx::Result<HashSet<Uuid>> {
+    let mut used: Vec<UsedRegistrationToken> = logins
+        .iter()
+        .filter_map(|login| used_token(login))
+        .collect();
+    used.sort_by_key(|token| token.registration_id);
+    let mut unused = HashSet::new();
+    for token in used {
+        if registrations::insert(tx, &token).await? {
+            unused.insert(token.session.session_id);
+        }
+    }
+    Ok(unused)
+}
+
+fn used_token(login: &NewLoginRecord) -> Option<UsedRegistrationToken> {
+    match &login.proof {
+        LoginProof::Code { .. } => None,
+        LoginProof::Registration {
+            registration_id,
+            content_hash,
+        } => Some(UsedRegistrationToken {
+            registration_id: *registration_id,
+            content_hash: content_hash.clone(),
+            session: login.session,
+            pair: login.pair,
+        }),
+    }
 }
 
 /// Inserts the lines of the audit log and the events of logins.

@@ -29,12 +29,9 @@ impl RelayAgentConfig {
         self.nats
             .check(environment, "TALKTIME_RELAY_AGENT__NATS__URL")?;
         // Coturn knows no TLS to its Redis, so the two share a machine, as the agent does.
-        if self
-            .redis
-            .url
-            .expose_secret()
-            .starts_with("redis://127.0.0.1:")
-        {
+        let url = self.redis.url.expose_secret();
+        // In an address with a user, what looks like the host is the user.
+        if url.starts_with("redis://127.0.0.1:") && !url.contains('@') {
             return Ok(());
         }
         self.redis

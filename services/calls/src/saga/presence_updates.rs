@@ -128,14 +128,17 @@ impl CallPresenceNotifier {
         self.lifecycle.spawn(add.in_current_span());
     }
 
+    /// Marks the parties of a call as free, and waits for presence as long as a call ever does.
+    pub(crate) async fn free_parties(&self, call: &Call) {
+        let free = send_change(&self.ends, call, Change::Ended(CallEnded {}));
+        tokio::join!(free, self.tracking.untrack(call.call_id));
+    }
+
     /// Marks the parties of a call as free, in the background: neither the settlement nor the next call
     /// waits for presence.
     pub(crate) fn mark_free(&self, call: &Call) {
         let (presence, call) = (self.clone(), call.clone());
-        let update = async move {
-            let free = send_change(&presence.ends, &call, Change::Ended(CallEnded {}));
-            tokio::join!(free, presence.tracking.untrack(call.call_id));
-        };
+        let update = async move { presence.free_parties(&call).await };
         self.lifecycle.spawn(update.in_current_span());
     }
 }
@@ -154,12 +157,12 @@ async fn send_change(batcher: &Batcher<PresenceUpdateBatchHandler>, call: &Call,
         Ok(Err(error)) => tracing::warn!(
             %error,
             call_id,
-            "failed to update presence; the event of the call will correct it"
+            "failed to update presence; the event of the call, or the sweep of presence, will correct it"
         ),
         Err(_elapsed) => {
             tracing::warn!(
                 call_id,
-                "presence did not answer in time; the event of the call will correct it"
+                "presence did not answer in time; the event of the call, or the sweep of presence, will correct it"
             );
         }
     }

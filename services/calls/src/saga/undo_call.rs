@@ -67,14 +67,10 @@ impl CallService {
             row => row.is_some(),
         };
         failpoint::reach("calls.undo.freed");
-        if presence == PresenceUndo::MarkFree {
-            self.presence.mark_free(call);
-        }
-        if is_recorded {
-            self.peers.void_first_minute(call).await?;
-        } else {
-            self.void_unrecorded_charge(call).await?;
-        }
+        // The row outlives both, so that the sweeper repeats them after a crash: no event reports an undone start.
+        let freeing = self.free_in_presence(call, presence);
+        let ((), voided) = tokio::join!(freeing, self.void_charge(call, is_recorded));
+        voided?;
         failpoint::reach("calls.undo.voided");
         self.drop_undone_call(call).await?;
         failpoint::reach("calls.undo.dropped");
@@ -164,6 +160,20 @@ impl CallService {
             metrics::record_unanswered(&call);
         }
         Ok(())
+    }
+
+    async fn free_in_presence(&self, call: &Call, presence: PresenceUndo) {
+        if presence == PresenceUndo::MarkFree {
+            self.presence.free_parties(call).await;
+        }
+    }
+
+    async fn void_charge(&self, call: &Call, is_recorded: bool) -> Result<(), CallError> {
+        if is_recorded {
+            Ok(self.peers.void_first_minute(call).await?)
+        } else {
+            self.void_unrecorded_charge(call).await
+        }
     }
 
     async fn void_unrecorded_charge(&self, call: &Call) -> Result<(), CallError> {

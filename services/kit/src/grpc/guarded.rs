@@ -60,18 +60,18 @@ impl Service<http::Request<Body>> for GuardedChannel {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let started = Instant::now();
-        if !self.peer.breaker.allows_call(started) {
+        if !self.peer.breaker.allows_call(Instant::now()) {
             return ready(Ok(circuit_open_status().into_http())).boxed();
         }
-        let channel = self.channel.clone();
-        let mut attempt = PeerCallAttempt {
-            peer: self.peer.clone(),
-            started,
-            is_answered: false,
-        };
+        let (channel, peer) = (self.channel.clone(), self.peer.clone());
         async move {
-            attempt.peer.checks.record_call().await;
+            // The wait for a check is not the peer's, since nothing is sent yet.
+            peer.checks.record_call().await;
+            let mut attempt = PeerCallAttempt {
+                peer,
+                started: Instant::now(),
+                is_answered: false,
+            };
             let outcome = channel.oneshot(request).await;
             attempt.is_answered = true;
             match &outcome {
@@ -87,7 +87,7 @@ impl Service<http::Request<Body>> for GuardedChannel {
     }
 }
 
-/// A call under way. If it is dropped before it is answered, it counts as timed out.
+/// A call under way. If it is dropped before it is answered, it counts as timed out, unless its caller soon stopped waiting.
 struct PeerCallAttempt {
     peer: Arc<GuardedPeer>,
     started: Instant,
@@ -110,7 +110,7 @@ impl PeerCallAttempt {
 
 impl Drop for PeerCallAttempt {
     fn drop(&mut self) {
-        if !self.is_answered {
+        if !self.is_answered && self.started.elapsed() >= COUNTED_TIMEOUT_MIN {
             self.record_timeout();
         }
     }

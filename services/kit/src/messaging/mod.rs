@@ -85,6 +85,8 @@ fn client_options(config: &NatsConfig, user: &str) -> anyhow::Result<async_nats:
         .connection_timeout(NATS_CONNECT)
         .request_timeout(Some(NATS_REQUEST))
         .ping_interval(NATS_PING)
+        // All servers are configured, and the greeting that names others comes before the handshake.
+        .ignore_discovered_servers()
         .reconnect_delay_callback(|attempts| {
             Duration::from_millis((50 * attempts as u64).min(1_000))
         });

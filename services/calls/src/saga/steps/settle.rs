@@ -7,6 +7,7 @@ use talktime_kit::db::{DatabasePool, DatabaseTransaction};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase, CallStatus};
@@ -15,6 +16,10 @@ use crate::metrics;
 use crate::peers::PeerClients;
 use crate::saga::batching::{attach_traceparents, index_by_id, with_peer_deadline};
 use crate::store::calls::{self, CallReceipt};
+
+/// Transactions that begin while the wallet is asked: one at a time. After a failure all items of a batch are tried at once,
+/// and would hold every connection while the wallet is silent.
+static EARLY_BEGINS: Semaphore = Semaphore::const_new(1);
 
 /// Settles a batch of ended calls: one request to the wallet, then one transaction.
 pub(crate) struct SettleBatchHandler {
@@ -48,11 +53,17 @@ impl BatchHandler for SettleBatchHandler {
         });
         // The transaction that follows begins while the wallet is asked, which saves its round trip. Before its first
         // statement it holds neither a lock nor a snapshot.
+        let permit = EARLY_BEGINS.try_acquire().ok();
         let settling = with_peer_deadline(self.peers.settle_calls(requests));
-        let (settled, tx) = tokio::join!(settling, self.db.begin());
+        let (settled, begun) = tokio::join!(settling, self.begin_early(permit.as_ref()));
         let settled = settled?;
+        drop(permit);
         failpoint::reach("calls.settle.settled");
-        let closed = self.close_calls(tx?, group, &settled).await?;
+        let tx = match begun? {
+            Some(tx) => tx,
+            None => self.db.begin().await?,
+        };
+        let closed = self.close_calls(tx, group, &settled).await?;
         failpoint::reach("calls.settle.closed");
         let closed = closed.into_iter().zip(settled);
         Ok(closed
@@ -69,6 +80,17 @@ impl BatchHandler for SettleBatchHandler {
 }
 
 impl SettleBatchHandler {
+    /// Begins a transaction, if this is permitted now.
+    async fn begin_early(
+        &self,
+        permit: Option<&SemaphorePermit<'static>>,
+    ) -> sqlx::Result<Option<DatabaseTransaction>> {
+        match permit {
+            Some(_) => self.db.begin().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn build_receipt(
         &self,
         request: &SettleCallRequest,
