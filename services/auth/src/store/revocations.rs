@@ -65,11 +65,14 @@ pub async fn list(
     let as_of = sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(&mut *connection)
         .await?;
+    // A range with two ends, of which Postgres expects few rows whatever the values are, so that its one plan for all values
+    // reads the index of instants.
     let rows: Vec<TokenRevocationRow> = sqlx::query_as(
         "SELECT revocation_id, user_id, token_ids, session_ids, issued_until, expires_at
          FROM auth.revocations
          WHERE revocation_id > $2 AND expires_at > $3
-           AND ($1::timestamptz IS NULL OR revoked_at > $1 - make_interval(secs => $4))
+           AND revoked_at > COALESCE($1 - make_interval(secs => $4), '-infinity')
+           AND revoked_at <= 'infinity'
          ORDER BY revocation_id LIMIT $5",
     )
     .bind(since)
