@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use talktime_client::{ApiAnswer, AppUser};
-use talktime_tests::{CallPair, ExpectAnswer, assert_books_are_right, run_dev};
+use talktime_tests::{CallPair, ExpectAnswer, WAIT_MAX, assert_books_are_right, run_dev};
 
+use crate::sockets::open;
 use crate::{assert_fields, assert_problem};
 
 async fn post(pair: &CallPair, person: &AppUser, path: &str, body: Value) -> ApiAnswer {
@@ -171,6 +172,7 @@ async fn a_gift_is_spent_first_and_earns_the_listener_nothing() {
     let (mut coins, mut bonus_coins) = load_both_coins(&pair).await;
     assert_eq!((coins, bonus_coins), (315, 15));
 
+    let (mut socket, _) = open(&pair.app, "/ws/calls", &pair.listener).await;
     // The gift pays for a minute and a half, and the third call at the latest is paid with bought coins alone.
     let mut earned_coins = 0;
     for _ in 0..3 {
@@ -182,6 +184,14 @@ async fn a_gift_is_spent_first_and_earns_the_listener_nothing() {
         // A minute of ten coins earns a rupee.
         let tenths = ended.body["listener_money_earned"].as_f64().expect("money") * 10.0;
         assert_eq!(format!("{tenths:.0}"), bought.to_string(), "{ended:?}");
+        let is_end = |message: &Value| {
+            message["type"] == "call_ended" && message["data"]["call_id"] == call_id
+        };
+        let published = socket.receive_matching("the end", WAIT_MAX, is_end).await;
+        let published = published.expect("an end")["data"].clone();
+        for field in ["coins_spent", "listener_money_earned"] {
+            assert_eq!(published[field], ended.body[field], "{field}: {published}");
+        }
         coins -= spent;
         bonus_coins -= spent - bought;
         earned_coins += bought;

@@ -71,8 +71,7 @@ fn with_low_balance(call: &Call, minute: PaidMinute, kind: Kind) -> Vec<CallEven
     ]
 }
 
-/// The event of a live call that ends: with its figures, or a mere hang-up while the last minute is
-/// uncharged and the figures are therefore uncertain.
+/// The event of a live call that ends: with its figures, or a mere hang-up while these are uncertain.
 pub(crate) fn call_hung_up_or_ended(call: &Call, cause: CallEndCause) -> CallEvent {
     if call.figures_follow_settlement {
         let hung_up = Kind::CallHungUp(CallHungUp {

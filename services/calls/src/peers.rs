@@ -213,6 +213,7 @@ fn charge_outcome(outcome: Outcome) -> MinuteChargeOutcome {
     match outcome {
         Outcome::Charged(charged) => MinuteChargeOutcome::Paid {
             balance_coins: charged.balance_coins,
+            bonus_coins: charged.bonus_coins,
         },
         Outcome::Insufficient(short) => MinuteChargeOutcome::Insufficient {
             required_coins: short.required_coins,

@@ -124,11 +124,13 @@ pub struct Call {
     pub minutes_billed: i32,
     /// Minutes that the settlement counts, once decided.
     pub minutes_settled: Option<i32>,
-    /// Whether the call ended in a minute that was not charged yet. Its figures are then certain, and
-    /// published, only with its settlement.
+    /// Whether the figures of an ended call are certain, and published, only with its settlement: it ended in a minute
+    /// that was not charged yet, its minutes are judged by their sound, or given coins have paid a part of it.
     pub figures_follow_settlement: bool,
     /// Whether an event has announced that the coins of the caller pay for less than two more minutes.
     pub low_balance_told: bool,
+    /// Whether coins that were given to the caller have paid a part of the recorded minutes.
+    pub has_bonus: bool,
     /// Name of the caller at the start.
     pub caller_username: String,
     /// Name of the listener at the start.

@@ -22,6 +22,8 @@ pub enum MinuteChargeOutcome {
     Paid {
         /// Coins of the caller after the charge.
         balance_coins: i64,
+        /// The part of the charged coins that was given to the caller and not bought.
+        bonus_coins: i64,
     },
     /// The caller has too few coins.
     Insufficient {
@@ -95,7 +97,7 @@ pub struct CallEnding {
     pub status: CallStatus,
     pub reason: CallEndReason,
     pub ended_by: EndingParty,
-    /// Minutes that the settlement counts, if all of them are paid already and none is judged.
+    /// Minutes that the settlement counts, if all of them are paid already, with bought coins alone, and none is judged.
     pub minutes_settled: Option<i32>,
 }
 
@@ -110,6 +112,8 @@ pub struct PaidMinute {
     pub is_low: bool,
     /// Whether the balance has just become low, so that an event announces it.
     pub is_newly_low: bool,
+    /// Whether coins that were given to the caller have paid a part of it.
+    pub has_bonus: bool,
 }
 
 /// Decision after the charge of the next minute of a live call.
@@ -166,7 +170,10 @@ pub fn evaluate_first_charge(
     charge: MinuteChargeOutcome,
 ) -> Result<PaidMinute, CallError> {
     match charge {
-        MinuteChargeOutcome::Paid { balance_coins } => Ok(paid_minute(reserved, 1, balance_coins)),
+        MinuteChargeOutcome::Paid {
+            balance_coins,
+            bonus_coins,
+        } => Ok(paid_minute(reserved, 1, balance_coins, bonus_coins)),
         MinuteChargeOutcome::Insufficient {
             required_coins,
             available_coins,
@@ -187,8 +194,12 @@ pub fn evaluate_next_charge(call: &Call, charge: MinuteChargeOutcome) -> MinuteB
         })
     };
     match charge {
-        MinuteChargeOutcome::Paid { balance_coins } => {
-            MinuteBillingDecision::Record(paid_minute(call, call.minutes_billed + 1, balance_coins))
+        MinuteChargeOutcome::Paid {
+            balance_coins,
+            bonus_coins,
+        } => {
+            let minute = call.minutes_billed + 1;
+            MinuteBillingDecision::Record(paid_minute(call, minute, balance_coins, bonus_coins))
         }
         MinuteChargeOutcome::Insufficient {
             available_coins, ..
@@ -197,13 +208,14 @@ pub fn evaluate_next_charge(call: &Call, charge: MinuteChargeOutcome) -> MinuteB
     }
 }
 
-fn paid_minute(call: &Call, minute: i32, balance_coins: i64) -> PaidMinute {
+fn paid_minute(call: &Call, minute: i32, balance_coins: i64, bonus_coins: i64) -> PaidMinute {
     let is_low = balance_coins < LOW_BALANCE_MINUTES * call.coins_per_minute;
     PaidMinute {
         minute,
         balance_coins,
         is_low,
         is_newly_low: is_low && !call.low_balance_told,
+        has_bonus: bonus_coins > 0,
     }
 }
 
@@ -244,8 +256,11 @@ pub fn resolve_end(
     if is_free_cancellation(call, cause, limits) {
         duration.minutes = 0;
     }
-    // The minutes of a call that the platform carries are judged first, so its figures follow its settlement.
-    let is_certain = call.minutes_billed >= duration.minutes && call.media != CallMedia::Platform;
+    // The minutes of a call that the platform carries are judged first, and the wallet decides what given coins earn. So
+    // the figures of such calls follow their settlement.
+    let is_certain = call.minutes_billed >= duration.minutes
+        && call.media != CallMedia::Platform
+        && !call.has_bonus;
     let (reason, ended_by) = attribute_end(cause);
     Some(CallEnding {
         end_time,

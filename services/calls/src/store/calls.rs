@@ -35,12 +35,13 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[LiveStart]) -> sqlx::Result<
          SET phase = 'active', start_time = begins_at, minutes_billed = 1,
              coins_spent = coins_per_minute,
              next_step_at = begins_at + make_interval(secs => minute_secs),
-             low_balance_told = is_low, status = 'ongoing', updated_at = now(),
+             low_balance_told = is_low, has_bonus = has_bonus OR contains_bonus,
+             status = 'ongoing', updated_at = now(),
              -- A ring that goes live at once is published as accepted, too.
              version = version + 1 + is_newly_low
                        + (phase = 'reserving' AND ring_expires_at IS NOT NULL)::integer
-         FROM unnest($1::bigint[], $2::boolean[], $3::integer[], $4::timestamptz[])
-              AS paid (paid_call_id, is_low, is_newly_low, flows_since)
+         FROM unnest($1::bigint[], $2::boolean[], $3::integer[], $4::timestamptz[], $5::boolean[])
+              AS paid (paid_call_id, is_low, is_newly_low, flows_since, contains_bonus)
               JOIN LATERAL (
                   SELECT LEAST(now(), GREATEST(COALESCE(flows_since, now()), accepted_at)) AS begins_at
                   FROM calls.user_calls AS accepted WHERE accepted.call_id = paid_call_id
@@ -62,6 +63,7 @@ pub async fn go_live(tx: &mut PgConnection, paid: &[LiveStart]) -> sqlx::Result<
     .bind(column(paid, |start| start.minute.is_low))
     .bind(column(paid, |start| i32::from(start.minute.is_newly_low)))
     .bind(column(paid, |start| start.flows_since))
+    .bind(column(paid, |start| start.minute.has_bonus))
     .fetch_all(tx)
     .await
 }
@@ -221,9 +223,10 @@ pub async fn record_minutes(
         "UPDATE calls.user_calls
          SET minutes_billed = minute, coins_spent = coins_spent + coins_per_minute,
              next_step_at = start_time + make_interval(secs => minute * minute_secs),
-             low_balance_told = is_low, version = version + 1 + is_newly_low, updated_at = now()
-         FROM unnest($1::bigint[], $2::integer[], $3::boolean[], $4::integer[])
-              AS paid (paid_call_id, minute, is_low, is_newly_low)
+             low_balance_told = is_low, has_bonus = has_bonus OR contains_bonus,
+             version = version + 1 + is_newly_low, updated_at = now()
+         FROM unnest($1::bigint[], $2::integer[], $3::boolean[], $4::integer[], $5::boolean[])
+              AS paid (paid_call_id, minute, is_low, is_newly_low, contains_bonus)
          WHERE call_id = paid_call_id AND phase = 'active' AND minutes_billed = minute - 1
          RETURNING ",
         call_columns!()
@@ -232,6 +235,7 @@ pub async fn record_minutes(
     .bind(column(paid, |(_, minute)| minute.minute))
     .bind(column(paid, |(_, minute)| minute.is_low))
     .bind(column(paid, |(_, minute)| i32::from(minute.is_newly_low)))
+    .bind(column(paid, |(_, minute)| minute.has_bonus))
     .fetch_all(tx)
     .await
 }
@@ -253,9 +257,9 @@ pub async fn record_block(
     Ok(())
 }
 
-/// Turns locked live calls into calls to be settled and frees their parties. If every minute that counts is
-/// paid, the row has its final figures from now on. `paise_per_coin` is the price that the caller paid for
-/// a coin.
+/// Turns locked live calls into calls to be settled and frees their parties. If the number of minutes is certain
+/// (`minutes_settled`), the row has its final figures from now on. `paise_per_coin` is the price that the caller
+/// paid for a coin.
 pub async fn begin_settling(
     tx: &mut PgConnection,
     endings: &[(i64, CallEnding)],

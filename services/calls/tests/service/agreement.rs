@@ -100,6 +100,15 @@ impl ModelAndDatabase {
         call_ids[self.rng.usize(0..call_ids.len())]
     }
 
+    /// Makes up the payment of a minute, of which given coins pay a part now and then.
+    fn some_payment(&mut self) -> MinuteChargeOutcome {
+        let is_given = self.rng.u8(0..4) == 0;
+        MinuteChargeOutcome::Paid {
+            balance_coins: self.rng.i64(0..50),
+            bonus_coins: if is_given { COINS_PER_MINUTE / 2 } else { 0 },
+        }
+    }
+
     async fn reserve(&mut self, tx: &mut PgConnection, now: DateTime<Utc>) -> bool {
         let user_id = self.rng.i64(1..=PEOPLE);
         let parties = (user_id, user_id % PEOPLE + 1);
@@ -121,10 +130,7 @@ impl ModelAndDatabase {
         let Some(call) = self.model.find(now, call_id) else {
             return;
         };
-        let balance_coins = self.rng.i64(0..50);
-        let minute =
-            steps::evaluate_first_charge(&call, MinuteChargeOutcome::Paid { balance_coins })
-                .expect("paid");
+        let minute = steps::evaluate_first_charge(&call, self.some_payment()).expect("paid");
         let live = calls::go_live(
             tx,
             &[LiveStart {
@@ -226,9 +232,8 @@ impl ModelAndDatabase {
         let Some(call) = self.model.find(now, call_id) else {
             return;
         };
-        let balance_coins = self.rng.i64(0..50);
         let steps::MinuteBillingDecision::Record(mut minute) =
-            steps::evaluate_next_charge(&call, MinuteChargeOutcome::Paid { balance_coins })
+            steps::evaluate_next_charge(&call, self.some_payment())
         else {
             unreachable!("a paid minute is recorded");
         };

@@ -26,6 +26,12 @@ const HANG_UP: CallEndCause = CallEndCause::HangUp {
 };
 const PAID: MinuteChargeOutcome = MinuteChargeOutcome::Paid {
     balance_coins: 1_000,
+    bonus_coins: 0,
+};
+/// A minute of which given coins have paid a part.
+const PARTLY_GIVEN: MinuteChargeOutcome = MinuteChargeOutcome::Paid {
+    balance_coins: 1_000,
+    bonus_coins: 1,
 };
 
 fn started_at() -> DateTime<Utc> {
@@ -33,16 +39,22 @@ fn started_at() -> DateTime<Utc> {
 }
 
 /// Returns a call of which `minutes` are paid, as it is read at the end of the last of them.
-fn call_with_paid_minutes(minutes: i32) -> Call {
+fn call_with_paid_minutes(minutes: usize) -> Call {
+    call_with_payments(&vec![PAID; minutes])
+}
+
+/// Returns a call whose minutes are paid like this, as it is read at the end of the last of them.
+fn call_with_payments(payments: &[MinuteChargeOutcome]) -> Call {
     let mut rows = ModelRows::default();
     let reserved = rows.reserve(started_at(), (1, 2), None, LEASE_SECS);
     let reserved = reserved.expect("nobody is on a call");
-    let first = steps::evaluate_first_charge(&reserved, PAID).expect("paid");
+    let first = steps::evaluate_first_charge(&reserved, payments[0]).expect("paid");
     let mut call = rows
         .activate(started_at(), reserved.call_id, first)
         .expect("it goes live");
-    for _ in 1..minutes {
-        let MinuteBillingDecision::Record(minute) = steps::evaluate_next_charge(&call, PAID) else {
+    for payment in &payments[1..] {
+        let next = steps::evaluate_next_charge(&call, *payment);
+        let MinuteBillingDecision::Record(minute) = next else {
             panic!("the minute is paid");
         };
         let paid_until = call.paid_until().expect("live");
@@ -83,6 +95,21 @@ fn a_call_does_not_end_before_it_started() {
     let ending = hang_up(&call, TimeDelta::hours(1));
     assert_eq!(Some(ending.end_time), call.start_time);
     assert_eq!(ending.minutes_settled, Some(1), "a call costs a minute");
+}
+
+#[test]
+fn the_figures_of_a_call_with_given_coins_follow_its_settlement() {
+    for payments in [
+        [PARTLY_GIVEN, PAID, PAID],
+        [PAID, PARTLY_GIVEN, PAID],
+        [PAID, PAID, PARTLY_GIVEN],
+    ] {
+        let ending = hang_up(&call_with_payments(&payments), TimeDelta::zero());
+        assert_eq!(ending.duration.minutes, 3);
+        assert_eq!(ending.minutes_settled, None, "{payments:?}");
+    }
+    let ending = hang_up(&call_with_payments(&[PAID; 3]), TimeDelta::zero());
+    assert_eq!(ending.minutes_settled, Some(3), "bought coins alone");
 }
 
 fn blocked(call: Call) -> Call {

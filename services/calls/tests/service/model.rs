@@ -127,6 +127,7 @@ impl ModelRows {
         call.minutes_billed = 1;
         call.coins_spent = call.coins_per_minute;
         call.low_balance_told = minute.is_low;
+        call.has_bonus |= minute.has_bonus;
         call.version += 1 + i64::from(minute.is_newly_low);
         row.next_step_at = Some(now + TimeDelta::seconds(call.minute_secs.into()));
         Some(row.call.clone())
@@ -200,6 +201,7 @@ impl ModelRows {
         call.minutes_billed = paid.minute;
         call.coins_spent += call.coins_per_minute;
         call.low_balance_told = paid.is_low;
+        call.has_bonus |= paid.has_bonus;
         call.version += 1 + i64::from(paid.is_newly_low);
         row.next_step_at = call.end_of_minute(paid.minute);
         Some(row.call.clone())
@@ -315,6 +317,7 @@ fn reserved(call_id: i64, [user_id, listener_id]: [i64; 2], now: DateTime<Utc>) 
         minutes_settled: None,
         figures_follow_settlement: false,
         low_balance_told: false,
+        has_bonus: false,
         caller_username: String::new(),
         listener_username: String::new(),
         idempotency_key: None,

@@ -45,7 +45,10 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
         barred_pairs::unbar_pair(&mut tx, [3, 4])
             .await
             .expect("lifted");
-        let charge = MinuteChargeOutcome::Paid { balance_coins: 0 };
+        let charge = MinuteChargeOutcome::Paid {
+            balance_coins: 0,
+            bonus_coins: 0,
+        };
         let minute = steps::evaluate_first_charge(&call, charge).expect("paid");
         let live = calls::go_live(
             &mut tx,

@@ -54,6 +54,8 @@ pub struct PastTransfer {
     pub content: String,
     /// The payer's balance right after it.
     pub balance_coins: i64,
+    /// The part of its coins that was given and not bought.
+    pub bonus_coins: i64,
     /// The payer's transaction; none for a tombstone.
     pub transaction_id: Option<i64>,
 }
@@ -72,6 +74,8 @@ pub enum ChargeDecision {
         transaction_id: i64,
         /// The payer's coins right after it.
         balance_coins: i64,
+        /// The part of the taken coins that was given and not bought.
+        bonus_coins: i64,
     },
     /// The payer has too few coins.
     Insufficient {
@@ -151,6 +155,7 @@ fn find_earlier_decision(
         Some(transaction_id) => Ok(Some(ChargeDecision::AlreadyCharged {
             transaction_id,
             balance_coins: first.balance_coins,
+            bonus_coins: first.bonus_coins,
         })),
     }
 }
@@ -176,6 +181,7 @@ mod tests {
             PastTransfer {
                 content,
                 balance_coins: 5,
+                bonus_coins: 4,
                 transaction_id,
             },
         )])
@@ -230,7 +236,8 @@ mod tests {
             decision,
             ChargeDecision::AlreadyCharged {
                 transaction_id: 40,
-                balance_coins: 5
+                balance_coins: 5,
+                bonus_coins: 4
             }
         );
     }

@@ -44,9 +44,11 @@ pub(super) fn charge_response(
         ledger::ChargeOutcome::Charged {
             transaction_id,
             balance_coins,
+            bonus_coins,
         } => Outcome::Charged(pb::Charged {
             transaction_id,
             balance_coins,
+            bonus_coins,
         }),
         ledger::ChargeOutcome::Insufficient { available_coins } => {
             Outcome::Insufficient(pb::InsufficientCoins {

@@ -25,6 +25,8 @@ pub enum ChargeOutcome {
         transaction_id: i64,
         /// The payer's coins right after it.
         balance_coins: i64,
+        /// The part of the taken coins that was given and not bought.
+        bonus_coins: i64,
     },
     /// The payer has too few coins.
     Insufficient {
@@ -64,29 +66,42 @@ impl WalletLedger {
             self.relay.wake();
         }
         metrics::record_coins_charged(postings.iter().map(|posting| posting.coins).sum());
+        let given_coins = postings.iter();
+        let given_coins = given_coins.map(|made| (made.transfer_id.as_str(), made.bonus_coins()));
+        let given_coins: HashMap<&str, i64> = given_coins.collect();
         let outcomes = charges.iter().zip(decisions);
         Ok(outcomes
-            .map(|(charge, decision)| charge_outcome(charge, decision, &transaction_ids))
+            .map(|(charge, decision)| {
+                charge_outcome(charge, decision, &transaction_ids, &given_coins)
+            })
             .collect())
     }
 }
 
+/// The outcome of a charge. `transaction_ids` and `given_coins` are those of the charges that are made now, by transfer.
 fn charge_outcome(
     charge: &MinuteCharge,
     decision: ChargeDecision,
-    made: &HashMap<String, i64>,
+    transaction_ids: &HashMap<String, i64>,
+    given_coins: &HashMap<&str, i64>,
 ) -> ChargeOutcome {
     match decision {
-        ChargeDecision::Accepted { balance_coins } => ChargeOutcome::Charged {
-            transaction_id: made[&charge.id()],
-            balance_coins,
-        },
+        ChargeDecision::Accepted { balance_coins } => {
+            let transfer_id = charge.id();
+            ChargeOutcome::Charged {
+                transaction_id: transaction_ids[&transfer_id],
+                balance_coins,
+                bonus_coins: given_coins[transfer_id.as_str()],
+            }
+        }
         ChargeDecision::AlreadyCharged {
             transaction_id,
             balance_coins,
+            bonus_coins,
         } => ChargeOutcome::Charged {
             transaction_id,
             balance_coins,
+            bonus_coins,
         },
         ChargeDecision::Insufficient { available_coins } => {
             ChargeOutcome::Insufficient { available_coins }

@@ -28,6 +28,7 @@ struct PastTransferRow {
     transfer_id: String,
     content: String,
     balance_coins: i64,
+    bonus_coins: i64,
     transaction_id: Option<i64>,
 }
 
@@ -38,7 +39,7 @@ pub async fn find_past(
     transfer_ids: &[String],
 ) -> sqlx::Result<HashMap<String, PastTransfer>> {
     let rows: Vec<PastTransferRow> = sqlx::query_as(
-        "SELECT transfer.transfer_id, transfer.content, transfer.balance_coins,
+        "SELECT transfer.transfer_id, transfer.content, transfer.balance_coins, transfer.bonus_coins,
                 min(transaction.transaction_id) AS transaction_id
          FROM wallet.transfers AS transfer
          LEFT JOIN wallet.user_transactions AS transaction USING (transfer_id, created_at)
@@ -54,6 +55,7 @@ pub async fn find_past(
             let past = PastTransfer {
                 content: row.content,
                 balance_coins: row.balance_coins,
+                bonus_coins: row.bonus_coins,
                 transaction_id: row.transaction_id,
             };
             (row.transfer_id, past)

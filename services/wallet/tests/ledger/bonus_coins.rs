@@ -2,7 +2,7 @@
 //! disputes and reversals of payments.
 
 use talktime_wallet::domain::settlement::CallSettlement;
-use talktime_wallet::ledger::close_account;
+use talktime_wallet::ledger::{ChargeOutcome, close_account};
 use talktime_wallet::provider::PaymentProvider;
 
 use crate::books::{CALLER, LISTENER, TestBooks, minute, settlement, terms};
@@ -47,7 +47,14 @@ async fn books_with_gift(bonus_earns: bool) -> TestBooks {
 /// Charges the first three minutes, of ten coins each, in one batch.
 async fn charge_three(books: &TestBooks) {
     let minutes = [minute(1), minute(2), minute(3)];
-    books.charge(&minutes).await.expect("charged");
+    let charged = books.charge(&minutes).await.expect("charged");
+    let given = charged.iter().map(|outcome| match outcome {
+        ChargeOutcome::Charged { bonus_coins, .. } => *bonus_coins,
+        other => panic!("not charged: {other:?}"),
+    });
+    assert_eq!(given.collect::<Vec<_>>(), [10, 10, 5]);
+    let again = books.charge(&minutes).await.expect("replayed");
+    assert_eq!(again, charged);
     assert_eq!(load_coins(books).await, (295, 0));
     books.assert_consistent().await;
 }

@@ -240,7 +240,7 @@ fn assert_paid_exactly(world: &SimulatedWorld, call: &Call) {
         (i64::from(minutes) - count(&returns.returned)) * COINS_PER_MINUTE,
         "call {id}"
     );
-    let earned = (i64::from(minutes) - count(&returns.unearned)) * PAISE_PER_MINUTE;
+    let earned = wallet.earned_paise(id, minutes, &returns.unearned, PAISE_PER_MINUTE);
     assert_eq!(call.listener_paise_earned, earned, "call {id}");
     let settled = wallet.settlement(id).expect("it is settled");
     assert_eq!(settled.listener_paise, earned, "call {id}");

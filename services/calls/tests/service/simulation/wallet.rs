@@ -46,12 +46,15 @@ pub(super) struct SettlementFigures {
 struct ChargeRecord {
     user_id: i64,
     coins: i64,
+    bonus_coins: i64,
     balance_coins: i64,
 }
 
 #[derive(Default)]
 pub(super) struct WalletModel {
     pub(super) coins: BTreeMap<i64, i64>,
+    /// The part of the coins of each user that was given, is spent first, and earns nothing.
+    bonus_coins: BTreeMap<i64, i64>,
     pub(super) paise: BTreeMap<i64, i64>,
     /// Coins sold by the platform, and below them the coins that it has taken for minutes.
     pub(super) issued_coins: i64,
@@ -63,8 +66,12 @@ pub(super) struct WalletModel {
 }
 
 impl WalletModel {
+    /// Adds coins, of which every other user is given a part.
     pub(super) fn recharge(&mut self, user_id: i64, coins: i64) {
         *self.coins.entry(user_id).or_default() += coins;
+        if user_id % 2 == 0 {
+            *self.bonus_coins.entry(user_id).or_default() += coins / 4;
+        }
         self.issued_coins += coins;
     }
 
@@ -100,6 +107,7 @@ impl WalletModel {
         if let Some(before) = self.charges.get(&id) {
             return MinuteChargeOutcome::Paid {
                 balance_coins: before.balance_coins,
+                bonus_coins: before.bonus_coins,
             };
         }
         let (call_id, _minute) = id;
@@ -115,14 +123,21 @@ impl WalletModel {
         }
         let balance_coins = available_coins - coins;
         self.coins.insert(user_id, balance_coins);
+        let given_coins = self.bonus_coins.entry(user_id).or_default();
+        let bonus_coins = coins.min(*given_coins);
+        *given_coins -= bonus_coins;
         self.revenue_coins += coins;
         let charged = ChargeRecord {
             user_id,
             coins,
+            bonus_coins,
             balance_coins,
         };
         self.charges.insert(id, charged);
-        MinuteChargeOutcome::Paid { balance_coins }
+        MinuteChargeOutcome::Paid {
+            balance_coins,
+            bonus_coins,
+        }
     }
 
     fn void(&mut self, id: (i64, i32)) {
@@ -131,6 +146,7 @@ impl WalletModel {
         }
         if let Some(charged) = self.charges.get(&id) {
             *self.coins.entry(charged.user_id).or_default() += charged.coins;
+            *self.bonus_coins.entry(charged.user_id).or_default() += charged.bonus_coins;
             self.revenue_coins -= charged.coins;
         }
     }
@@ -169,13 +185,31 @@ impl WalletModel {
                 .iter()
                 .map(|(_, coins)| coins)
                 .sum(),
-            listener_paise: (i64::from(minutes) - count(&returns.unearned)) * paise,
+            listener_paise: self.earned_paise(call_id, minutes, &returns.unearned, paise),
             returns,
         };
         *self.paise.entry(listener_id).or_default() += settled.listener_paise;
         self.cost_paise += settled.listener_paise;
         self.settled.insert(call_id, settled.clone());
         settled
+    }
+
+    /// Paise that the first `minutes` minutes of a call earn: bought coins bring their part of the rate, also where the
+    /// caller has them back for a minute that the listener is paid for.
+    pub(super) fn earned_paise(
+        &self,
+        call_id: i64,
+        minutes: i32,
+        unearned: &[i32],
+        paise: i64,
+    ) -> i64 {
+        let earning = (1..=minutes).filter(|minute| !unearned.contains(minute));
+        earning
+            .map(|minute| {
+                let charged = &self.charges[&(call_id, minute)];
+                paise * (charged.coins - charged.bonus_coins) / charged.coins
+            })
+            .sum()
     }
 
     fn is_charged(&self, id: (i64, i32)) -> bool {
