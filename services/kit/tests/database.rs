@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use talktime_kit::db::{DatabasePool, DatabaseSchema, PgConnection, PlanCacheMode};
+use talktime_kit::db::{DatabasePool, DatabaseSchema, PgConnection, PlanCacheMode, is_unreachable};
 use talktime_kit::lease::Lease;
 use talktime_kit::testing::TestDatabase;
+use talktime_kit::{Error, ErrorKind};
 
 static ROWS: LazyLock<Migrator> = LazyLock::new(|| {
     let sql = "CREATE TABLE wallet.rows (row_id bigint PRIMARY KEY)";
@@ -186,4 +187,19 @@ async fn a_lease_is_taken_where_sessions_last() {
     let lease = Lease::try_take(&pool, "tests.sessions").await;
     assert!(lease.expect("connected").is_some());
     assert!(pool.acquire().await.is_err());
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_does_not_make_the_database_unreachable() {
+    let database = database().await;
+    let mut tx = database.app.begin().await.expect("begun");
+    sqlx::query("SET LOCAL statement_timeout = '10ms'")
+        .execute(&mut *tx)
+        .await
+        .expect("set");
+    let slow = sqlx::query("SELECT pg_sleep(10)").execute(&mut *tx).await;
+    let error = Error::from(slow.expect_err("it takes too long"));
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!is_unreachable(&error), "{error:?}");
+    tx.rollback().await.expect("rolled back");
 }

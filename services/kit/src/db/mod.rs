@@ -312,28 +312,47 @@ impl From<sqlx::Error> for Error {
 
 /// Returns whether a text contains NUL or invalid characters (SQLSTATE 22021, 22P05).
 fn is_unstorable_text(error: &sqlx::Error) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| ["22021", "22P05"].contains(&code.as_ref()))
+    has_sql_state(error, &["22021", "22P05"])
 }
 
 /// Returns whether the same statement may succeed later: no connection, shutting down, out of resources,
 /// serialization failure, deadlock, lock, statement or transaction time-out (SQLSTATE classes 08, 53, 57, 40,
 /// 55, and 25P03).
 fn is_temporary(error: &sqlx::Error) -> bool {
+    is_connection_failure(error) || has_sql_state(error, &["57", "40", "55", "25P03"])
+}
+
+/// Returns whether an operation failed because the database cannot be reached or takes no work, so that every other one
+/// would fail as well. A statement that waited too long, such as for a row that somebody holds, is no such failure.
+pub fn is_unreachable(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| {
+        let cause = source.downcast_ref::<sqlx::Error>();
+        cause.is_some_and(is_connection_failure)
+    })
+}
+
+/// Returns whether there is no connection, or the server ends it or is out of resources (SQLSTATE classes 08 and 53, and
+/// 57P).
+fn is_connection_failure(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            ["08", "53", "57", "40", "55", "25P03"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        _ => false,
+        _ => has_sql_state(error, &["08", "53", "57P"]),
     }
+}
+
+/// Returns whether Postgres reported a state that begins with one of these.
+fn has_sql_state(error: &sqlx::Error, beginnings: &[&str]) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| {
+        beginnings
+            .iter()
+            .any(|beginning| code.starts_with(*beginning))
+    })
 }
 
 /// Checks that a statement has changed exactly `expected` rows of `table`; `key` identifies them in the log.
@@ -405,5 +424,17 @@ mod tests {
             "{log}"
         );
         assert!(expect_row_count(2, 1, "wallet.user_wallets", 7).is_err());
+    }
+
+    #[test]
+    fn only_a_failure_of_the_connection_means_that_the_database_is_unreachable() {
+        for (error, expected) in [
+            (sqlx::Error::PoolTimedOut, true),
+            (sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()), true),
+            (sqlx::Error::RowNotFound, false),
+        ] {
+            let error = Error::from(error);
+            assert_eq!(is_unreachable(&error), expected, "{}", chain(&error));
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
 use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
-use talktime_kit::db::PgConnection;
+use talktime_kit::db::{self, PgConnection};
 use talktime_kit::idempotency::{self, KeyClaimOutcome, KeyedRequest};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::outbox;
@@ -33,6 +33,10 @@ const BATCH_LIMITS: BatchLimits = BatchLimits {
     linger: Duration::ZERO,
     when_full: QueueFullPolicy::Wait,
 };
+
+/// How long a batch waits for a key or a wallet that another transaction holds, in milliseconds. It then executes its
+/// purchases one by one, and the time of a statement must be left for that.
+const BATCH_LOCK_WAIT_MS: i64 = 1_000;
 
 /// Redeems recharges, those of the sandbox in batches; cheap to clone.
 #[derive(Clone)]
@@ -94,10 +98,10 @@ impl BatchHandler for SandboxPurchaseHandler {
         self.ledger.buy_in_sandbox(batch).await
     }
 
-    /// A purchase that is refused fails alone. After a failure of the store the commit may have succeeded, and only the
-    /// same request under the same key finds out.
+    /// A purchase fails alone if it is refused, or if its key or its wallet is held for too long. If the database cannot be
+    /// reached, the commit may have succeeded, and only the same request under the same key finds out.
     fn fails_whole_batch(error: &WalletError) -> bool {
-        matches!(error, WalletError::Other(_))
+        matches!(error, WalletError::Other(error) if db::is_unreachable(error))
     }
 }
 
@@ -131,6 +135,9 @@ impl WalletLedger {
     ) -> Result<Vec<SandboxPurchaseAnswer>, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        if batch.len() > 1 {
+            bound_lock_waits(&mut tx).await?;
+        }
         let before = claim_keys(&mut tx, batch).await?;
         let new = batch.iter().zip(&before);
         let new = new.filter(|(_, answer)| answer.is_none());
@@ -298,6 +305,14 @@ impl SandboxPurchase {
         );
         (user_id, self.version, added)
     }
+}
+
+async fn bound_lock_waits(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT set_config('lock_timeout', $1, true)")
+        .bind(BATCH_LOCK_WAIT_MS.to_string())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Claims the keys of a batch; returns the answers of the purchases that are not to be made now.

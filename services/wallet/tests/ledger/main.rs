@@ -19,6 +19,7 @@ mod property;
 mod razorpay;
 mod reconciling;
 mod recovering;
+mod sandbox_purchases;
 mod standby;
 mod tampering;
 mod withdrawals;

@@ -1,15 +1,12 @@
 //! Every operation at most once, and books that add up.
 
-use std::collections::HashMap;
-
 use futures::future::join_all;
-use talktime_kit::idempotency::KeyedRequest;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_wallet::domain::WalletError;
 use talktime_wallet::domain::charging::MinuteCharge;
 use talktime_wallet::ledger::{
-    BalanceReader, ChargeOutcome, PaymentProof, RechargeProcessor, RechargeRequest,
-    RequestedCoinPurchase, close_account,
+    BalanceReader, ChargeOutcome, PaymentProof, RechargeRequest, RequestedCoinPurchase,
+    close_account,
 };
 
 use crate::books::{CALL, CALLER, LISTENER, TestBooks, minute, recharge, settlement};
@@ -47,37 +44,6 @@ async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
         .count();
     assert_eq!(charged, 37);
     assert_eq!(books.load_coins(CALLER).await, 9);
-    books.assert_consistent().await;
-}
-
-#[tokio::test]
-async fn purchases_that_share_a_transaction_are_made_once_for_each_key() {
-    let books = TestBooks::new().await;
-    let processor = RechargeProcessor::start(&ProcessLifecycle::default(), books.ledger.clone());
-    let purchases = (0..60).map(|n| {
-        let (user_id, key) = (1 + n % 4, format!("key-{}", n % 20));
-        let key = KeyedRequest::new(user_id, "POST /calls/recharge", key, &());
-        let request = RechargeRequest {
-            user_id,
-            idempotency: Some(key.expect("valid")),
-            ..recharge(&n.to_string())
-        };
-        let processor = &processor;
-        async move {
-            (
-                n % 20,
-                processor.redeem_recharge(request).await.expect("paid"),
-            )
-        }
-    });
-    let mut outcomes = HashMap::new();
-    for (key, outcome) in join_all(purchases).await {
-        assert_eq!(*outcomes.entry(key).or_insert(outcome.clone()), outcome);
-    }
-    assert_eq!(outcomes.len(), 20);
-    for user_id in 1..=4 {
-        assert_eq!(books.load_coins(user_id).await, 5 * 300);
-    }
     books.assert_consistent().await;
 }
 
