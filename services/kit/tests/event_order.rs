@@ -2,8 +2,6 @@
 //! relays publish one outbox to a NATS server of the test's own.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::process::Stdio;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -14,12 +12,11 @@ use talktime_kit::Clock;
 use talktime_kit::db::{DatabasePool, DatabaseSchema, PlanCacheMode};
 use talktime_kit::messaging::{self, EventSource, Relay, outbox};
 use talktime_kit::progress::LoopRegistry;
-use talktime_kit::testing::{TestDatabase, WAIT_MAX, operator_nats, unique_name, wait_until};
+use talktime_kit::testing::{PrivateNats, TestDatabase, WAIT_MAX, operator_nats, wait_until};
 use talktime_proto::access::BUS_OPERATOR;
 use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::v1::event::Kind;
 use talktime_proto::events::v1::{Earned, Event};
-use tokio::process::{Child, Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Connections of the replica that freezes.
@@ -31,55 +28,43 @@ const FREEZE: Duration = Duration::from_secs(9);
 
 static NO_MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| Migrator::with_migrations(vec![]));
 
-/// A NATS server that the test may stop for a while.
-struct NatsServer {
-    url: String,
-    process: Child,
-    directory: std::path::PathBuf,
+async fn connect(url: String) -> async_nats::Client {
+    let connected = messaging::connect(&operator_nats(url), BUS_OPERATOR).await;
+    connected.expect("a valid address")
 }
 
-impl NatsServer {
-    fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = free.local_addr().expect("bound").port();
-        drop(free);
-        let directory = std::env::temp_dir().join(unique_name("nats"));
-        std::fs::create_dir_all(&directory).expect("created");
-        let config = directory.join("nats.conf");
-        // Without a size, the stream is refused on a disk with little space.
-        std::fs::write(&config, "jetstream { max_file_store: 9GiB }").expect("written");
-        let process = Command::new("nats-server")
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-            .arg(&directory)
-            .arg("-c")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("nats-server is installed");
+/// A service with two replicas, of which `frozen` may be on a runtime of its own.
+struct Bench {
+    database: TestDatabase,
+    nats: PrivateNats,
+    source: EventSource,
+    stopping: CancellationToken,
+    _stop: DropGuard,
+}
+
+impl Bench {
+    async fn set_up() -> Self {
+        let schema = DatabaseSchema {
+            name: "wallet",
+            migrations: &NO_MIGRATIONS,
+            plan_cache_mode: PlanCacheMode::ForceGeneric,
+        };
+        let nats = PrivateNats::start();
+        let jetstream = async_nats::jetstream::new(connect(nats.url()).await);
+        messaging::ensure_stream(&jetstream).await.expect("made");
+        let stopping = CancellationToken::new();
         Self {
-            url: format!("nats://127.0.0.1:{port}"),
-            process,
-            directory,
+            database: TestDatabase::new(schema).await,
+            nats,
+            source: EventSource::of_service("wallet"),
+            _stop: stopping.clone().drop_guard(),
+            stopping,
         }
-    }
-
-    async fn connect(&self) -> async_nats::Client {
-        let url = self.url.clone();
-        let connected = messaging::connect(&operator_nats(url), BUS_OPERATOR).await;
-        connected.expect("a valid address")
-    }
-
-    async fn signal(&self, signal: &str) {
-        let pid = self.process.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status().await;
-        assert!(sent.expect("kill runs").success());
     }
 
     /// Returns the versions of the events of each aggregate, in the order of the stream.
     async fn versions(&self) -> BTreeMap<i64, Vec<i64>> {
-        let jetstream = async_nats::jetstream::new(self.connect().await);
+        let jetstream = async_nats::jetstream::new(connect(self.nats.url()).await);
         let stream = jetstream.get_stream(STREAM_NAME).await.expect("made");
         let last = stream
             .get_info()
@@ -100,42 +85,6 @@ impl NatsServer {
         }
         versions
     }
-}
-
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// A service with two replicas, of which `frozen` may be on a runtime of its own.
-struct Bench {
-    database: TestDatabase,
-    nats: NatsServer,
-    source: EventSource,
-    stopping: CancellationToken,
-    _stop: DropGuard,
-}
-
-impl Bench {
-    async fn set_up() -> Self {
-        let schema = DatabaseSchema {
-            name: "wallet",
-            migrations: &NO_MIGRATIONS,
-            plan_cache_mode: PlanCacheMode::ForceGeneric,
-        };
-        let nats = NatsServer::start();
-        let jetstream = async_nats::jetstream::new(nats.connect().await);
-        messaging::ensure_stream(&jetstream).await.expect("made");
-        let stopping = CancellationToken::new();
-        Self {
-            database: TestDatabase::new(schema).await,
-            nats,
-            source: EventSource::of_service("wallet"),
-            _stop: stopping.clone().drop_guard(),
-            stopping,
-        }
-    }
 
     /// A replica's relay in this runtime.
     async fn start_relay(&self) -> Relay {
@@ -143,7 +92,7 @@ impl Bench {
         let run = relay.clone().run(
             self.source,
             self.database.app.clone(),
-            self.nats.connect().await,
+            connect(self.nats.url()).await,
             LoopRegistry::default().register("relay", WAIT_MAX),
             self.stopping.clone(),
         );
@@ -161,11 +110,10 @@ impl Bench {
         let relay = Relay::default();
         let (replica, source, stopping) = (relay.clone(), self.source, self.stopping.clone());
         let options: PgConnectOptions = (*self.database.app_pool.connect_options()).clone();
-        let url = self.nats.url.clone();
+        let url = self.nats.url();
         runtime.spawn(async move {
             let db = DatabasePool::connect_lazily(options, CONNECTIONS_MAX);
-            let nats = messaging::connect(&operator_nats(url), BUS_OPERATOR).await;
-            let nats = nats.expect("a valid address");
+            let nats = connect(url).await;
             let progress = LoopRegistry::default().register("relay", WAIT_MAX);
             replica.run(source, db, nats, progress, stopping).await;
         });
@@ -205,7 +153,7 @@ impl Bench {
 
     async fn assert_in_order(&self, versions: i64) {
         let expected: Vec<i64> = (1..=versions).collect();
-        let published = self.nats.versions().await;
+        let published = self.versions().await;
         assert_eq!(i64::try_from(published.len()), Ok(AGGREGATES));
         for (user_id, versions) in published {
             assert_eq!(versions, expected, "of aggregate {user_id}");
@@ -219,7 +167,7 @@ async fn events_of_an_aggregate_stay_in_order_while_nats_pauses() {
     let relays = [bench.start_relay().await, bench.start_relay().await];
     let mut version = 0;
     for _ in 0..3 {
-        bench.nats.signal("-STOP").await;
+        bench.nats.signal("STOP").await;
         let paused = Instant::now();
         while paused.elapsed() < PAUSE {
             version += 1;
@@ -227,7 +175,7 @@ async fn events_of_an_aggregate_stay_in_order_while_nats_pauses() {
             relays[usize::try_from(version % 2).expect("0 or 1")].wake();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        bench.nats.signal("-CONT").await;
+        bench.nats.signal("CONT").await;
         bench.wait_until_published().await;
     }
     bench.assert_in_order(version).await;
@@ -242,7 +190,7 @@ async fn a_relay_that_freezes_holds_up_the_others_for_seconds_and_sends_nothing_
     bench.wait_until_published().await;
 
     // It has the right to publish and waits for NATS; then it stops for longer than it may hold the right.
-    bench.nats.signal("-STOP").await;
+    bench.nats.signal("STOP").await;
     bench.write(2).await;
     doomed.wake();
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -252,7 +200,7 @@ async fn a_relay_that_freezes_holds_up_the_others_for_seconds_and_sends_nothing_
     )]
     let thawed = runtime.spawn(async { std::thread::sleep(FREEZE) });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    bench.nats.signal("-CONT").await;
+    bench.nats.signal("CONT").await;
 
     let steady = bench.start_relay().await;
     for version in 3..=6 {
@@ -288,7 +236,7 @@ async fn an_event_that_cannot_be_published_holds_back_its_own_aggregate_alone() 
         bench.count_unpublished().await == 2
     })
     .await;
-    let published = bench.nats.versions().await;
+    let published = bench.versions().await;
     assert_eq!(
         i64::try_from(published.len()),
         Ok(AGGREGATES - 1),

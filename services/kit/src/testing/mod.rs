@@ -4,10 +4,12 @@
 mod attestations;
 mod identities;
 mod private_postgres;
+mod private_stores;
 mod proxy;
 mod store_streams;
 mod tokens;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use crate::db::{self, DatabasePool, DatabaseSchema, PgConnection};
 pub use attestations::TestAttestationKey;
 pub use identities::{TestAuthority, replace_trust, stack_identity, stack_peers};
 pub use private_postgres::{PrivatePostgres, as_postgres, send_signal, signal_all};
+pub use private_stores::{PrivateNats, PrivateRedis};
 pub use proxy::SilentProxy;
 pub use store_streams::{TlsStream, secure_stream};
 pub use tokens::{TestTokens, request_with_token, stack_tokens};
@@ -148,6 +151,12 @@ pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
 /// Returns a name that no other test uses.
 pub fn unique_name(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::now_v7().simple())
+}
+
+/// Returns a port of the loopback interface that nobody listens on at this moment.
+fn find_free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("bound").port()
 }
 
 async fn create_database(admin: &PgConnectOptions, name: &str, template: &str) {

@@ -1,6 +1,5 @@
 //! A Postgres server of one test's own.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,6 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
+use super::find_free_port;
 use crate::config::IdentityConfig;
 
 const PASSWORD: &str = "private";
@@ -48,11 +48,9 @@ impl PrivatePostgres {
         let data_dir = std::env::temp_dir().join(format!("talktime-{}", Uuid::now_v7()));
         std::fs::create_dir_all(&data_dir).expect("a folder");
         hand_to_postgres(&data_dir).await;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
         Self {
             data_dir,
-            port,
+            port: find_free_port(),
             server: None,
         }
     }

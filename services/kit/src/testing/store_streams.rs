@@ -1,5 +1,6 @@
 //! Connections to the stores of the stack in their own protocols.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +16,18 @@ use crate::store_authority::trust_authorities;
 /// names.
 pub async fn secure_stream(stream: TcpStream, ca_file_variable: &str) -> TlsStream<TcpStream> {
     let authority = super::variable(ca_file_variable);
-    let trusted = trust_authorities(Path::new(&authority)).expect("the stack has issued it");
     let host = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let connecting = TlsConnector::from(Arc::new(trusted)).connect(host, stream);
-    connecting.await.expect("the certificate is verified")
+    let secured = perform_handshake(stream, Path::new(&authority), host).await;
+    secured.expect("the certificate is verified")
+}
+
+/// Performs the handshake with a server that must have a certificate of the authorities in a file for this host.
+pub(super) async fn perform_handshake(
+    stream: TcpStream,
+    authorities: &Path,
+    host: ServerName<'static>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let trusted = trust_authorities(authorities).expect("readable authorities");
+    let connector = TlsConnector::from(Arc::new(trusted));
+    connector.connect(host, stream).await
 }
