@@ -113,14 +113,15 @@ impl PrivateNats {
     fn start_in(folder: TempDir, settings: &str) -> Self {
         let port = find_free_port();
         let config = folder.path().join("nats.conf");
-        // Without a size, the stream is refused on a disk with little space.
-        let settings = format!("{settings}jetstream {{ max_file_store: 9GiB }}\n");
+        // Without a size, the stream is refused on a disk with little space. A folder that is given as an argument would
+        // make the server refuse to load its configuration again.
+        let store = folder.path().display();
+        let settings =
+            format!("{settings}jetstream {{ max_file_store: 9GiB, store_dir: \"{store}\" }}\n");
         fs::write(&config, settings).expect("written");
         let mut command = Command::new("nats-server");
         command
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-            .arg(folder.path())
-            .arg("-c")
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"])
             .arg(config);
         Self {
             server: spawn_server(command),
