@@ -65,23 +65,10 @@ pub async fn list(
     let as_of = sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(&mut *connection)
         .await?;
-    // A range with two ends, of which Postgres expects few rows whatever the values are, so that its one plan for all values
-    // reads the index of instants.
-    let rows: Vec<TokenRevocationRow> = sqlx::query_as(
-        "SELECT revocation_id, user_id, token_ids, session_ids, issued_until, expires_at
-         FROM auth.revocations
-         WHERE revocation_id > $2 AND expires_at > $3
-           AND revoked_at > COALESCE($1 - make_interval(secs => $4), '-infinity')
-           AND revoked_at <= 'infinity'
-         ORDER BY revocation_id LIMIT $5",
-    )
-    .bind(since)
-    .bind(after_id)
-    .bind(now)
-    .bind(OVERLAP_SECS)
-    .bind(i64::try_from(PAGE_MAX).expect("a page is small"))
-    .fetch_all(&mut *connection)
-    .await?;
+    let rows: Vec<TokenRevocationRow> = match since {
+        Some(since) => list_since(&mut connection, since, after_id, now).await?,
+        None => list_all(&mut connection, after_id, now).await?,
+    };
     let has_more = rows.len() == PAGE_MAX;
     let revocations = rows.into_iter().map(|row| (row.revocation_id, row.into()));
     Ok(TokenRevocationPage {
@@ -89,6 +76,49 @@ pub async fn list(
         has_more,
         as_of,
     })
+}
+
+/// Lists a page of all revocations by their ids.
+async fn list_all(
+    connection: &mut PgConnection,
+    after_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<TokenRevocationRow>> {
+    sqlx::query_as(
+        "SELECT revocation_id, user_id, token_ids, session_ids, issued_until, expires_at
+         FROM auth.revocations
+         WHERE revocation_id > $1 AND expires_at > $2
+         ORDER BY revocation_id LIMIT $3",
+    )
+    .bind(after_id)
+    .bind(now)
+    .bind(i64::try_from(PAGE_MAX).expect("a page is small"))
+    .fetch_all(connection)
+    .await
+}
+
+/// Lists a page of the latest revocations. Postgres expects few rows of a range with two ends, whatever the values are, so
+/// that its one plan for all values reads the index of instants.
+async fn list_since(
+    connection: &mut PgConnection,
+    since: DateTime<Utc>,
+    after_id: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<TokenRevocationRow>> {
+    sqlx::query_as(
+        "SELECT revocation_id, user_id, token_ids, session_ids, issued_until, expires_at
+         FROM auth.revocations
+         WHERE revocation_id > $1 AND expires_at > $2
+           AND revoked_at > $3::timestamptz - make_interval(secs => $4) AND revoked_at <= 'infinity'
+         ORDER BY revocation_id LIMIT $5",
+    )
+    .bind(after_id)
+    .bind(now)
+    .bind(since)
+    .bind(OVERLAP_SECS)
+    .bind(i64::try_from(PAGE_MAX).expect("a page is small"))
+    .fetch_all(connection)
+    .await
 }
 
 /// Returns whether an access token is revoked: by itself, with its session, or with all tokens of its user.

@@ -37,6 +37,9 @@ const BATCH_LIMITS: BatchLimits = BatchLimits {
 /// How long a batch waits for a key or a wallet that another transaction holds, in milliseconds. It then executes its
 /// purchases one by one, and the time of a statement must be left for that.
 const BATCH_LOCK_WAIT_MS: i64 = 1_000;
+/// How long a purchase that is alone waits. The others of its batch are answered only then, so with the wait of the batch it
+/// must be less than the time of a request.
+const LOCK_WAIT_MS: i64 = 2_000;
 
 /// Redeems recharges, those of the sandbox in batches; cheap to clone.
 #[derive(Clone)]
@@ -135,9 +138,12 @@ impl WalletLedger {
     ) -> Result<Vec<SandboxPurchaseAnswer>, WalletError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        if batch.len() > 1 {
-            bound_lock_waits(&mut tx).await?;
-        }
+        let wait_ms = if batch.len() > 1 {
+            BATCH_LOCK_WAIT_MS
+        } else {
+            LOCK_WAIT_MS
+        };
+        bound_lock_waits(&mut tx, wait_ms).await?;
         let before = claim_keys(&mut tx, batch).await?;
         let new = batch.iter().zip(&before);
         let new = new.filter(|(_, answer)| answer.is_none());
@@ -307,9 +313,9 @@ impl SandboxPurchase {
     }
 }
 
-async fn bound_lock_waits(tx: &mut PgConnection) -> sqlx::Result<()> {
+async fn bound_lock_waits(tx: &mut PgConnection, wait_ms: i64) -> sqlx::Result<()> {
     sqlx::query("SELECT set_config('lock_timeout', $1, true)")
-        .bind(BATCH_LOCK_WAIT_MS.to_string())
+        .bind(wait_ms.to_string())
         .execute(tx)
         .await?;
     Ok(())

@@ -1,6 +1,7 @@
 //! Purchases of the sandbox that share a transaction.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use talktime_kit::idempotency::{self, KeyClaimOutcome, KeyedRequest};
@@ -14,6 +15,8 @@ use crate::payments::{charged_back, notify, ordered_and_spent};
 
 /// People without a wallet.
 const OTHERS: [i64; 2] = [3, 4];
+/// Less than the time of a request at the gateway, five seconds.
+const REQUEST_TIME: Duration = Duration::from_millis(4_500);
 
 fn purchase_key(user_id: i64, key: String) -> KeyedRequest {
     KeyedRequest::new(user_id, "POST /calls/recharge", key, &()).expect("valid")
@@ -109,7 +112,9 @@ async fn a_buyer_who_is_deleted_fails_alone() {
         .await
         .expect("closed");
     tx.commit().await.expect("committed");
+    let begun = Instant::now();
     let bought = buy_together(&books, &[OTHERS[0], CALLER, OTHERS[1]]).await;
+    assert!(begun.elapsed() < REQUEST_TIME, "{:?}", begun.elapsed());
     assert!(
         matches!(bought[1], Err(WalletError::NoSuchUser)),
         "{bought:?}"
