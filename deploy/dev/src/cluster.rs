@@ -20,9 +20,9 @@ use crate::{identities, install, procfs};
 const SYSTEM_USER: &str = "postgres";
 /// Enough for seven processes with a pool each, and for concurrent tests with pools of their own.
 const MAX_CONNECTIONS: u32 = 300;
-/// Clients log in over TLS only, except where the cost of TLS is measured.
+/// Clients log in over TLS only, except where its cost is measured: there psql uses it and processes do not.
 const CLIENTS_ADMITTED: &str = "hostssl all all 127.0.0.1/32 password\n";
-const PLAINTEXT_CLIENTS_ADMITTED: &str = "hostnossl all all 127.0.0.1/32 password\n";
+const PLAINTEXT_CLIENTS_ADMITTED: &str = "host all all 127.0.0.1/32 password\n";
 /// For a workspace below a folder that only root may enter (see `cluster_dir`).
 const OPEN_DATA_DIR: &str = "/var/lib/talktime-dev";
 
