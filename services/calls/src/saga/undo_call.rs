@@ -68,8 +68,10 @@ impl CallService {
         };
         failpoint::reach("calls.undo.freed");
         // The row outlives both, so that the sweeper repeats them after a crash: no event reports an undone start.
-        let freeing = self.free_in_presence(call, presence);
-        let ((), voided) = tokio::join!(freeing, self.void_charge(call, is_recorded));
+        // On the heap, since every request that may undo a call contains them.
+        let freeing = Box::pin(self.free_in_presence(call, presence));
+        let voiding = Box::pin(self.void_charge(call, is_recorded));
+        let ((), voided) = tokio::join!(freeing, voiding);
         voided?;
         failpoint::reach("calls.undo.voided");
         self.drop_undone_call(call).await?;
