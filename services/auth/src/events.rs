@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
-use talktime_kit::batch::Batcher;
+use talktime_kit::batch::{BatchLimits, Batcher};
 use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::messaging::{Relay, outbox};
@@ -11,7 +11,7 @@ use talktime_proto::events::v1::{LoggedOut, TokensRevoked};
 use talktime_proto::timestamp;
 
 use crate::domain::TokenRevocation;
-use crate::login_batch::{BATCH_LIMITS, LoginBatchHandler};
+use crate::login_batch::LoginBatchHandler;
 use crate::store::audit_log::{self, AuditLogEntry};
 use crate::store::revocations::{self, TokenRevocationPage};
 
@@ -30,7 +30,7 @@ impl SessionEventRecorder {
             db: db.clone(),
             relay: relay.clone(),
         };
-        let logins = Batcher::start(lifecycle, BATCH_LIMITS, handler);
+        let logins = Batcher::start(lifecycle, BatchLimits::REQUESTS, handler);
         Self { db, relay, logins }
     }
 

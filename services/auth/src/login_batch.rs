@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, QueueFullPolicy};
+use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::{DatabasePool, PgConnection};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_proto::events::v1::LoggedIn;
@@ -18,16 +18,6 @@ use crate::store::registrations::{self, UsedRegistrationToken};
 use crate::store::sessions::TokenIdPair;
 use crate::store::{deleted_users, used_codes};
 
-/// Bounds of the batches.
-pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
-    items_max: 64,
-    concurrent_max: 2,
-    overlap_items_max: 4,
-    // As many as the server admits at the same time.
-    queued_max: 4_096,
-    linger: Duration::ZERO,
-    when_full: QueueFullPolicy::Wait,
-};
 /// Time that must be left at the commit, because presence and Redis may each take a part of it afterwards.
 /// Otherwise the answer might not reach the client, so the proof of the login is not used up.
 pub(crate) const ANSWER_TIME_MIN: Duration = Duration::from_secs(1);

@@ -19,6 +19,7 @@ use tracing::{Instrument, Span};
 
 use crate::deadlines::BATCH;
 use crate::error::{Error, ErrorKind};
+use crate::grpc::server::CONCURRENT_METHODS_MAX;
 use crate::lifecycle::ProcessLifecycle;
 use crate::trace;
 
@@ -42,6 +43,20 @@ pub struct BatchLimits {
     pub linger: Duration,
     /// Treatment of a task that is submitted while the queue is full.
     pub when_full: QueueFullPolicy,
+}
+
+impl BatchLimits {
+    /// Bounds for requests that wait for one transaction or one command. The first of a moment starts at once, a second
+    /// batch may start beside a small one, and under load large ones gather. No request is refused: the queue has room
+    /// for all that the server admits.
+    pub const REQUESTS: Self = Self {
+        items_max: 64,
+        concurrent_max: 2,
+        overlap_items_max: 4,
+        queued_max: CONCURRENT_METHODS_MAX,
+        linger: Duration::ZERO,
+        when_full: QueueFullPolicy::Wait,
+    };
 }
 
 /// Treatment of a task that is submitted while `queued_max` tasks wait.

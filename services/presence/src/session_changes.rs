@@ -1,23 +1,11 @@
 //! Logins and logouts as auth reports them. Those that come in while a transaction commits share the next one.
 
-use std::time::Duration;
-
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher};
 use talktime_kit::lifecycle::ProcessLifecycle;
 
 use crate::changes::ReportedStatusChange;
 use crate::domain::{PresenceError, SessionChange, StatusChange, UserStatus};
 use crate::statuses::StatusService;
-
-const BATCH_LIMITS: BatchLimits = BatchLimits {
-    items_max: 64,
-    concurrent_max: 2,
-    overlap_items_max: 4,
-    // As many as the server admits at the same time.
-    queued_max: 4_096,
-    linger: Duration::ZERO,
-    when_full: QueueFullPolicy::Wait,
-};
 
 /// Records logins and logouts; cheap to clone.
 #[derive(Clone)]
@@ -39,7 +27,7 @@ impl SessionChangeRecorder {
     /// Records in the background until the last clone is dropped.
     pub fn start(lifecycle: &ProcessLifecycle, statuses: StatusService) -> Self {
         let handler = SessionChangeBatchHandler { statuses };
-        Self(Batcher::start(lifecycle, BATCH_LIMITS, handler))
+        Self(Batcher::start(lifecycle, BatchLimits::REQUESTS, handler))
     }
 
     /// Applies a login or logout and returns the current status, which a later one may have determined.

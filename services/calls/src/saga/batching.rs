@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use talktime_kit::batch::{self, BatchHandler, BatchItem, BatchLimits, QueueFullPolicy};
+use talktime_kit::batch::{self, BatchHandler, BatchItem, BatchLimits};
 use talktime_kit::grpc;
 
 use crate::domain::call::Call;
@@ -11,20 +11,16 @@ use crate::domain::call::Call;
 /// A step executes one batch at a time. Meanwhile the next batch grows, and large batches cost least per
 /// call. When a batch waits for a slow peer, a concurrent second batch would only wait for it as well.
 pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
-    items_max: 64,
     concurrent_max: 1,
     overlap_items_max: usize::MAX,
-    queued_max: 4_096,
-    linger: Duration::ZERO,
-    when_full: QueueFullPolicy::Wait,
+    ..BatchLimits::REQUESTS
 };
 
 /// Limits of batches that take several steps, and therefore longest. A few small ones run side by side, so that a call in
 /// a quiet service does not wait for all steps of the one before it.
 pub(crate) const SAGA_LIMITS: BatchLimits = BatchLimits {
     concurrent_max: 3,
-    overlap_items_max: 4,
-    ..BATCH_LIMITS
+    ..BatchLimits::REQUESTS
 };
 
 /// Time limit for the peers of a batch. The batch needs one of its own because the deadlines of its items

@@ -45,7 +45,7 @@ const CONCURRENT_STREAMS_MAX: u32 = 1_024;
 /// time.
 const CANCELLED_STREAMS_MAX: usize = 4_096;
 /// Greatest number of methods under way, including those whose callers have disconnected.
-const CONCURRENT_METHODS_MAX: usize = 4_096;
+pub(crate) const CONCURRENT_METHODS_MAX: usize = 4_096;
 
 /// A gRPC server before it serves.
 pub struct ServerParts {

@@ -1,22 +1,17 @@
 //! Balances are what apps ask for most. Requests that come in while a statement runs share the next one, so that a busy
 //! wallet does not go to the database once for each of them.
 
-use std::time::Duration;
-
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher};
 use talktime_kit::lifecycle::ProcessLifecycle;
 
 use super::{WalletBalance, WalletLedger};
 use crate::domain::WalletError;
 
+/// A batch is one statement that locks nothing, so it may be larger than one that writes.
 const BATCH_LIMITS: BatchLimits = BatchLimits {
     items_max: 256,
-    concurrent_max: 2,
     overlap_items_max: 8,
-    // As many as the server admits at the same time.
-    queued_max: 4_096,
-    linger: Duration::ZERO,
-    when_full: QueueFullPolicy::Wait,
+    ..BatchLimits::REQUESTS
 };
 
 /// Reads balances; cheap to clone.

@@ -2,11 +2,10 @@
 //! minutes of calls do. A purchase that a provider has to report first is redeemed alone, since it waits for the provider.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher, QueueFullPolicy};
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher};
 use talktime_kit::db::{self, PgConnection};
 use talktime_kit::idempotency::{self, KeyClaimOutcome, KeyedRequest};
 use talktime_kit::lifecycle::ProcessLifecycle;
@@ -23,16 +22,6 @@ use crate::events::coins_added_event;
 use crate::store::paid_orders::{self, NewPaidOrder};
 use crate::store::wallets::{LockedWallet, LockedWallets};
 use crate::store::{posting, wallets};
-
-const BATCH_LIMITS: BatchLimits = BatchLimits {
-    items_max: 64,
-    concurrent_max: 2,
-    overlap_items_max: 4,
-    // As many as the server admits at the same time.
-    queued_max: 4_096,
-    linger: Duration::ZERO,
-    when_full: QueueFullPolicy::Wait,
-};
 
 /// How long a batch waits for a key or a wallet that another transaction holds, in milliseconds. It then executes its
 /// purchases one by one, and the time of a statement must be left for that.
@@ -69,7 +58,7 @@ impl RechargeProcessor {
         };
         Self {
             ledger,
-            sandbox_purchases: Batcher::start(lifecycle, BATCH_LIMITS, handler),
+            sandbox_purchases: Batcher::start(lifecycle, BatchLimits::REQUESTS, handler),
         }
     }
 
