@@ -212,17 +212,27 @@ pub struct ConfigError {
     problems: Vec<String>,
 }
 
+impl ConfigError {
+    fn new(service: &str, problems: Vec<String>) -> Self {
+        Self {
+            service: service.to_owned(),
+            problems,
+        }
+    }
+}
+
 /// Reads the settings of every service, and the settings `T` of this one.
 ///
 /// # Errors
 /// A variable without a default is not set, or a value has the wrong type.
 pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), ConfigError> {
-    let (process, own) = load_process::<T>(service)?;
+    let figment = figment(service)?;
+    let (process, own) = extract_process(service, &figment)?;
     let ServiceOnlyConfig {
         grpc,
         database,
         nats,
-    } = extract(service, &figment(service)?)?;
+    } = extract(service, &figment)?;
     check_encryption(service, process.environment, &database, &nats)?;
     Ok((
         ServiceConfig {
@@ -240,10 +250,16 @@ pub fn load<T: DeserializeOwned>(service: &str) -> Result<(ServiceConfig, T), Co
 /// # Errors
 /// A variable without a default is not set, or a value has the wrong type.
 pub fn load_process<T: DeserializeOwned>(service: &str) -> Result<(ProcessConfig, T), ConfigError> {
-    let figment = figment(service)?;
-    let process: ProcessConfig = extract(service, &figment)?;
+    extract_process(service, &figment(service)?)
+}
+
+fn extract_process<T: DeserializeOwned>(
+    service: &str,
+    figment: &Figment,
+) -> Result<(ProcessConfig, T), ConfigError> {
+    let process: ProcessConfig = extract(service, figment)?;
     check_program(service, process.environment)?;
-    Ok((process, extract(service, &figment)?))
+    Ok((process, extract(service, figment)?))
 }
 
 /// Refuses to run a program that talks in clear, as a measurement does, outside of development.
@@ -253,10 +269,7 @@ fn check_program(service: &str, environment: DeploymentEnvironment) -> Result<()
     }
     let problem =
         "the program was built with the feature `plaintext`, which only development permits";
-    Err(ConfigError {
-        service: service.to_owned(),
-        problems: vec![problem.to_owned()],
-    })
+    Err(ConfigError::new(service, vec![problem.to_owned()]))
 }
 
 /// Refuses addresses of Postgres and NATS over which passwords, rows and events could be read, or another server could
@@ -280,10 +293,7 @@ fn check_encryption(
     if problems.is_empty() || !environment.requires_encryption() {
         return Ok(());
     }
-    Err(ConfigError {
-        service: service.to_owned(),
-        problems,
-    })
+    Err(ConfigError::new(service, problems))
 }
 
 fn figment(service: &str) -> Result<Figment, ConfigError> {
@@ -296,9 +306,9 @@ fn figment(service: &str) -> Result<Figment, ConfigError> {
     // A wrong type is reported with all other settings.
     let folders: Vec<PathBuf> = folders.extract_inner("secrets.folders").unwrap_or_default();
     let merged = secret_files::merge_folders(file, &folders);
-    let settings = merged.map_err(|error| ConfigError {
-        service: service.to_owned(),
-        problems: vec![format!("{}SECRETS__FOLDERS: {error:#}", prefix(service))],
+    let settings = merged.map_err(|error| {
+        let problem = format!("{}SECRETS__FOLDERS: {error:#}", prefix(service));
+        ConfigError::new(service, vec![problem])
     })?;
     Ok(settings.merge(environment))
 }
@@ -308,9 +318,9 @@ fn prefix(service: &str) -> String {
 }
 
 fn extract<T: DeserializeOwned>(service: &str, figment: &Figment) -> Result<T, ConfigError> {
-    figment.extract().map_err(|errors| ConfigError {
-        service: service.to_owned(),
-        problems: errors.into_iter().map(|e| problem(service, &e)).collect(),
+    figment.extract().map_err(|errors| {
+        let problems = errors.into_iter().map(|error| problem(service, &error));
+        ConfigError::new(service, problems.collect())
     })
 }
 
