@@ -146,16 +146,19 @@ impl IdentityFiles {
     /// Reads three small files, which are mounted from memory or on a local disk: too quick to be worth a thread.
     fn read(config: &IdentityConfig) -> anyhow::Result<Self> {
         Ok(Self {
-            certificate: read_file(&config.folder, "tls.crt")?,
-            key: read_file(&config.folder, "tls.key")?,
-            authority: read_file(&config.folder, "ca.crt")?,
+            certificate: read_file(&config.folder.join("tls.crt"))?,
+            key: read_file(&config.folder.join("tls.key"))?,
+            authority: read_file(&config.folder.join("ca.crt"))?,
         })
     }
 }
 
-fn read_file(folder: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
-    let path = folder.join(name);
-    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+/// Reads a whole file.
+///
+/// # Errors
+/// The file cannot be read; the error names it.
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 impl IdentityMaterial {
@@ -168,10 +171,7 @@ impl IdentityMaterial {
 /// Returns the server's settings: clients must present a certificate of the authority.
 fn build_server_config(files: &IdentityFiles) -> anyhow::Result<ServerConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut authorities = RootCertStore::empty();
-    for authority in read_certificates(&files.authority).context("authority")? {
-        authorities.add(authority).context("authority")?;
-    }
+    let authorities = read_authorities(&files.authority).context("authority")?;
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider.clone())
             .build()?;
@@ -183,6 +183,18 @@ fn build_server_config(files: &IdentityFiles) -> anyhow::Result<ServerConfig> {
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
+}
+
+/// Reads the certificates of authorities in PEM, each of which may then issue trusted certificates.
+///
+/// # Errors
+/// The text is no PEM, or holds no certificate.
+pub(crate) fn read_authorities(pem: &[u8]) -> anyhow::Result<RootCertStore> {
+    let mut authorities = RootCertStore::empty();
+    for authority in read_certificates(pem)? {
+        authorities.add(authority)?;
+    }
+    Ok(authorities)
 }
 
 fn read_certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {

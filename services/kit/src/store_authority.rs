@@ -1,11 +1,10 @@
 //! The authorities that issue the certificates of Redis, as its client verifies them. The client has no such thing as a
 //! file of authorities; that of NATS has, and reads it for each connection, as the verifier here does.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -13,11 +12,12 @@ use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
+
+use crate::identity::{read_authorities, read_file};
 
 /// Returns the settings of connections to servers with a certificate of the authorities in this file, for the host name
 /// in their address. The file is read for each new connection, so that authorities can be replaced without a restart.
@@ -25,7 +25,7 @@ use tokio_rustls::rustls::{
 /// # Errors
 /// The file cannot be read, or holds no certificate.
 pub(crate) fn trust_authorities(file: &Path) -> anyhow::Result<ClientConfig> {
-    read_authorities(file)?;
+    read_authority_file(file)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = AuthorityFileVerifier {
         file: file.to_owned(),
@@ -44,20 +44,10 @@ pub(crate) fn trust_authorities(file: &Path) -> anyhow::Result<ClientConfig> {
 /// Reads authorities from a file with PEM.
 ///
 /// # Errors
-/// The file cannot be read, or holds no certificate.
-pub(crate) fn read_authorities(file: &Path) -> anyhow::Result<RootCertStore> {
-    let pem = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut authorities = RootCertStore::empty();
-    for authority in CertificateDer::pem_slice_iter(&pem) {
-        let authority = authority.with_context(|| format!("{}: no PEM", file.display()))?;
-        authorities.add(authority)?;
-    }
-    ensure!(
-        !authorities.is_empty(),
-        "{} holds no certificate",
-        file.display()
-    );
-    Ok(authorities)
+/// The file cannot be read, or holds no certificate; the error names it.
+pub(crate) fn read_authority_file(file: &Path) -> anyhow::Result<RootCertStore> {
+    let pem = read_file(file)?;
+    read_authorities(&pem).with_context(|| file.display().to_string())
 }
 
 /// Verifies a server against the authorities that the file holds at the moment of the handshake.
@@ -70,7 +60,7 @@ struct AuthorityFileVerifier {
 impl AuthorityFileVerifier {
     /// Reads one small file, too quick to be worth a thread.
     fn build_verifier(&self) -> anyhow::Result<Arc<WebPkiServerVerifier>> {
-        let authorities = Arc::new(read_authorities(&self.file)?);
+        let authorities = Arc::new(read_authority_file(&self.file)?);
         let verifier =
             WebPkiServerVerifier::builder_with_provider(authorities, self.provider.clone());
         Ok(verifier.build()?)
@@ -115,5 +105,25 @@ impl ServerCertVerifier for AuthorityFileVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_authorities_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ca.crt");
+        for (content, reason) in [(None, "cannot read"), (Some("no PEM"), "no certificate")] {
+            if let Some(content) = content {
+                std::fs::write(&file, content).expect("written");
+            }
+            let refused = read_authority_file(&file).expect_err(reason);
+            let message = format!("{refused:#}");
+            assert!(message.contains(reason), "{message}");
+            assert!(message.contains(&file.display().to_string()), "{message}");
+        }
     }
 }

@@ -25,7 +25,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::config::NatsConfig;
 use crate::deadlines::{NATS_CONNECT, NATS_PING, NATS_REQUEST, PeerKind, await_answer};
-use crate::store_authority::read_authorities;
+use crate::store_authority::read_authority_file;
 
 pub use consumer::{EventHandler, ReceivedEvent};
 pub use message::DeliveredMessage;
@@ -107,7 +107,7 @@ fn verify_servers(
         return Ok(options);
     };
     // The client reads the file for each connection, and would try for ever with one that it cannot read.
-    read_authorities(file).context("nats.ca_file")?;
+    read_authority_file(file).context("nats.ca_file")?;
     Ok(options.add_root_certificates(file.clone()))
 }
 
