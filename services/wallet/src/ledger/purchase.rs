@@ -183,7 +183,7 @@ impl WalletLedger {
         find_earlier_purchase(tx, &order, &payment_id).await
     }
 
-    /// Opens an order that the sandbox pays at once. No other provider does.
+    /// Opens and stores an order that the sandbox pays at once. No other provider does.
     async fn pay_in_sandbox(
         &self,
         tx: &mut PgConnection,
@@ -193,6 +193,26 @@ impl WalletLedger {
         if self.provider.name() != SANDBOX {
             return Ok(None);
         }
+        let order = self.open_sandbox_order(recharge).await?;
+        let new_order = NewPaymentOrder {
+            order_id: &order.order_id,
+            user_id: order.user_id,
+            provider: self.provider.name(),
+            amount_paise: order.amount_paise,
+            coins: order.coins,
+            payment_method: recharge.payment_method.map(PaymentMethod::name),
+            payment_id: order.payment_id.as_deref(),
+            ask_at: None,
+        };
+        payments::insert(tx, &new_order, now).await?;
+        Ok(Some(order))
+    }
+
+    /// Opens an order with the sandbox, which keeps no orders of its own: the caller stores it.
+    pub(super) async fn open_sandbox_order(
+        &self,
+        recharge: &RechargeRequest,
+    ) -> Result<PaymentOrder, WalletError> {
         let (coins, amount_paise) = match recharge.wanted {
             RequestedCoinPurchase::Step { amount_paise } => {
                 (self.terms.rate_card.coins_for(amount_paise)?, amount_paise)
@@ -203,26 +223,25 @@ impl WalletLedger {
             } => (coins, amount_paise),
         };
         payment::check_coins(coins, amount_paise, 0)?;
-        let buyer = OrderBuyer {
-            user_id: recharge.user_id,
-            coins,
-        };
+        let user_id = recharge.user_id;
+        let buyer = OrderBuyer { user_id, coins };
         let opened = self
             .provider
             .open_order(&recharge.fresh_id, amount_paise, buyer)
             .await?;
-        let order = NewPaymentOrder {
-            order_id: &opened.order_id,
-            user_id: recharge.user_id,
-            provider: self.provider.name(),
+        Ok(PaymentOrder {
+            order_id: opened.order_id,
+            user_id,
+            provider: self.provider.name().to_owned(),
             amount_paise,
             coins,
-            payment_method: recharge.payment_method.map(PaymentMethod::name),
-            payment_id: opened.payment_id.as_deref(),
-            ask_at: None,
-        };
-        payments::insert(tx, &order, now).await?;
-        Ok(payments::find(tx, &opened.order_id).await?)
+            payment_id: opened.payment_id,
+            transaction_id: None,
+            paid_at: None,
+            paid_paise: None,
+            reversed_paise: 0,
+            reversed_coins: 0,
+        })
     }
 }
 

@@ -17,7 +17,6 @@ use super::{PaymentProof, RechargeOutcome, RechargeRequest, RequestedCoinPurchas
 use crate::domain::WalletError;
 use crate::domain::payment::{self, PaymentMethod, PaymentOrder, SANDBOX};
 use crate::domain::posting::Posting;
-use crate::domain::provider_payment::OrderBuyer;
 use crate::events::coins_added_event;
 use crate::store::paid_orders::{self, NewPaidOrder};
 use crate::store::wallets::{LockedWallet, LockedWallets};
@@ -200,38 +199,6 @@ impl WalletLedger {
             purchases.push(SandboxPurchase::decide(wallet, order, payment_method)?);
         }
         Ok(purchases)
-    }
-
-    /// Opens an order with the sandbox, which keeps no orders of its own.
-    async fn open_sandbox_order(
-        &self,
-        recharge: &RechargeRequest,
-    ) -> Result<PaymentOrder, WalletError> {
-        let RequestedCoinPurchase::Step { amount_paise } = recharge.wanted else {
-            return Err(WalletError::Unpaid);
-        };
-        let (user_id, coins) = (
-            recharge.user_id,
-            self.terms.rate_card.coins_for(amount_paise)?,
-        );
-        let buyer = OrderBuyer { user_id, coins };
-        let opened = self
-            .provider
-            .open_order(&recharge.fresh_id, amount_paise, buyer)
-            .await?;
-        Ok(PaymentOrder {
-            order_id: opened.order_id,
-            user_id,
-            provider: self.provider.name().to_owned(),
-            amount_paise,
-            coins,
-            payment_id: opened.payment_id,
-            transaction_id: None,
-            paid_at: None,
-            paid_paise: None,
-            reversed_paise: 0,
-            reversed_coins: 0,
-        })
     }
 }
 
