@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use futures::future::OptionFuture;
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::{DatabasePool, DatabaseTransaction};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, Error, failpoint};
 use talktime_proto::wallet::v1::{SettleCallRequest, SettleCallResponse};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase, CallStatus};
@@ -54,13 +55,14 @@ impl BatchHandler for SettleBatchHandler {
         // The transaction that follows begins while the wallet is asked, which saves its round trip. Before its first
         // statement it holds neither a lock nor a snapshot.
         let permit = EARLY_BEGINS.try_acquire().ok();
+        let beginning = permit.as_ref().map(|_permit| self.db.begin());
         let settling = with_peer_deadline(self.peers.settle_calls(requests));
-        let (settled, begun) = tokio::join!(settling, self.begin_early(permit.as_ref()));
+        let (settled, begun) = tokio::join!(settling, OptionFuture::from(beginning));
         let settled = settled?;
         drop(permit);
         failpoint::reach("calls.settle.settled");
-        let tx = match begun? {
-            Some(tx) => tx,
+        let tx = match begun {
+            Some(begun) => begun?,
             None => self.db.begin().await?,
         };
         let closed = self.close_calls(tx, group, &settled).await?;
@@ -80,17 +82,6 @@ impl BatchHandler for SettleBatchHandler {
 }
 
 impl SettleBatchHandler {
-    /// Begins a transaction, if this is permitted now.
-    async fn begin_early(
-        &self,
-        permit: Option<&SemaphorePermit<'static>>,
-    ) -> sqlx::Result<Option<DatabaseTransaction>> {
-        match permit {
-            Some(_) => self.db.begin().await.map(Some),
-            None => Ok(None),
-        }
-    }
-
     fn build_receipt(
         &self,
         request: &SettleCallRequest,
