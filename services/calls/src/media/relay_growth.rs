@@ -14,7 +14,9 @@ use crate::domain::relay::AllocationReport;
 use crate::domain::relay_flow::{CallTraffic, SideTraffic};
 use crate::service::CallService;
 use crate::store::media_minutes::RelayMinutes;
-use crate::store::relay_allocations::{self, AllocationKey, CallAllocation, StoredTotals};
+use crate::store::relay_allocations::{
+    self, AllocationKey, CallAllocation, ReportedCall, StoredTotals,
+};
 use crate::store::seats::RelayGrowth;
 use crate::store::{media_minutes, seats};
 
@@ -24,14 +26,15 @@ pub(crate) async fn record_relay_growth(
     realm: &str,
     reports: &[AllocationReport],
     stored: &HashMap<AllocationKey, StoredTotals>,
-    calls: &[Call],
+    calls: &[ReportedCall],
 ) -> Result<(), CallError> {
     let grown = reports.iter();
     let grown = grown.filter_map(|report| grown_allocation(report, stored));
     let grown: Vec<GrownAllocation<'_>> = grown.collect();
     let growth: Vec<RelayGrowth> = grown.iter().map(|grown| grown.growth.clone()).collect();
     seats::record_relay_growth(tx, realm, &growth).await?;
-    let calls: HashMap<i64, &Call> = calls.iter().map(|call| (call.call_id, call)).collect();
+    let calls = calls.iter().map(|reported| &reported.call);
+    let calls: HashMap<i64, &Call> = calls.map(|call| (call.call_id, call)).collect();
     let minutes = grown.iter();
     let minutes = minutes.flat_map(|grown| relay_minutes(grown, &calls));
     media_minutes::add_relay_report(tx, &minutes.collect::<Vec<_>>()).await?;
@@ -41,8 +44,8 @@ pub(crate) async fn record_relay_growth(
 impl CallService {
     /// Turns those of these calls live that still connect although media flows. A call for which that fails is tried
     /// again with the next report, and for the last time when its time to connect is over.
-    pub(crate) async fn connect_calls_with_flow(&self, calls: &[Call]) {
-        for call in calls {
+    pub(crate) async fn connect_calls_with_flow(&self, calls: &[ReportedCall]) {
+        for ReportedCall { call, .. } in calls {
             if call.phase == CallPhase::Connecting {
                 self.connect_by_flow_best_effort(call).await;
             }

@@ -7,6 +7,8 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use talktime_kit::db::{PgConnection, column};
 
+use super::call_columns::call_columns;
+use crate::domain::call::Call;
 use crate::domain::relay::{AllocationReport, RelayTraffic, SeatRole};
 
 /// Totals of an allocation as stored.
@@ -113,21 +115,31 @@ pub async fn upsert_totals(
     Ok(())
 }
 
-/// Lists the calls among these that have ended or never existed, with the seconds since their end.
-pub async fn list_ended_calls(
+/// A call that a relay reports about.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct ReportedCall {
+    #[sqlx(flatten)]
+    pub call: Call,
+    /// Seconds since its end; none while its parties may send media.
+    pub ended_secs_ago: Option<f64>,
+}
+
+/// Loads calls by their ids, with the time since their end; those that do not exist are left out.
+pub async fn list_reported_calls(
     connection: &mut PgConnection,
     call_ids: &[i64],
-) -> sqlx::Result<HashMap<i64, f64>> {
-    let ended: Vec<(i64, f64)> = sqlx::query_as(
-        "SELECT asked.call_id, COALESCE(extract(epoch FROM now() - COALESCE(end_time, updated_at)), 0)::float8
-         FROM (SELECT DISTINCT call_id FROM unnest($1::bigint[]) AS ids (call_id)) AS asked
-         LEFT JOIN calls.user_calls AS call USING (call_id)
-         WHERE phase IS NULL OR phase NOT IN ('ringing', 'reserving', 'connecting', 'active')",
-    )
+) -> sqlx::Result<Vec<ReportedCall>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        call_columns!(),
+        ", CASE WHEN phase NOT IN ('ringing', 'reserving', 'connecting', 'active')
+                THEN extract(epoch FROM now() - COALESCE(end_time, updated_at))::float8
+           END AS ended_secs_ago
+         FROM calls.user_calls WHERE call_id = ANY($1)"
+    ))
     .bind(call_ids)
     .fetch_all(connection)
-    .await?;
-    Ok(ended.into_iter().collect())
+    .await
 }
 
 /// Whether a relay has not reported the end of some allocation of a call yet.

@@ -119,7 +119,7 @@ async fn the_end_of_an_allocation_stays_as_first_reported() {
 }
 
 #[tokio::test]
-async fn calls_that_are_over_or_unknown_have_ended() {
+async fn calls_that_are_over_have_ended_and_unknown_ones_are_left_out() {
     let database = TestDatabase::new(SCHEMA).await;
     let pool = &database.superuser;
     let mut live = Vec::new();
@@ -135,12 +135,19 @@ async fn calls_that_are_over_or_unknown_have_ended() {
         .chain([settled, undoing, unknown])
         .collect();
     let connection = &mut database.connect().await;
-    let ended = relay_allocations::list_ended_calls(connection, &requested).await;
-    let ended = ended.expect("read");
-    let mut ids: Vec<i64> = ended.keys().copied().collect();
-    ids.sort_unstable();
-    assert_eq!(ids, [settled, undoing, unknown]);
-    assert!((39.0..60.0).contains(&ended[&settled]), "{ended:?}");
+    let reported = relay_allocations::list_reported_calls(connection, &requested).await;
+    let reported = reported.expect("read").into_iter();
+    let ended_secs_ago: HashMap<i64, Option<f64>> = reported
+        .map(|reported| (reported.call.call_id, reported.ended_secs_ago))
+        .collect();
+    assert_eq!(ended_secs_ago.len(), live.len() + 2, "{ended_secs_ago:?}");
+    assert!(live.iter().all(|call_id| ended_secs_ago[call_id].is_none()));
+    assert!(ended_secs_ago[&undoing].is_some());
+    let settled_secs_ago = ended_secs_ago[&settled].expect("it is over");
+    assert!(
+        (39.0..60.0).contains(&settled_secs_ago),
+        "{settled_secs_ago}"
+    );
 }
 
 /// Inserts a call that began a minute ago and, if it is settled, ended forty seconds ago.
