@@ -9,7 +9,7 @@ use crate::db::{DatabasePool, PgConnection};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
 use futures::{Stream, StreamExt};
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 use talktime_proto::events::STREAM_NAME;
 use talktime_proto::events::consumers::DurableConsumer;
 use talktime_proto::events::v1::Event;
@@ -201,32 +201,55 @@ fn pull_config(consumer: DurableConsumer) -> pull::Config {
     }
 }
 
+/// A message with its event, which is decoded once for all attempts to handle it.
+struct DecodedDelivery {
+    delivery: jetstream::Message,
+    message: DeliveredMessage,
+    event: Result<Event, DecodeError>,
+}
+
+impl DecodedDelivery {
+    fn decode(delivery: jetstream::Message) -> Self {
+        Self {
+            message: message_from(&delivery),
+            event: Event::decode(delivery.payload.clone()),
+            delivery,
+        }
+    }
+
+    /// A message that is no event is left to its handling, which fails with the reason.
+    fn check_origin(&self) -> Result<(), ForeignEvent> {
+        let Ok(event) = &self.event else {
+            return Ok(());
+        };
+        let source = self.delivery.headers.as_ref();
+        let source = source.and_then(|headers| header(headers, HEADER_SOURCE));
+        check_origin(&self.message.subject, source.as_deref(), event)
+    }
+
+    fn event(&self) -> Result<&Event, Error> {
+        self.event.as_ref().map_err(|error| {
+            Error::invalid("undecodable_event", "Not an event.").with_source(error.clone())
+        })
+    }
+}
+
 /// Takes messages out whose event is not of their subject, and ends their delivery: it would be as wrong the next time.
 async fn refuse_foreign(
     consumer: DurableConsumer,
     deliveries: Vec<jetstream::Message>,
-) -> anyhow::Result<Vec<jetstream::Message>> {
+) -> anyhow::Result<Vec<DecodedDelivery>> {
     let mut own = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        match check_delivery(&delivery) {
-            Ok(()) => own.push(delivery),
+    for decoded in deliveries.into_iter().map(DecodedDelivery::decode) {
+        match decoded.check_origin() {
+            Ok(()) => own.push(decoded),
             Err(foreign) => {
                 foreign.record_refusal(consumer.name);
-                acknowledge(&delivery, AckKind::Term).await?;
+                acknowledge(&decoded.delivery, AckKind::Term).await?;
             }
         }
     }
     Ok(own)
-}
-
-/// A message that is no event is left to its handling, which fails with the reason.
-fn check_delivery(delivery: &jetstream::Message) -> Result<(), ForeignEvent> {
-    let source = delivery.headers.as_ref();
-    let source = source.and_then(|headers| header(headers, HEADER_SOURCE));
-    match Event::decode(delivery.payload.clone()) {
-        Ok(event) => check_origin(&delivery.subject, source.as_deref(), &event),
-        Err(_) => Ok(()),
-    }
 }
 
 /// Handles a chunk in one transaction; if any of it fails, each message in its own.
@@ -234,27 +257,26 @@ async fn handle_chunk<H: EventHandler>(
     consumer: DurableConsumer,
     handler: &H,
     pool: &DatabasePool,
-    deliveries: &[jetstream::Message],
+    deliveries: &[DecodedDelivery],
     progress: &LoopProgress,
 ) -> anyhow::Result<()> {
-    let messages: Vec<DeliveredMessage> = deliveries.iter().map(message_from).collect();
-    if handle_and_measure(consumer, handler, pool, &messages)
+    if handle_and_measure(consumer, handler, pool, deliveries)
         .await
         .is_ok()
     {
-        for delivery in deliveries {
-            acknowledge(delivery, AckKind::Ack).await?;
+        for decoded in deliveries {
+            acknowledge(&decoded.delivery, AckKind::Ack).await?;
         }
         return Ok(());
     }
-    for (delivery, message) in deliveries.iter().zip(&messages) {
+    for decoded in deliveries {
         progress.record_turn();
-        let one = std::slice::from_ref(message);
+        let one = std::slice::from_ref(decoded);
         let answer = match handle_and_measure(consumer, handler, pool, one).await {
             Ok(()) => AckKind::Ack,
-            Err(error) => handle_failure(consumer, pool, delivery, message, &error).await,
+            Err(error) => handle_failure(consumer, pool, decoded, &error).await,
         };
-        acknowledge(delivery, answer).await?;
+        acknowledge(&decoded.delivery, answer).await?;
     }
     Ok(())
 }
@@ -273,7 +295,7 @@ fn message_from(delivery: &jetstream::Message) -> DeliveredMessage {
     DeliveredMessage {
         id: from_header(HEADER_ID).unwrap_or_else(|| format!("stream-{stream_sequence}")),
         subject: delivery.subject.to_string(),
-        payload: delivery.payload.to_vec(),
+        payload: delivery.payload.clone(),
         traceparent: from_header(TRACEPARENT),
     }
 }
@@ -283,10 +305,10 @@ async fn handle_and_measure<H: EventHandler>(
     consumer: DurableConsumer,
     handler: &H,
     pool: &DatabasePool,
-    messages: &[DeliveredMessage],
+    deliveries: &[DecodedDelivery],
 ) -> Result<(), Error> {
     let started = Instant::now();
-    let handled = handle_in_transaction(consumer, handler, pool, messages).await;
+    let handled = handle_in_transaction(consumer, handler, pool, deliveries).await;
     let outcome = if handled.is_ok() { "done" } else { "failed" };
     metrics::histogram!(
         "event_transaction_duration_seconds", "consumer" => consumer.name, "outcome" => outcome
@@ -299,13 +321,13 @@ async fn handle_in_transaction<H: EventHandler>(
     consumer: DurableConsumer,
     handler: &H,
     pool: &DatabasePool,
-    messages: &[DeliveredMessage],
+    deliveries: &[DecodedDelivery],
 ) -> Result<(), Error> {
-    let mut wanted = Vec::with_capacity(messages.len());
-    for message in messages {
-        let event = decode(message)?;
-        if handler.wants(&event) {
-            wanted.push((message, event));
+    let mut wanted = Vec::with_capacity(deliveries.len());
+    for decoded in deliveries {
+        let event = decoded.event()?;
+        if handler.wants(event) {
+            wanted.push((&decoded.message, event));
         }
     }
     if wanted.is_empty() {
@@ -316,7 +338,7 @@ async fn handle_in_transaction<H: EventHandler>(
     wanted.retain(|(message, _)| new.remove(&message.id));
     let effects = !wanted.is_empty();
     let received = wanted.into_iter().map(|(message, event)| ReceivedEvent {
-        event,
+        event: event.clone(),
         span: event_span(consumer, message),
     });
     handler.handle_all(&mut tx, received.collect()).await?;
@@ -325,11 +347,6 @@ async fn handle_in_transaction<H: EventHandler>(
         handler.committed();
     }
     Ok(())
-}
-
-fn decode(message: &DeliveredMessage) -> Result<Event, Error> {
-    Event::decode(message.payload.as_slice())
-        .map_err(|error| Error::invalid("undecodable_event", "Not an event.").with_source(error))
 }
 
 fn event_span(consumer: DurableConsumer, message: &DeliveredMessage) -> Span {
@@ -348,7 +365,7 @@ fn event_span(consumer: DurableConsumer, message: &DeliveredMessage) -> Span {
 async fn insert_inbox_rows(
     tx: &mut PgConnection,
     consumer: &str,
-    wanted: &[(&DeliveredMessage, Event)],
+    wanted: &[(&DeliveredMessage, &Event)],
 ) -> sqlx::Result<HashSet<String>> {
     let ids: Vec<&str> = wanted
         .iter()
@@ -371,10 +388,12 @@ async fn insert_inbox_rows(
 async fn handle_failure(
     consumer: DurableConsumer,
     pool: &DatabasePool,
-    delivery: &jetstream::Message,
-    message: &DeliveredMessage,
+    decoded: &DecodedDelivery,
     error: &Error,
 ) -> AckKind {
+    let DecodedDelivery {
+        delivery, message, ..
+    } = decoded;
     let attempts = delivery.info().map_or(1, |info| info.delivered);
     let reason = chain(error);
     tracing::warn!(

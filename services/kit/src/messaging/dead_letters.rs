@@ -35,7 +35,7 @@ pub(super) async fn insert(
     .bind(consumer)
     .bind(&message.id)
     .bind(&message.subject)
-    .bind(&message.payload)
+    .bind(&message.payload[..])
     .bind(&message.traceparent)
     .bind(reason)
     .execute(&mut *tx)

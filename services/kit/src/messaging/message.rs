@@ -1,5 +1,7 @@
 //! Events as JetStream delivers them.
 
+use bytes::Bytes;
+
 /// An event as it was delivered.
 #[derive(Clone, Debug)]
 pub struct DeliveredMessage {
@@ -8,7 +10,7 @@ pub struct DeliveredMessage {
     /// `events.<context>.<name>`.
     pub subject: String,
     /// An encoded [`Event`].
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// The trace that the event belongs to.
     pub traceparent: Option<String>,
 }
