@@ -46,7 +46,7 @@ use tonic::service::Routes;
 
 use crate::admins::AdminAuthorizer;
 use crate::attestation::AttestationGuard;
-use crate::config::{AuditConfig, AuthConfig};
+use crate::config::{AuditConfig, AuthConfig, TokenSigningConfig};
 use crate::consumers::AuthEventHandler;
 use crate::delivery::{OtpDelivery, OtpDeliveryAdapter};
 use crate::domain::claims::TokenLifetimes;
@@ -115,11 +115,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     )?;
     let login = LoginService {
         redis: redis.clone(),
-        otp_storage: match config.otp_delivery {
-            // Nobody gets a message, so testers read the code where it is stored. Production does not start so.
-            OtpDeliveryAdapter::Log => OtpStorage::Digits,
-            OtpDeliveryAdapter::Sms => OtpStorage::hashed(&config.tokens.sealing_key),
-        },
+        otp_storage: choose_otp_storage(config.otp_delivery, &config.tokens),
         otp_rules: config.otp,
         phone_rules: config.phones,
         delivery,
@@ -145,6 +141,15 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     let names = [auth_service_server::SERVICE_NAME, export::SERVICE_NAME];
     let users = service.guard_users_with(keys);
     service.serve(routes, &names, users).await
+}
+
+/// Returns the form in which one-time passwords are stored.
+fn choose_otp_storage(delivery: OtpDeliveryAdapter, tokens: &TokenSigningConfig) -> OtpStorage {
+    match delivery {
+        // Nobody gets a message, so testers read the code where it is stored. Production does not start so.
+        OtpDeliveryAdapter::Log => OtpStorage::Digits,
+        OtpDeliveryAdapter::Sms => OtpStorage::hashed(&tokens.sealing_key),
+    }
 }
 
 fn start_recorder(service: &RunningService) -> SessionEventRecorder {
