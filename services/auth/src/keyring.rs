@@ -4,17 +4,15 @@ use std::collections::HashMap;
 
 use anyhow::{Context, anyhow};
 use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use serde::Serialize;
 
 /// An Ed25519 key (RFC 8037). Its id is its thumbprint (RFC 7638), which everybody can compute from the public key.
 pub struct Ed25519PrivateKey {
     key_id: String,
     jwk: Jwk,
-    pair: Ed25519KeyPair,
+    encoding_key: EncodingKey,
 }
 
 impl Ed25519PrivateKey {
@@ -29,12 +27,16 @@ impl Ed25519PrivateKey {
 
     /// Parses a key from PKCS#8 in DER.
     pub fn from_der(der: &[u8]) -> anyhow::Result<Self> {
-        let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|_| anyhow!("not a private key"))?;
-        let mut jwk = Jwk::from_encoding_key(&EncodingKey::from_ed_der(der), Algorithm::EdDSA)?;
+        let encoding_key = EncodingKey::from_ed_der(der);
+        let mut jwk = Jwk::from_encoding_key(&encoding_key, Algorithm::EdDSA)?;
         let key_id = jwk.thumbprint(ThumbprintHash::SHA256)?;
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(Self { key_id, jwk, pair })
+        Ok(Self {
+            key_id,
+            jwk,
+            encoding_key,
+        })
     }
 
     /// The `kid` of its tokens.
@@ -45,11 +47,9 @@ impl Ed25519PrivateKey {
 
 /// The keys of one moment.
 pub struct TokenKeyRing {
-    signing_key_id: String,
-    /// Parsed once: that takes as long as a signature.
-    signing_pair: Ed25519KeyPair,
-    /// The header of every new token, as tokens have it.
-    encoded_header: String,
+    /// The header of every new token, which names the key that signs.
+    header: Header,
+    signing_key: EncodingKey,
     public_keys: HashMap<String, DecodingKey>,
     jwks_json: String,
 }
@@ -66,9 +66,8 @@ impl TokenKeyRing {
             jwks.keys.push(key.jwk.clone());
         }
         Ok(Self {
-            signing_key_id: signing.key_id,
-            signing_pair: signing.pair,
-            encoded_header: encode_part(&header)?,
+            header,
+            signing_key: signing.encoding_key,
             public_keys,
             jwks_json: serde_json::to_string(&jwks).context("a key set is plain strings")?,
         })
@@ -76,15 +75,12 @@ impl TokenKeyRing {
 
     /// The id of the key that signs.
     pub fn signing_key_id(&self) -> &str {
-        &self.signing_key_id
+        self.header.kid.as_deref().unwrap_or_default()
     }
 
-    /// Signs a new token with these claims (RFC 7515, compact form). The same claims always give the same token.
-    pub(crate) fn sign(&self, claims: &impl Serialize) -> serde_json::Result<String> {
-        let message = format!("{}.{}", self.encoded_header, encode_part(claims)?);
-        let signature = self.signing_pair.sign(message.as_bytes());
-        let signature = URL_SAFE_NO_PAD.encode(signature);
-        Ok(format!("{message}.{signature}"))
+    /// Signs a new token with these claims. The same claims always give the same token.
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> jsonwebtoken::errors::Result<String> {
+        encode(&self.header, claims, &self.signing_key)
     }
 
     /// The public keys (RFC 7517), the one that signs first.
@@ -95,11 +91,6 @@ impl TokenKeyRing {
     pub(crate) fn public_key(&self, key_id: &str) -> Option<&DecodingKey> {
         self.public_keys.get(key_id)
     }
-}
-
-/// Returns a part of a token as tokens have it.
-fn encode_part(part: &impl Serialize) -> serde_json::Result<String> {
-    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(part)?))
 }
 
 #[cfg(test)]
