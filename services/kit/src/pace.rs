@@ -1,15 +1,20 @@
-//! The pace of polls that only matter while somebody uses what they keep current.
+//! The pace of loops: of polls that only matter while somebody uses what they keep current, and of rounds that handle
+//! what has gathered since the last one.
 //!
 //! A loop that polls a peer several times a second is cheap beside the requests that need it, and most of the cost of a
-//! platform without users. So it polls often while its state is in use and seldom otherwise. The first use after a
-//! pause waits for a poll, so that it finds the state as current as any other use does.
+//! platform without users. So it polls often while its state is in use and seldom otherwise ([`PollPace`]). The first use
+//! after a pause waits for a poll, so that it finds the state as current as any other use does.
+//!
+//! A loop that handles each item as it comes does the fixed part of its work for each of them. One that pauses between
+//! rounds shares it, and makes items wait. So the pause follows the cost of a round ([`RoundPace`]): while a round is
+//! cheap, items hardly wait, and while the machine is busy, large batches form.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Polls stay frequent for so long after the last use.
 const UNUSED_AFTER: Duration = Duration::from_secs(1);
@@ -100,6 +105,56 @@ impl PollPace {
     }
 }
 
+/// How far apart the rounds of a loop are.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundSpacing {
+    /// Greatest share of the time, in percent, that rounds take, as long as they are shorter than this share of
+    /// `interval_max`.
+    pub busy_percent_max: u32,
+    /// Shortest time from the beginning of a round to that of the next one.
+    pub interval_min: Duration,
+    /// Longest time from the beginning of a round to that of the next one, unless the round itself takes longer.
+    pub interval_max: Duration,
+}
+
+impl RoundSpacing {
+    /// Returns the time from the beginning of a round that takes so long to the beginning of the next one.
+    pub fn interval_of(self, round: Duration) -> Duration {
+        let interval = round.saturating_mul(100) / self.busy_percent_max.max(1);
+        interval.clamp(self.interval_min, self.interval_max)
+    }
+}
+
+/// Begins the rounds of one loop at the distance that their cost permits. A round after a pause begins at once.
+#[derive(Debug)]
+pub struct RoundPace {
+    spacing: RoundSpacing,
+    next_at: Instant,
+}
+
+impl RoundPace {
+    /// Returns the pace of a loop whose first round may begin now.
+    pub fn new(spacing: RoundSpacing) -> Self {
+        Self {
+            spacing,
+            next_at: Instant::now(),
+        }
+    }
+
+    /// Waits until the next round may begin.
+    pub async fn wait(&self) {
+        // The timer has a resolution of a millisecond, so that even no time at all could take one.
+        if self.next_at > Instant::now() {
+            sleep_until(self.next_at).await;
+        }
+    }
+
+    /// Records that the round that began then has ended.
+    pub fn record_round(&mut self, began_at: Instant) {
+        self.next_at = began_at + self.spacing.interval_of(began_at.elapsed());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,5 +225,43 @@ mod tests {
         let begin = Instant::now();
         pace.record_use(WAIT_MAX).await;
         assert_eq!(begin.elapsed().as_secs(), WAIT_MAX.as_secs());
+    }
+
+    const SPACING: RoundSpacing = RoundSpacing {
+        busy_percent_max: 25,
+        interval_min: Duration::from_millis(5),
+        interval_max: Duration::from_millis(20),
+    };
+
+    /// Runs one round and returns for how long it waited for its turn.
+    async fn measure_turn(pace: &mut RoundPace, round: Duration) -> Duration {
+        let asked_at = Instant::now();
+        pace.wait().await;
+        let began_at = Instant::now();
+        sleep(round).await;
+        pace.record_round(began_at);
+        began_at - asked_at
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_round_and_one_after_a_pause_begin_at_once() {
+        let mut pace = RoundPace::new(SPACING);
+        let round = Duration::from_millis(3);
+        assert_eq!(measure_turn(&mut pace, round).await, Duration::ZERO);
+        sleep(SPACING.interval_max).await;
+        assert_eq!(measure_turn(&mut pace, round).await, Duration::ZERO);
+        assert!(measure_turn(&mut pace, round).await > Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_interval_follows_the_cost_of_a_round_within_its_bounds() {
+        for (round_ms, interval_ms) in [(1, 5), (2, 8), (4, 16), (5, 20), (9, 20), (30, 30)] {
+            let mut pace = RoundPace::new(SPACING);
+            let round = Duration::from_millis(round_ms);
+            measure_turn(&mut pace, round).await;
+            let waited = measure_turn(&mut pace, round).await;
+            let interval = Duration::from_millis(interval_ms);
+            assert_eq!(round + waited, interval, "rounds of {round_ms} ms");
+        }
     }
 }
