@@ -1,9 +1,9 @@
-//! The byte stream of a client's connection. It bounds the time that a client takes for the head of a request, and
-//! counts the connection until it is closed, also after it has become a socket.
+//! The byte stream of a client's connection. It bounds the time that a client takes for the head of a request, writes the
+//! messages of a socket together, and counts the connection until it is closed.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,6 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::address_counts::AddressEntry;
 use crate::connection_activity::ConnectionActivity;
+use crate::held_bytes::HeldBytes;
 use crate::lingering::LingeringStream;
 
 /// Counts a connection until it is dropped.
@@ -44,12 +45,15 @@ impl Drop for ConnectionSlot {
 /// hyper has one time-out for the pause between two requests and for the head of the second one, so that a client
 /// that may be idle for long might also send its head for as long. Here the time for a head begins with its first
 /// byte. Bytes that arrive while a request runs do not count as such; of them, the time-out of hyper bounds the rest.
+///
+/// Once the connection has become a socket, what is written is sent with the next flush.
 pub(crate) struct ClientStream {
     stream: LingeringStream,
     activity: ConnectionActivity,
     head_timeout: Duration,
     /// The head whose first bytes have arrived, with the end of its time.
     begun_head: Option<(u64, Pin<Box<Sleep>>)>,
+    held: HeldBytes,
     _slot: ConnectionSlot,
 }
 
@@ -66,8 +70,13 @@ impl ClientStream {
             activity,
             head_timeout,
             begun_head: None,
+            held: HeldBytes::default(),
             _slot: slot,
         }
+    }
+
+    fn poll_send_held(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.held.poll_send(Pin::new(&mut self.stream), context)
     }
 
     /// Forgets a head that is complete by now; begins the time of one whose first bytes have arrived.
@@ -81,6 +90,15 @@ impl ClientStream {
             && let Some(head) = awaited
         {
             self.begun_head = Some((head, Box::pin(sleep(self.head_timeout))));
+        }
+    }
+}
+
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        // The WebSocket library does not flush its answer to the close of a client.
+        if !self.held.unsent().is_empty() {
+            let _ = self.stream.try_write(self.held.unsent());
         }
     }
 }
@@ -106,18 +124,30 @@ impl AsyncRead for ClientStream {
 
 impl AsyncWrite for ClientStream {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let Self {
+            stream,
+            activity,
+            held,
+            ..
+        } = self.get_mut();
+        if activity.is_upgraded() {
+            held.poll_write(Pin::new(stream), context, bytes)
+        } else {
+            Pin::new(stream).poll_write(context, bytes)
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_send_held(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_send_held(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
@@ -126,6 +156,7 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        ready!(self.poll_send_held(context))?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 

@@ -92,8 +92,13 @@ impl ConnectionActivity {
         let state = &self.0;
         let is_awaited = state.running.load(Ordering::Relaxed) == 0
             && !state.is_http2.load(Ordering::Relaxed)
-            && !state.is_upgraded.load(Ordering::Relaxed);
+            && !self.is_upgraded();
         is_awaited.then(|| state.requests.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether the connection belongs to a socket.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.0.is_upgraded.load(Ordering::Relaxed)
     }
 
     /// Decides about the connection after `idle_timeout` without a request.

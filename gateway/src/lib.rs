@@ -19,6 +19,7 @@ pub mod extract;
 pub mod head;
 pub mod headers;
 pub mod heartbeats;
+mod held_bytes;
 pub mod limits;
 pub mod lingering;
 pub mod media_join;

@@ -37,6 +37,12 @@ impl LingeringStream {
         }
     }
 
+    /// Writes as much as the connection accepts at once, and returns how much that is.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize> {
+        let stream = self.stream.as_ref();
+        stream.map_or(Ok(0), |stream| stream.try_write(bytes))
+    }
+
     fn stream(&mut self) -> Pin<&mut TcpStream> {
         let stream = self.stream.as_mut();
         Pin::new(stream.expect("the stream is taken only by the drop"))

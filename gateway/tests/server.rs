@@ -276,6 +276,21 @@ async fn a_socket_is_a_connection_without_the_time_outs_of_requests() {
 }
 
 #[tokio::test]
+async fn the_close_of_a_socket_is_answered() {
+    let read_to_end = |upgrade: WebSocketUpgrade| async move {
+        upgrade.on_upgrade(|mut socket: WebSocket| async move {
+            while let Some(Ok(_)) = socket.recv().await {}
+        })
+    };
+    let server = serve(hello().route("/socket", get(read_to_end)), 1).await;
+    let url = format!("ws://{}/socket", server.address);
+    let (mut socket, _) = connect_async(url).await.expect("a socket");
+    socket.close(None).await.expect("sent");
+    let answer = socket.next().await.expect("open").expect("an answer");
+    assert!(answer.is_close(), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_waiting_connection_gets_the_next_free_slot() {
     let server = serve(hello(), 1).await;
     let idle = connect(server.address).await;

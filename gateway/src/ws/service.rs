@@ -33,10 +33,10 @@ use crate::token::{self, CurrentUser, TokenVerifier};
 const READ_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 /// Bytes that may wait for a slow client's connection.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
-/// The buffers are small because every socket has both: clients send little, and batches are written in pieces
-/// of this size. Twice the size takes four more kilobytes of each socket, even if nothing is ever written.
+/// The buffers are small because every socket has both. Clients send little, and the messages of a batch are gathered by
+/// the connection, which needs memory only while it writes (`HeldBytes`).
 const READ_BUFFER_BYTES: usize = 1024;
-const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+const WRITE_BUFFER_BYTES: usize = 0;
 
 const CREDENTIALS: &str = "ws_credentials_total";
 
