@@ -1,11 +1,12 @@
 //! The conditions that end a session whatever its client does.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use talktime_kit::pace::FrequentPolls;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::close::{SocketRefusal, SocketSessionEnd};
 use super::context::SocketContext;
@@ -19,9 +20,10 @@ pub(super) struct SocketSessionGuards {
     viewer: Arc<SocketViewer>,
     access_checks: watch::Receiver<()>,
     _current_revocations: FrequentPolls,
-    expires_at: Instant,
-    stopping: CancellationToken,
-    stream_ended: CancellationToken,
+    // The two waits are registered once and not each time that the socket is woken.
+    expiry: Pin<Box<Sleep>>,
+    /// The end of the stream, which ends with the process at the latest.
+    stream_end: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl SocketSessionGuards {
@@ -38,12 +40,11 @@ impl SocketSessionGuards {
         Self {
             _current_revocations: context.tokens.keep_revocations_current(),
             tokens: context.tokens.clone(),
-            expires_at: Instant::now() + remaining.to_std().unwrap_or_default(),
+            expiry: Box::pin(sleep(remaining.to_std().unwrap_or_default())),
             current_user,
             viewer,
             access_checks,
-            stopping: context.lifecycle.stopping(),
-            stream_ended,
+            stream_end: Box::pin(stream_ended.cancelled_owned()),
         }
     }
 
@@ -55,12 +56,11 @@ impl SocketSessionGuards {
     pub(super) async fn wait_for_end(&mut self) -> SocketSessionEnd {
         loop {
             tokio::select! {
-                () = sleep_until(self.expires_at) => {
+                () = &mut self.expiry => {
                     let refusal = SocketRefusal::auth_failed("The access token has expired.");
                     return SocketSessionEnd::Refused(refusal);
                 }
-                () = self.stopping.cancelled() => return SocketSessionEnd::Restarting,
-                () = self.stream_ended.cancelled() => return SocketSessionEnd::Restarting,
+                () = &mut self.stream_end => return SocketSessionEnd::Restarting,
                 // The sender belongs to the viewer, so it cannot be gone.
                 _ = self.access_checks.changed() => {
                     if let Some(end) = self.check_access().await {

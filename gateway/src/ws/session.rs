@@ -123,10 +123,14 @@ impl SocketSession {
         loop {
             let batch = self.reader.read_batch(BATCH_MAX);
             let texts = batch.map_err(|_too_old| SocketSessionEnd::TooSlow)?;
-            if texts.is_empty() {
+            // What was added after a read to the end wakes the socket again.
+            let is_end = texts.len() < BATCH_MAX;
+            if !texts.is_empty() {
+                self.send_texts(texts).await?;
+            }
+            if is_end {
                 return Ok(());
             }
-            self.send_texts(texts).await?;
         }
     }
 
