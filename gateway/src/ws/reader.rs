@@ -86,8 +86,13 @@ impl SocketChannelReader {
 
     /// Waits until there may be more to read.
     pub(super) async fn wait_for_update(&mut self) {
+        // A socket that was busy, such as one with a slow client, has its turn late for a reason of its own.
+        let is_waiting = !self.updates.has_changed().unwrap_or(true);
         // The sender lives as long as the stream and the viewer, which this reader owns references to.
         let _ = self.updates.changed().await;
+        if is_waiting && self.channel.is_public() {
+            self.stream.wake_round.record_turn();
+        }
     }
 
     pub(super) fn stream(&self) -> &Arc<EventStreamState> {
@@ -169,5 +174,35 @@ impl SocketChannelReader {
         let mut user_ids: Vec<i64> = self.subscribed.iter().copied().collect();
         user_ids.sort_unstable();
         user_ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_was_busy_does_not_count_for_the_cost_of_a_round() {
+        const LATE: Duration = Duration::from_millis(5);
+        let ended = CancellationToken::new();
+        let stream = Arc::new(EventStreamState::new("e".to_owned(), 0, ended));
+        let (channel, viewer) = (SocketChannel::Presence, Arc::new(SocketViewer::new(1)));
+        let resume = SocketResumeRequest::default();
+        let (mut reader, _) = SocketChannelReader::new(stream.clone(), channel, viewer, &resume);
+        let wake_late = async || {
+            stream.wake_round.begin();
+            stream.statuses(channel).updates.send_replace(());
+            advance(LATE).await;
+        };
+        wake_late().await;
+        reader.wait_for_update().await;
+        assert_eq!(stream.wake_round.cost(), Duration::ZERO);
+        tokio::join!(reader.wait_for_update(), wake_late());
+        assert_eq!(stream.wake_round.cost(), LATE);
     }
 }

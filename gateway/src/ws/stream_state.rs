@@ -1,6 +1,6 @@
 //! The recent messages of one stream of events, stored once for all sockets of this replica.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,13 +19,8 @@ use super::status_messages::{feed_change, feed_departure, presence_change, prese
 use super::unverified::UnverifiedListeners;
 use super::user_message_log::UserMessageLog;
 use super::user_messages::UserMessage;
+use super::wake_round::SocketWakeRound;
 
-/// How long the first message waits for others. Services publish events in batches, and sockets that were woken for the
-/// first event of a batch would have to be woken once more for the rest.
-const GATHER_FOR: Duration = Duration::from_millis(2);
-/// How long sockets are not woken again. Then they write what was added meanwhile with one system call. Both pauses together
-/// are shorter than the pace of a relay, so that no batch has to wait for the end of one after it has waited for the relay.
-const REST_FOR: Duration = Duration::from_millis(13);
 /// Heartbeats that are sent to sockets without a subscription, in one second.
 const HEARTBEATS_FOR_ALL_A_SECOND_MAX: u32 = 200;
 
@@ -44,13 +39,18 @@ pub(super) struct EventStreamState {
     notifications: RwLock<UserMessageLog>,
     /// Decides for which events user messages are written.
     order: Mutex<AggregateEventOrder>,
-    has_new_statuses: Notify,
+    has_changes: Notify,
+    has_heartbeats: Notify,
+    /// The latest round in which sockets of public channels were woken.
+    pub(super) wake_round: SocketWakeRound,
     heartbeat_budget: Mutex<HeartbeatBroadcastBudget>,
 }
 
 /// The messages of a public channel.
 pub(super) struct PublicStatusChannel {
     pub(super) log: RwLock<StatusLog>,
+    /// Whether a message was added that the sockets were not woken for.
+    has_news: AtomicBool,
     /// Changes when there is more to read.
     pub(super) updates: watch::Sender<()>,
 }
@@ -84,7 +84,9 @@ impl EventStreamState {
             calls: user_messages(),
             notifications: user_messages(),
             order: Mutex::default(),
-            has_new_statuses: Notify::new(),
+            has_changes: Notify::new(),
+            has_heartbeats: Notify::new(),
+            wake_round: SocketWakeRound::new(),
             heartbeat_budget: Mutex::new(HeartbeatBroadcastBudget::new()),
         }
     }
@@ -93,15 +95,29 @@ impl EventStreamState {
     pub(super) async fn run_waker(&self) {
         loop {
             tokio::select! {
-                () = self.has_new_statuses.notified() => {}
+                () = self.wait_for_messages() => {}
                 () = self.ended.cancelled() => return,
             }
-            tokio::time::sleep(GATHER_FOR).await;
+            tokio::join!(self.wake_round.gather(), self.wake_round.rest());
             // Messages that have arrived meanwhile need no wake of their own.
-            let _ = self.has_new_statuses.notified().now_or_never();
-            self.feed.updates.send_replace(());
-            self.presence.updates.send_replace(());
-            tokio::time::sleep(REST_FOR).await;
+            let _ = self.has_changes.notified().now_or_never();
+            let _ = self.has_heartbeats.notified().now_or_never();
+            self.wake_round.begin();
+            self.feed.wake_sockets();
+            self.presence.wake_sockets();
+        }
+    }
+
+    /// Waits for a change, or for heartbeats and the time in which a change may come. Heartbeats are as frequent as there
+    /// are users, and nobody sees whether one is some milliseconds late.
+    async fn wait_for_messages(&self) {
+        let heartbeats = async {
+            self.has_heartbeats.notified().await;
+            self.wake_round.rest_longest().await;
+        };
+        tokio::select! {
+            () = self.has_changes.notified() => {}
+            () = heartbeats => {}
         }
     }
 
@@ -171,7 +187,7 @@ impl EventStreamState {
         } else if self.feed.has_change_of(status.user_id) {
             self.feed.push(seq, feed_departure(seq, event, status));
         }
-        self.has_new_statuses.notify_one();
+        self.has_changes.notify_one();
     }
 
     /// Adds heartbeats, which are not in the stream.
@@ -184,7 +200,7 @@ impl EventStreamState {
                 });
             }
         }
-        self.has_new_statuses.notify_one();
+        self.has_heartbeats.notify_one();
     }
 
     /// Adds to the feed that a listener left it. Their status has this version and did not change.
@@ -193,7 +209,7 @@ impl EventStreamState {
             version,
             ..feed_departure(seq, event, status)
         });
-        self.has_new_statuses.notify_one();
+        self.has_changes.notify_one();
     }
 
     /// Adds a message that is not in the stream, under a number between two events.
@@ -206,6 +222,7 @@ impl EventStreamState {
         log.advance_to(self.position());
         if let Some(seq) = next_out_of_band_seq(log.newest()) {
             log.push(seq, message_with(seq));
+            channel.has_news.store(true, Ordering::SeqCst);
         }
     }
 
@@ -232,6 +249,7 @@ impl PublicStatusChannel {
     fn starting_after(seq: u64) -> Self {
         Self {
             log: RwLock::new(StatusLog::starting_after(seq)),
+            has_news: AtomicBool::new(false),
             updates: watch::Sender::new(()),
         }
     }
@@ -239,6 +257,15 @@ impl PublicStatusChannel {
     fn push(&self, seq: u64, message: StatusMessage) {
         let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
         log.push(seq, message);
+        self.has_news.store(true, Ordering::SeqCst);
+    }
+
+    /// Wakes the sockets of this channel if it has something that they were not woken for. Sockets of the feed sleep
+    /// through heartbeats.
+    fn wake_sockets(&self) {
+        if self.has_news.swap(false, Ordering::SeqCst) {
+            self.updates.send_replace(());
+        }
     }
 
     fn has_change_of(&self, user_id: i64) -> bool {
@@ -407,16 +434,62 @@ mod tests {
     async fn changes_that_arrive_together_wake_sockets_once() {
         let stream = Arc::new(stream(0));
         let mut updates = stream.statuses(SocketChannel::Presence).updates.subscribe();
+        // The last round was so long that messages are gathered for ten milliseconds.
+        stream.wake_round.begin();
+        tokio::time::advance(Duration::from_millis(40)).await;
+        stream.wake_round.record_turn();
         let woken = stream.clone();
         let waker = tokio::spawn(async move { woken.run_waker().await });
         push(&stream, 1, &user_status(1, 1));
-        tokio::time::sleep(GATHER_FOR / 2).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(!updates.has_changed().expect("the stream is there"));
         push(&stream, 2, &user_status(2, 1));
         updates.changed().await.expect("the stream is there");
-        let second = tokio::time::timeout(10 * REST_FOR, updates.changed()).await;
+        let second = tokio::time::timeout(Duration::from_secs(1), updates.changed()).await;
         assert!(second.is_err(), "woken again for the same changes");
         push(&stream, 3, &user_status(3, 1));
         updates.changed().await.expect("the stream is there");
+        stream.ended.cancel();
+        waker.await.expect("ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sockets_are_woken_only_for_messages_of_their_channel() {
+        let stream = Arc::new(stream(0));
+        let mut in_presence = stream.statuses(SocketChannel::Presence).updates.subscribe();
+        let mut in_feed = stream.statuses(SocketChannel::Feed).updates.subscribe();
+        let woken = stream.clone();
+        let waker = tokio::spawn(async move { woken.run_waker().await });
+        push(&stream, 1, &user_status(1, 1));
+        let statuses = vec![listener_status(2, 1)];
+        stream.push_heartbeats(&SignsOfLife { statuses });
+        in_presence.changed().await.expect("the stream is there");
+        assert!(!in_feed.has_changed().expect("the stream is there"));
+        push(&stream, 2, &listener_status(2, 2));
+        in_feed.changed().await.expect("the stream is there");
+        stream.ended.cancel();
+        waker.await.expect("ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_does_not_wait_for_as_long_as_a_heartbeat() {
+        let stream = Arc::new(stream(0));
+        let mut updates = stream.statuses(SocketChannel::Presence).updates.subscribe();
+        let woken = stream.clone();
+        let waker = tokio::spawn(async move { woken.run_waker().await });
+        push(&stream, 1, &user_status(1, 1));
+        updates.changed().await.expect("the stream is there");
+        let woken_at = Instant::now();
+        let statuses = vec![user_status(1, 1)];
+        stream.push_heartbeats(&SignsOfLife { statuses });
+        updates.changed().await.expect("the stream is there");
+        assert!(woken_at.elapsed() >= Duration::from_millis(15));
+        let woken_at = Instant::now();
+        let statuses = vec![user_status(1, 1)];
+        stream.push_heartbeats(&SignsOfLife { statuses });
+        push(&stream, 2, &user_status(2, 1));
+        updates.changed().await.expect("the stream is there");
+        assert!(woken_at.elapsed() < Duration::from_millis(10));
         stream.ended.cancel();
         waker.await.expect("ended");
     }
