@@ -179,16 +179,18 @@ impl ChangeLedger {
         u64::try_from((at - self.started_at).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Records the arrival of a change. It searches the text instead of parsing it, to leave the processors to the
-    /// gateway.
+    /// Records the arrival of a change. It looks for two fields in their order instead of parsing the text, to leave the
+    /// processors to the gateway.
     fn record_message(&self, message: &str) {
-        let number = |name: &str| {
-            let (_, rest) = message.split_once(name)?;
-            let end = rest.find(|c: char| !c.is_ascii_digit())?;
-            rest[..end].parse().ok()
+        let mut fields = message.split(',');
+        let mut find_number = |name: &str| {
+            let number = fields.find_map(|field| field.strip_prefix(name))?;
+            number.parse().ok()
         };
-        let (Some(user_id), Some(wait_time)) = (number("\"user_id\":"), number("\"wait_time\":"))
-        else {
+        let (Some(user_id), Some(wait_time)) = (
+            find_number("\"data\":{\"user_id\":"),
+            find_number("\"wait_time\":"),
+        ) else {
             return;
         };
         if let Some(entry) = self.entry(user_id, wait_time) {
