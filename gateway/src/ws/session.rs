@@ -23,6 +23,9 @@ use super::ring_acknowledgement::acknowledge_ring;
 
 /// Messages that are written together.
 const BATCH_MAX: usize = 64;
+/// One write of so many is measured, the first one of a socket included. The exporter keeps each measurement for ten seconds,
+/// and a gateway writes a hundred thousand times a second.
+const WRITES_A_MEASUREMENT: u64 = 16;
 
 /// The conversation with one client.
 pub(super) struct SocketSession {
@@ -34,6 +37,8 @@ pub(super) struct SocketSession {
     start: ReaderStartPosition,
     pub(super) guards: SocketSessionGuards,
     rate: ClientMessageRate,
+    /// Number of writes so far.
+    writes: u64,
     /// The seat of this socket in a call that the platform carries.
     pub(super) seat: Option<MediaSeat>,
 }
@@ -65,6 +70,7 @@ impl SocketSession {
             start,
             guards,
             rate: ClientMessageRate::new(),
+            writes: 0,
             seat: None,
         }
     }
@@ -242,6 +248,8 @@ impl SocketSession {
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<(), SocketSessionEnd> {
         let started = Instant::now();
+        let is_measured = self.writes.is_multiple_of(WRITES_A_MEASUREMENT);
+        self.writes += 1;
         let write_max = self.context.timeouts.write_max;
         let Self { socket, guards, .. } = self;
         let write = async {
@@ -255,7 +263,9 @@ impl SocketSession {
             biased;
             written = timeout(write_max, write) => match written {
                 Ok(Ok(())) => {
-                    metrics::histogram!("ws_write_duration_seconds").record(started.elapsed());
+                    if is_measured {
+                        metrics::histogram!("ws_write_duration_seconds").record(started.elapsed());
+                    }
                     Ok(())
                 }
                 Ok(Err(_)) => Err(SocketSessionEnd::Gone),
