@@ -39,6 +39,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_kit::{Error, ErrorKind};
+use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 use utoipa_axum::router::OpenApiRouter;
@@ -57,7 +58,8 @@ use wire::{Message, time};
 /// Compression makes smaller answers hardly any smaller.
 const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
-/// Returns the router of all endpoints and sockets, with their middleware.
+/// Returns the router of all endpoints and sockets, with their middleware. A router boxes what one `layer` adds, and each
+/// request clones every box within a box once more; so layers that belong together are added together.
 pub fn router(app: AppState, config: &PublicHttpConfig) -> Router {
     let concurrency = ConcurrencyLimit::new(
         config.running_max,
@@ -85,19 +87,26 @@ pub fn router(app: AppState, config: &PublicHttpConfig) -> Router {
         .route("/ws/notifications", get(ws::notifications))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(enforce_limits.clone())
-        .layer(request_layer(config.request_timeout_ms));
-    let uploads = uploads
-        .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(verification::upload::BODY_BYTES_MAX))
-        .layer(enforce_limits)
-        .layer(request_layer(config.upload_timeout_ms));
+        .layer(
+            ServiceBuilder::new()
+                .layer(request_layer(config.request_timeout_ms))
+                .layer(enforce_limits.clone())
+                .layer(DefaultBodyLimit::max(BODY_BYTES_MAX)),
+        );
+    let uploads = uploads.method_not_allowed_fallback(wrong_method).layer(
+        ServiceBuilder::new()
+            .layer(request_layer(config.upload_timeout_ms))
+            .layer(enforce_limits)
+            .layer(DefaultBodyLimit::max(verification::upload::BODY_BYTES_MAX)),
+    );
     small
         .merge(uploads)
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
-        .layer(headers::cors_layer(&config.cors_origins))
-        .layer(from_fn(headers::add_security_headers))
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn(headers::add_security_headers))
+                .layer(headers::cors_layer(&config.cors_origins))
+                .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN))),
+        )
         .with_state(app)
 }
 

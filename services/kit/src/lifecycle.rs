@@ -15,10 +15,14 @@ use tokio_util::task::TaskTracker;
 use crate::config::ShutdownConfig;
 use crate::progress::{LoopProgress, LoopRegistry, StuckLoop};
 
-/// The state of the process, shared by all parts that must know it; cheap to clone.
+/// The state of the process, shared by all parts that must know it; cheap to clone. Layers clone it for each request,
+/// and to clone a token takes a lock, so all parts are behind one reference count.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessLifecycle {
-    ready: Arc<AtomicBool>,
+pub struct ProcessLifecycle(Arc<ProcessLifecycleState>);
+
+#[derive(Debug, Default)]
+struct ProcessLifecycleState {
+    ready: AtomicBool,
     draining: CancellationToken,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -28,23 +32,23 @@ pub struct ProcessLifecycle {
 impl ProcessLifecycle {
     /// Returns whether new work is accepted.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        self.0.ready.load(Ordering::Relaxed)
     }
 
     /// Marks the process as ready for its first request.
     pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
+        self.0.ready.store(true, Ordering::Relaxed);
         tracing::info!("ready");
     }
 
     /// Returns a token that is cancelled when new work is no longer welcome, though it is still done.
     pub fn draining(&self) -> CancellationToken {
-        self.draining.clone()
+        self.0.draining.clone()
     }
 
     /// Returns a token that is cancelled when the process must finish its work and begin nothing new.
     pub fn stopping(&self) -> CancellationToken {
-        self.stopping.clone()
+        self.0.stopping.clone()
     }
 
     /// Registers a background loop, which turns at least once in `turn_max`.
@@ -53,18 +57,18 @@ impl ProcessLifecycle {
         name: impl Into<Cow<'static, str>>,
         turn_max: Duration,
     ) -> LoopProgress {
-        self.loops.register(name, turn_max)
+        self.0.loops.register(name, turn_max)
     }
 
     /// Returns a loop that no longer turns, unless the process is about to stop, when all loops end.
     pub fn find_stuck_loop(&self) -> Option<StuckLoop> {
-        let is_stopping = self.stopping.is_cancelled();
-        self.loops.find_stuck().filter(|_| !is_stopping)
+        let is_stopping = self.0.stopping.is_cancelled();
+        self.0.loops.find_stuck().filter(|_| !is_stopping)
     }
 
     /// Runs a background task that the stop waits for. The task watches [`ProcessLifecycle::stopping`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+        self.0.tasks.spawn(task);
     }
 
     /// Runs a request to its end in a task of its own, which the stop waits for.
@@ -79,7 +83,7 @@ impl ProcessLifecycle {
         &self,
         request: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, JoinError> {
-        self.tasks.spawn(request).await
+        self.0.tasks.spawn(request).await
     }
 
     /// Runs a server, which watches [`ProcessLifecycle::stopping`], until SIGTERM or SIGINT. Then the server and the
@@ -120,23 +124,23 @@ impl ProcessLifecycle {
             _ = interrupt.recv() => {}
         }
         tracing::info!("draining");
-        self.ready.store(false, Ordering::Relaxed);
-        self.draining.cancel();
+        self.0.ready.store(false, Ordering::Relaxed);
+        self.0.draining.cancel();
         tokio::time::sleep(Duration::from_millis(config.drain_delay_ms)).await;
-        self.stopping.cancel();
+        self.0.stopping.cancel();
         Ok(())
     }
 
     /// Waits for background tasks, but no longer than the deadline.
     async fn finish(&self, config: &ShutdownConfig) {
-        self.tasks.close();
+        self.0.tasks.close();
         let deadline = Duration::from_millis(config.deadline_ms);
-        if tokio::time::timeout(deadline, self.tasks.wait())
+        if tokio::time::timeout(deadline, self.0.tasks.wait())
             .await
             .is_err()
         {
             tracing::warn!(
-                left = self.tasks.len(),
+                left = self.0.tasks.len(),
                 "background tasks did not end within the deadline; they are aborted"
             );
         }

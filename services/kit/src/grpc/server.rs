@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
+use tower::ServiceBuilder;
 use tracing::Instrument;
 
 use super::HEALTH_PATHS;
@@ -82,14 +83,15 @@ pub async fn serve(
     }
     register_metrics();
     let runner = GrpcMethodRunner::new(lifecycle.clone());
-    let routes = routes
-        .into_axum_router()
-        .layer(middleware::from_fn_with_state(parts.users, require_user))
-        .layer(middleware::from_fn_with_state(runner, run_method))
+    // One box around all layers, which each request clones, instead of one around each.
+    let layers = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(
             parts.find_callers,
             refuse_strangers,
-        ));
+        ))
+        .layer(middleware::from_fn_with_state(runner, run_method))
+        .layer(middleware::from_fn_with_state(parts.users, require_user));
+    let routes = routes.into_axum_router().layer(layers);
     let stopping = lifecycle.stopping();
     let listener = TcpListener::bind(parts.listen).await?;
     Server::builder()
