@@ -171,7 +171,7 @@ const fn default_read_max_connections() -> u32 {
 pub struct TelemetryConfig {
     /// A `tracing` filter, such as `info` or `talktime_wallet=debug,info`.
     pub log: String,
-    /// An OTLP gRPC endpoint for traces. Without one, spans are created and propagated, but not exported.
+    /// An OTLP gRPC endpoint for traces. Without one, traces have ids in the log and for peers, and are not exported.
     pub otlp_endpoint: Option<String>,
 }
 

@@ -1,17 +1,20 @@
 //! Logs as JSON lines, traces over OTLP, metrics for Prometheus.
 
+mod log_line;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterFn, filter_fn};
 use tracing_subscriber::prelude::*;
 
 use crate::config::TelemetryConfig;
 use crate::deadlines;
+use log_line::{JsonLine, SpanMembers};
 
 /// Bounds of latency histograms, in seconds: from a cache hit to a minute that is billed a minute late.
 const LATENCY_BUCKETS_SECS: &[f64] = &[
@@ -36,7 +39,8 @@ const TRACED_LEVEL: Level = Level::INFO;
 
 /// Keeps telemetry alive; [`TelemetryGuard::flush`] before the process ends.
 pub struct TelemetryGuard {
-    tracer_provider: SdkTracerProvider,
+    /// Absent where traces are not exported.
+    tracer_provider: Option<SdkTracerProvider>,
     /// Renders the metrics page.
     pub metrics: PrometheusHandle,
 }
@@ -46,26 +50,27 @@ pub struct TelemetryGuard {
 /// # Errors
 /// The log filter or the OTLP endpoint is invalid, or telemetry has been set up before.
 pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<TelemetryGuard> {
-    let tracer_provider = tracer_provider(service, config)?;
     let log_filter = EnvFilter::try_new(&config.log)?;
     let logs = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
+        .fmt_fields(SpanMembers)
+        .event_format(JsonLine)
         .with_filter(log_filter);
-    let is_exported = config.otlp_endpoint.is_some();
-    let traces = tracing_opentelemetry::layer()
-        .with_tracer(tracer_provider.tracer(service))
-        .with_location(is_exported)
-        .with_threads(is_exported)
-        .with_tracked_inactivity(is_exported)
-        // Nothing asks OpenTelemetry for the span of a thread; the trace is always that of the `tracing` span.
-        .with_context_activation(false)
-        .with_filter(trace_filter(is_exported));
-    tracing_subscriber::registry()
-        .with(logs)
-        .with(traces)
-        .try_init()?;
+    let subscriber = tracing_subscriber::registry().with(logs);
+    let endpoint = config.otlp_endpoint.as_deref();
+    let tracer_provider = endpoint.map(|endpoint| build_tracer_provider(service, endpoint));
+    let tracer_provider = tracer_provider.transpose()?;
+    match &tracer_provider {
+        Some(provider) => {
+            let traces = tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer(service))
+                // Nothing asks OpenTelemetry for the span of a thread; the trace is always that of the `tracing` span.
+                .with_context_activation(false)
+                .with_filter(trace_filter());
+            subscriber.with(traces).try_init()?;
+        }
+        // Traces still have ids for the log and for peers, without any work for OpenTelemetry (`crate::trace`).
+        None => subscriber.try_init()?,
+    }
     log_panics();
 
     let mut builder = PrometheusBuilder::new();
@@ -86,23 +91,10 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
     })
 }
 
-/// Returns the filter of traces, which is not that of logs, since quieter logs must not cut traces. Where nothing is
-/// exported, only the ids of spans are of use, so events are not copied into them.
-fn trace_filter(is_exported: bool) -> FilterFn {
-    let is_traced: fn(&Metadata<'_>) -> bool = if is_exported {
-        is_important
-    } else {
-        is_important_span
-    };
-    filter_fn(is_traced).with_max_level_hint(TRACED_LEVEL)
-}
-
-fn is_important(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= TRACED_LEVEL
-}
-
-fn is_important_span(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && is_important(metadata)
+/// Returns the filter of traces, which is not that of logs, since quieter logs must not cut traces.
+fn trace_filter() -> FilterFn {
+    let is_important: fn(&Metadata<'_>) -> bool = |metadata| *metadata.level() <= TRACED_LEVEL;
+    filter_fn(is_important).with_max_level_hint(TRACED_LEVEL)
 }
 
 /// Logs panics as JSON lines like everything else, instead of the several lines that Rust prints.
@@ -114,32 +106,29 @@ fn log_panics() {
     }));
 }
 
-fn tracer_provider(
+fn build_tracer_provider(
     service: &'static str,
-    config: &TelemetryConfig,
+    otlp_endpoint: &str,
 ) -> anyhow::Result<SdkTracerProvider> {
     let resource = Resource::builder()
         .with_service_name(service)
         .with_attribute(KeyValue::new("service.namespace", "talktime"))
         .build();
-    let mut builder = SdkTracerProvider::builder().with_resource(resource);
-    if let Some(endpoint) = &config.otlp_endpoint {
-        let exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .build()?;
-        builder = builder.with_batch_exporter(exporter);
-    } else {
-        // Traces still have ids for the logs, but their spans are not exported.
-        builder = builder.with_sampler(Sampler::AlwaysOff);
-    }
-    Ok(builder.build())
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(otlp_endpoint)
+        .build()?;
+    let builder = SdkTracerProvider::builder().with_resource(resource);
+    Ok(builder.with_batch_exporter(exporter).build())
 }
 
 impl TelemetryGuard {
     /// Exports the buffered spans. Logs a failure itself, since the process ends.
     pub fn flush(&self) {
-        if let Err(error) = self.tracer_provider.shutdown() {
+        let Some(provider) = &self.tracer_provider else {
+            return;
+        };
+        if let Err(error) = provider.shutdown() {
             tracing::warn!(%error, "failed to flush traces; the buffered spans are lost");
         }
     }

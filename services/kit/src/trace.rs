@@ -1,8 +1,11 @@
 //! W3C trace context over every carrier: HTTP headers, gRPC metadata, NATS headers and a text
 //! column of the outbox. All of them carry the same string under the same name.
 
+mod unexported;
+
+use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{TraceContextExt, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -10,7 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// Name of the header, metadata key and column (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Returns the current span as a `traceparent`; `None` outside a sampled or recorded trace.
+/// Returns the current span as a `traceparent`; `None` outside of traces.
 pub fn current() -> Option<String> {
     of(&Span::current())
 }
@@ -24,24 +27,41 @@ pub fn named_or_current(traceparent: String) -> Option<String> {
     }
 }
 
-/// Returns a span as a `traceparent`; `None` outside a sampled or recorded trace.
+/// Returns a span as a `traceparent`; `None` outside of traces.
 pub fn of(span: &Span) -> Option<String> {
+    let exported = span.context();
+    let context = if exported.span().span_context().is_valid() {
+        exported
+    } else {
+        unexported::find(span)?
+    };
     let mut carrier = SentTraceparent(None);
-    TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
+    TraceContextPropagator::new().inject_context(&context, &mut carrier);
     carrier.0
 }
 
 /// Makes `span` a child of a received `traceparent`, and writes its trace id into the span's
 /// `trace_id` field for the logs. A malformed or absent value starts a new trace.
 pub fn adopt(span: &Span, traceparent: Option<&str>) {
-    if let Some(traceparent) = traceparent {
-        let parent = TraceContextPropagator::new().extract(&ReceivedTraceparent(traceparent));
-        // This fails only for a span that a log filter dropped, and then there is nothing to connect.
-        let _ = span.set_parent(parent);
+    let parent = traceparent.map(parse_traceparent);
+    if let Some(parent) = &parent {
+        // This fails where nothing is exported, and for a span that a filter dropped; then there is nothing to connect.
+        let _ = span.set_parent(parent.clone());
     }
     let context = span.context();
-    let trace_id = context.span().span_context().trace_id();
+    let exported = context.span().span_context().trace_id();
+    let trace_id = if exported == TraceId::INVALID {
+        unexported::begin(span, parent.as_ref())
+    } else {
+        exported
+    };
     span.record("trace_id", tracing::field::display(trace_id));
+}
+
+fn parse_traceparent(traceparent: &str) -> Context {
+    // Nothing of the current context is of use: without a valid parent there is none.
+    let none = Context::new();
+    TraceContextPropagator::new().extract_with_context(&none, &ReceivedTraceparent(traceparent))
 }
 
 /// Keeps the `traceparent` of what a propagator writes. There is no `tracestate`.
@@ -78,11 +98,12 @@ mod tests {
 
     const RECEIVED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    /// Runs `check` where spans belong to traces.
-    fn with_tracing(check: impl FnOnce()) {
+    /// Runs `check` where traces are exported, and where they are not.
+    fn with_tracing(check: impl Fn()) {
         let tracer = SdkTracerProvider::builder().build().tracer("test");
         let layer = tracing_opentelemetry::layer().with_tracer(tracer);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), check);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), &check);
+        tracing::subscriber::with_default(tracing_subscriber::registry(), &check);
     }
 
     fn adopted_then_sent(received: &str) -> String {
@@ -121,6 +142,31 @@ mod tests {
             let received = headers.get(TRACEPARENT).expect("set").as_str();
             assert_eq!(trace_id(&adopted_then_sent(received)), trace_id(RECEIVED));
         });
+    }
+
+    #[test]
+    fn a_span_within_another_belongs_to_its_trace() {
+        with_tracing(|| {
+            let handler = tracing::info_span!("handler", trace_id = tracing::field::Empty);
+            adopt(&handler, Some(RECEIVED));
+            let _handler = handler.enter();
+            let _step = tracing::info_span!("step").entered();
+            let sent = current().expect("a span in a trace has a traceparent");
+            assert_eq!(trace_id(&sent), trace_id(RECEIVED));
+        });
+    }
+
+    #[test]
+    fn traces_differ_and_a_span_outside_of_them_has_none() {
+        with_tracing(|| {
+            let start_trace = || {
+                let span = tracing::info_span!("handler", trace_id = tracing::field::Empty);
+                adopt(&span, None);
+                of(&span).expect("a span in a trace has a traceparent")
+            };
+            assert_ne!(trace_id(&start_trace()), trace_id(&start_trace()));
+        });
+        assert_eq!(of(&Span::none()), None);
     }
 
     #[test]
