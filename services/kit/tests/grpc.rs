@@ -1,7 +1,9 @@
 //! gRPC between two processes' worth of kit: deadlines, traces, errors, health.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
@@ -20,6 +22,9 @@ use talktime_kit::testing::{SilentProxy, TestAuthority};
 use talktime_kit::tokens::SigningKeys;
 use talktime_kit::{Clock, Error, ErrorKind, grpc};
 use talktime_proto::access::v1::Workload;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::DropGuard;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -31,6 +36,9 @@ use tonic_health::pb::health_client::HealthClient;
 const ANSWERS: usize = 0;
 const HANGS: usize = 1;
 const REFUSES: usize = 2;
+const ANSWERS_AT_LENGTH: usize = 3;
+/// Longer than what h2 copies to the frames before it.
+const LONG_TEXT_BYTES: usize = 300;
 
 /// A service of one method, such as any collector of traces has, that behaves as the number of spans requests.
 struct ScriptedService;
@@ -47,6 +55,12 @@ impl TraceService for ScriptedService {
                 "refused_on_request",
                 "The test requests a refusal.",
             ))),
+            ANSWERS_AT_LENGTH => Ok(Response::new(ExportTraceServiceResponse {
+                partial_success: Some(ExportTracePartialSuccess {
+                    error_message: "x".repeat(LONG_TEXT_BYTES),
+                    ..ExportTracePartialSuccess::default()
+                }),
+            })),
             _ => {
                 let left = grpc::time_left().expect("every request has a deadline");
                 let time_left = ExportTracePartialSuccess {
@@ -342,4 +356,79 @@ async fn whether_a_peer_serves_is_known_without_a_request() {
     server.draining().cancel();
     wait_until(|| !health.serves()).await;
     server.stopping().cancel();
+}
+
+/// Forwards connections to a server and counts the records of TLS: those of clients, and those of the server.
+struct RecordCounter {
+    address: SocketAddr,
+    records: Arc<[AtomicUsize; 2]>,
+}
+
+impl RecordCounter {
+    async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let records = Arc::<[AtomicUsize; 2]>::default();
+        let counted = records.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(server).await.expect("it listens");
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(forward_records(from_client, to_server, counted.clone(), 0));
+                tokio::spawn(forward_records(from_server, to_client, counted.clone(), 1));
+            }
+        });
+        Self { address, records }
+    }
+
+    fn read(&self) -> [usize; 2] {
+        [0, 1].map(|side| self.records[side].load(Ordering::SeqCst))
+    }
+}
+
+/// Forwards until the connection ends. A record begins with its type and version, and its length in two bytes.
+async fn forward_records(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    records: Arc<[AtomicUsize; 2]>,
+    side: usize,
+) -> io::Result<()> {
+    loop {
+        let mut record = vec![0; 5];
+        from.read_exact(&mut record).await?;
+        let length = u16::from_be_bytes([record[3], record[4]]);
+        record.resize(5 + usize::from(length), 0);
+        from.read_exact(&mut record[5..]).await?;
+        records[side].fetch_add(1, Ordering::SeqCst);
+        to.write_all(&record).await?;
+    }
+}
+
+#[tokio::test]
+async fn a_request_and_its_answer_are_one_record_each() {
+    let address = free_address().await;
+    let _stop = serve_until_dropped(address);
+    let channel = connect(&format!("https://{address}"));
+    call(&channel, ANSWERS).await.expect("connected");
+    let counter = RecordCounter::start(address).await;
+    let channel = connect(&format!("https://{}", counter.address));
+    call(&channel, ANSWERS).await.expect("connected");
+    let long_span = ResourceSpans {
+        schema_url: "x".repeat(LONG_TEXT_BYTES),
+        ..ResourceSpans::default()
+    };
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![long_span; ANSWERS_AT_LENGTH],
+    };
+    let mut client = TraceServiceClient::new(channel);
+    // The fewest of several calls, since checks of health and pings pass the counter as well.
+    let mut fewest = [usize::MAX; 2];
+    for _ in 0..20 {
+        let before = counter.read();
+        client.export(request.clone()).await.expect("answered");
+        let after = counter.read();
+        fewest = [0, 1].map(|side| fewest[side].min(after[side] - before[side]));
+    }
+    assert_eq!(fewest, [1, 1]);
 }

@@ -13,6 +13,7 @@ use tonic::{Status, TimeoutExpired};
 use tower::{Service, ServiceExt};
 
 use super::balance::PeerChecks;
+use super::ending_body::EndingBody;
 use crate::breaker::{CircuitBreaker, CircuitChange};
 use crate::deadlines::count_missed;
 use crate::error::{Error, ErrorKind, UNREACHABLE};
@@ -64,6 +65,7 @@ impl Service<http::Request<Body>> for GuardedChannel {
             return ready(Ok(circuit_open_status().into_http())).boxed();
         }
         let (channel, peer) = (self.channel.clone(), self.peer.clone());
+        let request = request.map(|body| Body::new(EndingBody::new(body)));
         async move {
             // The wait for a check is not the peer's, since nothing is sent yet.
             peer.checks.record_call().await;

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 
+use super::joined_writes::JoinedWrites;
 use super::transport::{self, ServerConnection};
 use crate::deadlines::TLS_HANDSHAKE;
 use crate::identity::WorkloadIdentity;
@@ -22,11 +23,11 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(50);
 pub(super) fn accept_connections(
     listener: TcpListener,
     identity: WorkloadIdentity,
-) -> impl Stream<Item = io::Result<ServerConnection>> {
+) -> impl Stream<Item = io::Result<JoinedWrites<ServerConnection>>> {
     TcpListenerStream::new(listener)
         .map(move |accepted| shake_hands(accepted, identity.clone()))
         .buffer_unordered(HANDSHAKES_CONCURRENT_MAX)
-        .filter_map(|connection| ready(connection.map(Ok)))
+        .filter_map(|connection| ready(connection.map(JoinedWrites::new).map(Ok)))
 }
 
 /// Performs a handshake; returns nothing if it fails, since only the client can do something about it.

@@ -1,5 +1,6 @@
 //! The traces of a process that exports none. Only their ids are of use then, in the log and for peers, so that the registry
-//! keeps them beside the spans, and OpenTelemetry has nothing to do.
+//! keeps them beside the spans, and OpenTelemetry has nothing to do. A span that the filter of the log drops has no
+//! ids, since no line would show them.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceId, TraceState};
