@@ -81,14 +81,16 @@ impl PeerTls {
         Self { identity, peer }
     }
 
-    /// Returns an endpoint with the certificate of this moment.
+    /// Returns an endpoint with the certificate of this moment. Its connections are pinged while calls wait for answers. One
+    /// without calls has nobody whom its failure delays: the address is checked all the same, and the first call pings
+    /// at once.
     fn endpoint(&self, address: SocketAddr) -> anyhow::Result<Endpoint> {
         let endpoint = transport::build_endpoint(&self.identity, self.peer, address)?
             .connect_timeout(RPC_CONNECT)
             // A peer that is frozen answers no ping, though its kernel answers every packet.
             .http2_keep_alive_interval(RPC_PING)
             .keep_alive_timeout(RPC_PING_ANSWER)
-            .keep_alive_while_idle(true)
+            .keep_alive_while_idle(false)
             .tcp_nodelay(true);
         Ok(endpoint)
     }
@@ -303,9 +305,7 @@ fn parse_peer_name(url: &str) -> anyhow::Result<ResolvedPeerName> {
 }
 
 impl PeerAddressHealth {
-    /// The connection has no pings of its own while it is idle, since every check is one.
     fn new(endpoint: Endpoint) -> Self {
-        let endpoint = endpoint.keep_alive_while_idle(false);
         Self {
             health: HealthClient::new(endpoint.connect_lazy()),
             endpoint,
@@ -316,7 +316,7 @@ impl PeerAddressHealth {
 
     /// Checks over a new connection from now on.
     fn connect_to(&mut self, endpoint: Endpoint) {
-        self.endpoint = endpoint.keep_alive_while_idle(false);
+        self.endpoint = endpoint;
         self.reconnect();
     }
 
