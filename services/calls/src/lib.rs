@@ -93,7 +93,7 @@ pub async fn serve(service: ServiceConfig, config: CallsConfig) -> anyhow::Resul
     metrics::register_metrics();
     start_cleanup(&service.lifecycle, &service.db);
     let db = service.db.clone();
-    service.start_gauge("calls_live", move || metrics::update_live_gauge(db.clone()));
+    service.add_gauge("calls_live", move || metrics::update_live_gauge(db.clone()));
     start_sweeper(&service.lifecycle, calls.clone());
     start_silence_watch(&service.lifecycle, calls.clone());
     if config.media.engine != MediaEngine::None {

@@ -14,7 +14,7 @@ mod environment;
 pub mod error;
 pub mod export;
 pub mod failpoint;
-pub mod gauges;
+mod gauges;
 pub mod grpc;
 pub mod idempotency;
 pub mod identity;

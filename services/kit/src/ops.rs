@@ -11,11 +11,45 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::gauges::ReadGauges;
 use crate::lifecycle::ProcessLifecycle;
 use crate::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 
 /// Short enough for a process under load, which records some ten thousand durations a second.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// The metrics of a process, with the gauges that are measured when they are read; cheap to clone.
+#[derive(Clone)]
+pub struct MetricsPage {
+    recorded: PrometheusHandle,
+    gauges: ReadGauges,
+}
+
+impl MetricsPage {
+    /// Creates the page of the metrics that are recorded.
+    pub(crate) fn new(recorded: PrometheusHandle) -> Self {
+        Self {
+            recorded,
+            gauges: ReadGauges::default(),
+        }
+    }
+
+    /// Adds a gauge that is measured when the page is read. A failed measurement leaves it as it was.
+    pub(crate) fn add_gauge<F>(&self, name: &str, measure: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.gauges.add(name, measure);
+    }
+
+    async fn render(&self) -> String {
+        self.gauges.measure().await;
+        // CPU, memory and open files, as the operating system has them now.
+        metrics_process::Collector::default().collect();
+        self.recorded.run_upkeep();
+        self.recorded.render()
+    }
+}
 
 /// Serves the operations port until the process ends, since readiness is queried during a drain, too.
 ///
@@ -24,9 +58,9 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 pub async fn listen(
     listen: SocketAddr,
     lifecycle: ProcessLifecycle,
-    metrics: PrometheusHandle,
+    metrics: MetricsPage,
 ) -> anyhow::Result<()> {
-    start_upkeep(&lifecycle, metrics.clone());
+    start_upkeep(&lifecycle, metrics.recorded.clone());
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let router = Router::new()
         .route("/livez", get(livez).with_state(lifecycle.clone()))
@@ -44,7 +78,7 @@ pub async fn listen(
 }
 
 /// Sorts recorded durations into their buckets, also if nobody reads the metrics: until then each takes memory.
-fn start_upkeep(lifecycle: &ProcessLifecycle, metrics: PrometheusHandle) {
+fn start_upkeep(lifecycle: &ProcessLifecycle, recorded: PrometheusHandle) {
     let work = PeriodicWork {
         name: Cow::Borrowed("metrics.upkeep"),
         interval: UPKEEP_EVERY,
@@ -53,7 +87,7 @@ fn start_upkeep(lifecycle: &ProcessLifecycle, metrics: PrometheusHandle) {
         first_turn: FirstTurnStart::AfterInterval,
     };
     periodic::start(lifecycle, work, move || {
-        metrics.run_upkeep();
+        recorded.run_upkeep();
         ready(Ok(NextTurnStart::AfterInterval))
     });
 }
@@ -80,11 +114,8 @@ async fn readyz(State(lifecycle): State<ProcessLifecycle>) -> (StatusCode, &'sta
     }
 }
 
-async fn render(State(metrics): State<PrometheusHandle>) -> String {
-    // CPU, memory and open files, as the operating system has them now.
-    metrics_process::Collector::default().collect();
-    metrics.run_upkeep();
-    metrics.render()
+async fn render(State(metrics): State<MetricsPage>) -> String {
+    metrics.render().await
 }
 
 #[cfg(test)]

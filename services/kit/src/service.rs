@@ -73,7 +73,7 @@ impl RunningService {
             lifecycle.stopping(),
         ));
         let (watched, connections_max) = (db.clone(), config.database.max_connections);
-        gauges::start_gauge(&lifecycle, "database", move || {
+        telemetry.metrics.add_gauge("database", move || {
             gauges::measure_database(watched.clone(), connections_max)
         });
         messaging::start_purge(&lifecycle, db.clone());
@@ -97,7 +97,7 @@ impl RunningService {
     pub fn consume<H: EventHandler>(&self, consumer: DurableConsumer, handler: H) {
         let stopping = self.lifecycle.stopping();
         let nats = self.nats.clone();
-        self.start_gauge(consumer.name, move || {
+        self.add_gauge(consumer.name, move || {
             gauges::measure_consumer(nats.clone(), consumer)
         });
         self.lifecycle.spawn(consumer::run(
@@ -111,12 +111,12 @@ impl RunningService {
         ));
     }
 
-    /// Measures the gauge `name` every few seconds until the service stops.
-    pub fn start_gauge<F>(&self, name: &str, measure: impl FnMut() -> F + Send + 'static)
+    /// Measures the gauge `name` when the metrics are read. A failed measurement leaves it as it was.
+    pub fn add_gauge<F>(&self, name: &str, measure: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        gauges::start_gauge(&self.lifecycle, name, measure);
+        self.telemetry.metrics.add_gauge(name, measure);
     }
 
     /// Returns what proves for whom requests are made, with the keys of auth at `https://host:port`.

@@ -2,7 +2,7 @@
 
 mod log_line;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
@@ -14,6 +14,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::TelemetryConfig;
 use crate::deadlines;
+use crate::ops::MetricsPage;
 use log_line::{JsonLine, SpanMembers};
 
 /// Bounds of latency histograms, in seconds: from a cache hit to a minute that is billed a minute late.
@@ -41,8 +42,8 @@ const TRACED_LEVEL: Level = Level::INFO;
 pub struct TelemetryGuard {
     /// Absent where traces are not exported.
     tracer_provider: Option<SdkTracerProvider>,
-    /// Renders the metrics page.
-    pub metrics: PrometheusHandle,
+    /// The metrics page.
+    pub metrics: MetricsPage,
 }
 
 /// Sets up logs, traces and metrics of this process. Must be called once.
@@ -79,7 +80,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
         let name = Matcher::Full(name.to_owned());
         builder = builder.set_buckets_for_metric(name, STEP_BUCKETS_SECS)?;
     }
-    let metrics = builder
+    let recorded = builder
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY_BUCKETS_SECS)?
         .add_global_label("service", service)
         .install_recorder()?;
@@ -87,7 +88,7 @@ pub fn init(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<T
     deadlines::register_metrics();
     Ok(TelemetryGuard {
         tracer_provider,
-        metrics,
+        metrics: MetricsPage::new(recorded),
     })
 }
 
