@@ -54,7 +54,8 @@ impl SigningKeyRotation {
 
     /// Loads the current keys. If there is none yet, the first key is generated.
     pub async fn load_ring(&self) -> anyhow::Result<TokenKeyRing> {
-        let mut active = signing_keys::list_active(&mut *self.db.acquire().await?).await?;
+        let active = self.db.poll(|db| Box::pin(signing_keys::list_active(db)));
+        let mut active = active.await?;
         if active.is_empty() {
             let (key_id, sealed) = self.generate_sealed_key()?;
             let mut tx = self.db.begin().await?;

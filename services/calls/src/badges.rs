@@ -1,6 +1,7 @@
 //! Assigns badges to all listeners each night and looks them up.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use futures::FutureExt;
 use talktime_kit::Clock;
 use talktime_kit::db::DatabasePool;
 
@@ -93,7 +94,10 @@ impl BadgeService {
     /// Assigns the badges of every day that is due and was missed; returns the number of days.
     pub async fn assign_missed_days(&self, now: DateTime<Utc>) -> Result<usize, BadgeError> {
         let today = india::assigned_date(now);
-        let last = badges::find_last_assigned_day(&mut *self.db.acquire().await?).await?;
+        let last = self
+            .db
+            .poll(|db| badges::find_last_assigned_day(db).boxed());
+        let last = last.await?;
         let mut days_assigned = 0;
         for date in list_missed_days(last, today) {
             if self

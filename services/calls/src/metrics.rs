@@ -1,5 +1,6 @@
 //! Business metrics of the calls service: calls, minutes, and the lateness of minutes.
 
+use futures::FutureExt;
 use talktime_kit::db::DatabasePool;
 
 use crate::domain::call::{Call, CallStatus, CallType};
@@ -130,7 +131,7 @@ pub(crate) fn record_repairs(calls: u64) {
 
 /// Updates the number of live calls from the database.
 pub(crate) async fn update_live_gauge(pool: DatabasePool) -> anyhow::Result<()> {
-    let live = calls::count_live(&mut *pool.acquire().await?).await?;
+    let live = pool.poll(|db| calls::count_live(db).boxed()).await?;
     metrics::gauge!("calls_live").set(live);
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use fred::prelude::{KeysInterface, Pool};
+use futures::FutureExt;
 use sqlx::migrate::Migrator;
 use talktime_kit::db::{DatabasePool, DatabaseSchema, PlanCacheMode};
 use talktime_kit::lease::Lease;
@@ -22,6 +23,9 @@ const DETECTION_MAX: Duration = Duration::from_secs(5);
 const RECOVERY_MAX: Duration = Duration::from_secs(10);
 /// Time for scheduling on a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
+
+/// Longer than a connection is trusted without a sign of life.
+const UNUSED: Duration = Duration::from_millis(1_200);
 
 /// Repeats what may fail until it succeeds; fails when that takes longer than `bound`.
 async fn succeeds_within<T, E, F>(bound: Duration, mut attempt: impl FnMut() -> F) -> T
@@ -109,6 +113,31 @@ async fn requests_dropped_in_a_silent_statement_give_their_connections_back() {
     }
     proxy.replace();
     succeeds_within(RECOVERY_MAX, || run_transaction(&db)).await;
+}
+
+async fn poll(db: &DatabasePool) -> sqlx::Result<()> {
+    let one = db.poll(|connection| sqlx::query_scalar("SELECT 1").fetch_one(connection).boxed());
+    let one: i32 = one.await?;
+    assert_eq!(one, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_took_the_place_of_another_is_found_by_the_first_poll_and_transaction() {
+    for is_poll in [true, false] {
+        let (proxy, db) = database_behind_a_proxy().await;
+        tokio::time::sleep(UNUSED).await;
+        proxy.replace();
+        let using = async {
+            if is_poll {
+                poll(&db).await
+            } else {
+                run_transaction(&db).await
+            }
+        };
+        let used = ends_within(RECOVERY_MAX, using).await;
+        used.unwrap_or_else(|error| panic!("the connection was only unused: {error}"));
+    }
 }
 
 #[tokio::test]

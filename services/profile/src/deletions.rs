@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use talktime_kit::db::DatabasePool;
 use talktime_kit::error::chain;
 use talktime_kit::{Error, failpoint, grpc};
@@ -88,7 +89,8 @@ impl AccountDeletionService {
     /// Tries to finish each deletion that no request or replica works on. One that fails does not delay the
     /// others. Returns whether any deletion has not finished, whoever works on it.
     pub async fn finish_pending(&self) -> Result<bool, Error> {
-        if !pending_deletions::exist(&mut *self.db.acquire().await?).await? {
+        let exist = self.db.poll(|db| pending_deletions::exist(db).boxed());
+        if !exist.await? {
             return Ok(false);
         }
         let mut tx = self.db.begin().await?;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
+use futures::FutureExt;
 
 use super::relay_directory::REPORTED_WITHIN_SECS;
 use crate::domain::CallError;
@@ -33,9 +34,10 @@ impl CallService {
         let mut counts = MediaWatchCounts::default();
         let mut after = 0;
         loop {
-            let mut connection = self.db.acquire().await?;
-            let calls = seats::list_uncut_calls_after(&mut connection, after, BATCH_CALLS).await?;
-            drop(connection);
+            let calls = self
+                .db
+                .poll(move |db| seats::list_uncut_calls_after(db, after, BATCH_CALLS).boxed());
+            let calls = calls.await?;
             let Some(last) = calls.last() else {
                 return Ok(counts);
             };

@@ -14,13 +14,17 @@
 use std::time::Duration;
 
 use bb8::{QueueStrategy, RunError};
+use futures::future::BoxFuture;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use super::connection::PgConnection;
-use super::session::{ConnectErrorLog, DatabaseSessionManager, PooledDatabaseSession};
+use super::is_temporary;
+use super::session::{
+    ConnectErrorLog, DatabaseSessionManager, PooledDatabaseSession, without_sign_of_life,
+};
 use super::transaction::{DatabaseTransaction, ReadConnection};
-use crate::deadlines::PeerKind;
+use crate::deadlines::{POSTGRES_BEGIN, POSTGRES_PING, PeerKind};
 
 /// The longest wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -98,13 +102,47 @@ impl DatabasePool {
         Ok(ReadConnection::new(self.check_out().await?))
     }
 
+    /// Reads what a loop polls, which costs one round trip also on a connection that nobody has used for a while: the
+    /// statement is its sign of life. If it fails, another connection, which is asked for one, repeats the read.
+    ///
+    /// # Errors
+    /// As [`DatabasePool::acquire`]; or whatever the read fails with.
+    pub async fn poll<T>(
+        &self,
+        read: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
+        let session = without_sign_of_life(self.check_out()).await?;
+        let is_trusted = session.is_trusted();
+        let mut connection = ReadConnection::new(session);
+        if !is_trusted {
+            connection.set_statement_timeout(POSTGRES_PING);
+        }
+        match read(&mut connection).await {
+            Err(error) if !is_trusted && is_temporary(&error) => {}
+            answered => return answered,
+        }
+        drop(connection);
+        read(&mut *self.acquire().await?).await
+    }
+
     /// Begins a transaction. It is rolled back unless [`DatabaseTransaction::commit`] is called.
+    ///
+    /// `BEGIN` is the sign of life of a connection that nobody has used for a while. If it fails, nothing has happened,
+    /// and another connection, which is asked for one, takes its place.
     ///
     /// # Errors
     /// [`sqlx::Error::PoolTimedOut`] when no connection is free, or the database away, for two
     /// seconds; or whatever `BEGIN` fails with.
     pub async fn begin(&self) -> sqlx::Result<DatabaseTransaction> {
-        DatabaseTransaction::begin(self.check_out().await?).await
+        let session = without_sign_of_life(self.check_out()).await?;
+        if session.is_trusted() {
+            return DatabaseTransaction::begin(session, POSTGRES_BEGIN).await;
+        }
+        match DatabaseTransaction::begin(session, POSTGRES_PING).await {
+            Err(error) if is_temporary(&error) => {}
+            begun => return begun,
+        }
+        DatabaseTransaction::begin(self.check_out().await?, POSTGRES_BEGIN).await
     }
 
     /// A connection outside of the pool, for a session that lasts: an advisory lock is given up when

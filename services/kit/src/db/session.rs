@@ -17,6 +17,17 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// At most one failed login in this time is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
+tokio::task_local! {
+    /// Set while a connection is taken whose first statement is the sign of life, because the pool passes no other
+    /// argument to its check.
+    static FIRST_STATEMENT_PROVES_LIFE: ();
+}
+
+/// Takes a connection without asking for a sign of life, which the caller's first statement has to be.
+pub(super) async fn without_sign_of_life<T>(taking: impl Future<Output = T>) -> T {
+    FIRST_STATEMENT_PROVES_LIFE.scope((), taking).await
+}
+
 /// A session that returns to the pool when it is dropped, if it is settled.
 pub(super) type PooledDatabaseSession = PooledConnection<'static, DatabaseSessionManager>;
 
@@ -30,6 +41,11 @@ pub(super) struct DatabaseSession {
 }
 
 impl DatabaseSession {
+    /// Returns whether the connection was used so recently that it is taken to be alive.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.settled_at.elapsed() <= TRUSTED_IDLE
+    }
+
     /// Marks the session as in use: dropped like this, it is closed.
     pub(super) fn mark_used(&mut self) {
         self.is_settled = false;
@@ -75,7 +91,7 @@ impl ManageConnection for DatabaseSessionManager {
     }
 
     async fn is_valid(&self, session: &mut DatabaseSession) -> sqlx::Result<()> {
-        if session.settled_at.elapsed() <= TRUSTED_IDLE {
+        if session.is_trusted() || FIRST_STATEMENT_PROVES_LIFE.try_with(|()| ()).is_ok() {
             return Ok(());
         }
         session.is_settled = false;

@@ -1,13 +1,13 @@
 //! Connections and transactions on loan from the pool. Both may be dropped at any moment.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::connection::PgConnection;
 use super::session::PooledDatabaseSession;
-use crate::deadlines::{POSTGRES_BEGIN, POSTGRES_END, POSTGRES_STATEMENT};
+use crate::deadlines::{POSTGRES_END, POSTGRES_STATEMENT};
 
 const IN_USE: &str = "the session is taken only when the loan ends";
 
@@ -37,14 +37,15 @@ impl ReadConnection {
 
 impl DatabaseTransaction {
     /// The transaction exists before `BEGIN` is sent, so that a drop at any later moment ends it.
-    pub(super) async fn begin(session: PooledDatabaseSession) -> sqlx::Result<Self> {
+    pub(super) async fn begin(
+        session: PooledDatabaseSession,
+        bound: Duration,
+    ) -> sqlx::Result<Self> {
         let mut transaction = Self {
             session: Some(session),
             began_at: Instant::now(),
         };
-        transaction
-            .command("BEGIN READ WRITE", POSTGRES_BEGIN)
-            .await?;
+        transaction.command("BEGIN READ WRITE", bound).await?;
         Ok(transaction)
     }
 

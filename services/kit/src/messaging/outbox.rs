@@ -2,6 +2,7 @@
 
 use crate::db::{self, DatabasePool, PgConnection};
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use prost::Message as _;
 use talktime_proto::events::subject;
 use talktime_proto::events::v1::Event;
@@ -123,6 +124,11 @@ pub struct OutboxBacklog {
 /// # Errors
 /// The database does not answer.
 pub async fn measure_backlog(db: &DatabasePool) -> sqlx::Result<OutboxBacklog> {
+    db.poll(|connection| count_unpublished(connection).boxed())
+        .await
+}
+
+async fn count_unpublished(connection: &mut PgConnection) -> sqlx::Result<OutboxBacklog> {
     sqlx::query_as(
         "WITH waiting AS (
              SELECT created_at FROM outbox WHERE published_at IS NULL ORDER BY outbox_id LIMIT $1
@@ -133,7 +139,7 @@ pub async fn measure_backlog(db: &DatabasePool) -> sqlx::Result<OutboxBacklog> {
          FROM waiting",
     )
     .bind(COUNTED_MAX)
-    .fetch_one(&mut *db.acquire().await?)
+    .fetch_one(connection)
     .await
 }
 

@@ -187,7 +187,7 @@ impl OutboxPublisher {
     /// Publishes what is in the outbox; returns whether there may have been something. A poll looks first, because it
     /// mostly finds nothing, and a batch takes four round trips.
     async fn publish_all(&self, is_poll: bool) -> anyhow::Result<bool> {
-        if is_poll && !has_unpublished(&mut *self.pool.acquire().await?).await? {
+        if is_poll && !self.pool.poll(|db| has_unpublished(db).boxed()).await? {
             return Ok(false);
         }
         while self.publish_batch().await? == usize::from(BATCH_ROWS) {

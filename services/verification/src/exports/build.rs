@@ -58,6 +58,14 @@ impl DataExportBuilder {
     /// Builds one requested export. Returns whether there was one.
     pub async fn build_next(&self) -> anyhow::Result<bool> {
         let now = self.parts.clock.now();
+        // Most turns find none, and cost one round trip.
+        let exist_due = self
+            .parts
+            .db
+            .poll(move |db| Box::pin(data_exports::exist_due(db, now)));
+        if !exist_due.await? {
+            return Ok(false);
+        }
         let mut tx = self.parts.db.begin().await?;
         let claimed = data_exports::claim_due(&mut tx, now, LEASE).await?;
         tx.commit().await?;

@@ -71,6 +71,17 @@ pub async fn find(db: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<Da
     Ok(row.map(Into::into))
 }
 
+/// Returns whether the time of a pending export has come.
+pub async fn exist_due(connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM verification.data_exports
+                        WHERE status = 'pending' AND next_attempt_at <= $1)",
+    )
+    .bind(now)
+    .fetch_one(connection)
+    .await
+}
+
 /// Claims a pending export whose time has come, for `lease`; `None` if none is due.
 pub async fn claim_due(
     tx: &mut PgConnection,

@@ -2,6 +2,7 @@
 //! were paid for with the others cannot be withdrawn. A lost dispute takes both, any other outcome releases them.
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use talktime_kit::db::PgConnection;
 
 use super::WalletLedger;
@@ -178,10 +179,10 @@ impl WalletLedger {
     pub async fn take_lost_earnings(&self) -> Result<usize, WalletError> {
         let mut taken = 0;
         for _ in 0..ROUNDS_MAX {
-            let lost = {
-                let mut connection = self.db.acquire().await?;
-                disputes::list_lost(&mut connection, LOST_AT_ONCE).await?
-            };
+            let lost = self
+                .db
+                .poll(|db| disputes::list_lost(db, LOST_AT_ONCE).boxed());
+            let lost = lost.await?;
             if lost.is_empty() {
                 break;
             }
