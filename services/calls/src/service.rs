@@ -18,6 +18,7 @@ use crate::peers::PeerClients;
 use crate::saga::backlog::BillingBacklog;
 use crate::saga::presence_updates::CallPresenceNotifier;
 use crate::saga::step_batchers::SagaStepBatchers;
+use crate::saga::sweep_pace::SweepPace;
 use crate::service_parts::CallServiceParts;
 
 /// The calls service; cheap to clone.
@@ -35,6 +36,8 @@ pub struct CallService {
     pub(crate) presence: CallPresenceNotifier,
     /// Batches the shared steps of the saga.
     pub(crate) steps: SagaStepBatchers,
+    /// How often the sweeper looks for due calls.
+    pub(crate) sweep_pace: SweepPace,
     /// Refuses new calls while minutes are billed late.
     pub(crate) backlog: BillingBacklog,
     /// Messages for the gateways that serve the sockets of a seat.
@@ -50,7 +53,8 @@ impl CallService {
     /// Builds the service and starts its batchers.
     pub fn new(parts: CallServiceParts) -> Self {
         let presence = CallPresenceNotifier::start(&parts);
-        let steps = SagaStepBatchers::start(&parts, &presence);
+        let sweep_pace = SweepPace::default();
+        let steps = SagaStepBatchers::start(&parts, &presence, &sweep_pace);
         Self {
             db: parts.db,
             reads: parts.reads,
@@ -61,6 +65,7 @@ impl CallService {
             terms: parts.terms,
             presence,
             steps,
+            sweep_pace,
             backlog: BillingBacklog::default(),
             seat_messages: SeatMessenger::new(parts.nats),
             credentials: parts.credentials,

@@ -11,18 +11,22 @@ use talktime_kit::periodic::{self, FirstTurnStart, NextTurnStart, PeriodicWork};
 use talktime_kit::{Error, grpc};
 
 use crate::saga::SagaSweepOutcome;
+use crate::saga::sweep_pace::SweepFrequency;
 use crate::service::CallService;
 
 const SWEEP_WORK: PeriodicWork = PeriodicWork {
     name: Cow::Borrowed("calls.sweep"),
-    // A step is due at least a second after the commit that plans it, so a sweep each second learns of every step in
-    // time, whichever replica has planned it. A pause of a second would have the pool ask for a sign of life first.
-    interval: Duration::from_millis(900),
+    // The first step of a call is due at least this long after its reservation, unless its settings are those of tests, so
+    // every replica learns of the call in time. The one that has reserved it is woken.
+    interval: Duration::from_secs(5),
     retry_after: PAUSE_MIN,
     // After `STEP_TIMEOUT` a step calls no peer any more, and only stores its results.
     deadline: STEP_TIMEOUT.saturating_mul(2),
     first_turn: FirstTurnStart::AtOnce,
 };
+/// The pause while some call has a next step. Later steps are due at least a second after the commit that plans them, so
+/// every replica learns of them in time.
+const FREQUENT_PAUSE: Duration = Duration::from_millis(900);
 /// The usual maximum lateness of a minute, as long as there is no backlog.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Shorter than the lease of a call, so that a step ends before another replica claims the call.
@@ -34,7 +38,8 @@ const CONCURRENT_BATCHES_MAX: usize = 4;
 /// Sweeps until the service stops. Every replica runs this; leases keep them from claiming the same calls.
 pub(crate) fn start_sweeper(lifecycle: &ProcessLifecycle, service: CallService) {
     let has_backlog = Arc::new(AtomicBool::new(false));
-    periodic::start(lifecycle, SWEEP_WORK, move || {
+    let waker = service.sweep_pace.waker();
+    periodic::start_wakeable(lifecycle, SWEEP_WORK, waker, move || {
         sweep_once(service.clone(), has_backlog.clone())
     });
 }
@@ -50,16 +55,22 @@ async fn sweep_once(
     } else {
         1
     };
+    service.sweep_pace.begin_sweep();
     let swept = join_all((0..batches).map(|_| sweep_with_deadline(&service))).await;
     let all_are_full = swept.iter().all(|swept| swept.is_full_batch());
     has_backlog.store(all_are_full, Ordering::Relaxed);
+    let next_due_in = swept.iter().filter_map(|swept| swept.next_due_in).min();
+    let frequency = service.sweep_pace.end_sweep(next_due_in.is_some());
     if all_are_full {
         return Ok(NextTurnStart::AtOnce);
     }
-    let next_due_in = swept.iter().filter_map(|swept| swept.next_due_in).min();
-    Ok(next_due_in.map_or(NextTurnStart::AfterInterval, |due_in| {
-        NextTurnStart::After(due_in.max(PAUSE_MIN))
-    }))
+    Ok(match frequency {
+        SweepFrequency::Seldom => NextTurnStart::AfterInterval,
+        SweepFrequency::Frequent => {
+            let due_in = next_due_in.unwrap_or(FREQUENT_PAUSE);
+            NextTurnStart::After(due_in.clamp(PAUSE_MIN, FREQUENT_PAUSE))
+        }
+    })
 }
 
 /// Sweeps one batch within [`STEP_TIMEOUT`]. After a failure calls count as due.

@@ -47,6 +47,7 @@ mod start_call;
 pub(crate) mod step_batchers;
 pub(crate) mod steps;
 mod sweep;
+pub(crate) mod sweep_pace;
 mod undo_call;
 
 pub use requests::{

@@ -16,6 +16,7 @@ use super::steps::go_live::GoLiveBatchHandler;
 use super::steps::reserve::ReserveBatchHandler;
 use super::steps::reserve_ring::ReserveRingBatchHandler;
 use super::steps::settle::SettleBatchHandler;
+use super::sweep_pace::SweepPace;
 use crate::service_parts::CallServiceParts;
 use crate::store::ring_limits::UnansweredRingLimits;
 
@@ -34,7 +35,11 @@ pub(crate) struct SagaStepBatchers {
 
 impl SagaStepBatchers {
     /// Starts the batchers, which run until the last clone is dropped.
-    pub(crate) fn start(parts: &CallServiceParts, presence: &CallPresenceNotifier) -> Self {
+    pub(crate) fn start(
+        parts: &CallServiceParts,
+        presence: &CallPresenceNotifier,
+        sweep_pace: &SweepPace,
+    ) -> Self {
         let CallServiceParts {
             db,
             relay,
@@ -44,7 +49,7 @@ impl SagaStepBatchers {
             lifecycle,
             ..
         } = parts;
-        let start = build_start_handler(parts, presence);
+        let start = build_start_handler(parts, presence, sweep_pace);
         let accept = build_accept_handler(parts);
         let end = EndCallBatchHandler {
             db: db.clone(),
@@ -82,6 +87,7 @@ impl SagaStepBatchers {
 fn build_start_handler(
     parts: &CallServiceParts,
     presence: &CallPresenceNotifier,
+    sweep_pace: &SweepPace,
 ) -> StartBatchHandler {
     let ringing = &parts.terms.ringing;
     StartBatchHandler {
@@ -91,6 +97,7 @@ fn build_start_handler(
         reserve: ReserveBatchHandler {
             db: parts.db.clone(),
             relay: parts.relay.clone(),
+            sweep_pace: sweep_pace.clone(),
             clock: parts.clock.clone(),
             ring_limits: UnansweredRingLimits {
                 per_pair: ringing.rings_per_pair,

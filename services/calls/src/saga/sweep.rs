@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
 
 use super::bounds::{LEASE_SECS, sum_concurrently};
@@ -74,7 +75,10 @@ impl CallService {
 
     /// Claims a batch of due calls. Most sweeps of a quiet platform find none, and cost one round trip.
     async fn claim_due_calls(&self) -> Result<DueCallClaim, CallError> {
-        let due_in_secs = calls::find_next_due_secs(&mut *self.db.acquire().await?).await?;
+        let due_in_secs = self
+            .db
+            .poll(|db| calls::find_next_due_secs(db).boxed())
+            .await?;
         let next_due_in = due_in_secs
             .map(|secs| Duration::try_from_secs_f64(secs.max(0.0)).unwrap_or(Duration::MAX));
         if next_due_in.is_none_or(|due_in| !due_in.is_zero()) {

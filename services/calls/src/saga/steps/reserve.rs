@@ -12,6 +12,7 @@ use crate::ring_events;
 use crate::saga::bounds::LEASE_SECS;
 use crate::saga::requests::{CallStartRequest, START_ROUTE, StartedCall};
 use crate::saga::steps::check::CallParties;
+use crate::saga::sweep_pace::SweepPace;
 use crate::store::reservations::{self, NewCall};
 use crate::store::ring_limits::{self, UnansweredRingLimits};
 use crate::store::{barred_pairs, deleted_users};
@@ -20,6 +21,7 @@ use crate::store::{barred_pairs, deleted_users};
 pub(crate) struct ReserveBatchHandler {
     pub(crate) db: DatabasePool,
     pub(crate) relay: Relay,
+    pub(crate) sweep_pace: SweepPace,
     pub(crate) clock: Clock,
     pub(crate) ring_limits: UnansweredRingLimits,
 }
@@ -76,6 +78,7 @@ impl BatchHandler for ReserveBatchHandler {
         };
         failpoint::reach("calls.start.before_reserved");
         tx.commit().await?;
+        self.sweep_pace.record_reservation();
         if answers.iter().flatten().any(ReservationOutcome::is_ringing) {
             failpoint::reach("calls.ring.reserved");
             self.relay.wake();
