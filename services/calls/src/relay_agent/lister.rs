@@ -59,7 +59,7 @@ struct SessionLister {
 impl SessionLister {
     async fn list_once(&self) -> anyhow::Result<NextTurnStart> {
         let listed = self.list_and_apply().await;
-        self.state.lock().is_relay_up = listed.is_ok();
+        self.state.lock().set_relay_up(listed.is_ok());
         listed?;
         if !self.process.is_ready() && !self.process.draining().is_cancelled() {
             self.process.set_ready();

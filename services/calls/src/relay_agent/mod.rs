@@ -47,6 +47,7 @@ pub const NAME: &str = "relay_agent";
 /// Waits for the end of the drain, or until the relay has no session left during it.
 async fn wait_for_end(lifecycle: ProcessLifecycle, state: SharedState) -> anyhow::Result<()> {
     lifecycle.draining().cancelled().await;
+    state.lock().reports.wake();
     let stopping = lifecycle.stopping();
     loop {
         tokio::select! {

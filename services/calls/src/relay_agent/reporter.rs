@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,11 +25,14 @@ use crate::domain::relay::AllocationReport;
 
 /// Reports in one request.
 const BATCH_MAX: usize = 500;
+/// The pause while the relay has sessions.
 const EVERY: Duration = Duration::from_millis(500);
+/// The pause while it has none. The first session wakes the loop.
+const EVERY_UNUSED: Duration = Duration::from_secs(2);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// A relay without news shows that it is alive this often. Calls gives no more calls to one that has been silent
-/// for fifteen seconds.
-const ALIVE_EVERY: Duration = Duration::from_secs(4);
+/// A relay without news shows that it is alive this often, and more often until calls has heard of it. Calls gives no
+/// more calls to one that has been silent for fifteen seconds.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 struct RelayReporter {
@@ -56,29 +60,37 @@ pub(super) fn start(
     };
     let work = PeriodicWork {
         name: Cow::Borrowed("relay.reports"),
-        interval: EVERY,
+        interval: EVERY_UNUSED,
         retry_after: RETRY_AFTER,
         deadline: 2 * RPC_CALL,
         first_turn: FirstTurnStart::AtOnce,
     };
     let mut reported_at: Option<Instant> = None;
     let mut was_draining = false;
-    periodic::start(lifecycle, work, move || {
+    // Whether the last report that calls was to have in any case has not arrived.
+    let is_owed = Arc::new(AtomicBool::new(false));
+    let waker = reporter.state.lock().reports.clone();
+    periodic::start_wakeable(lifecycle, work, waker, move || {
         let reporter = reporter.clone();
         let is_relay_up = reporter.state.lock().is_relay_up;
         let is_draining = reporter.draining.is_cancelled();
         let is_alive_due = reported_at.is_none_or(|at| at.elapsed() >= ALIVE_EVERY);
-        let is_forced = is_alive_due || is_draining != was_draining;
+        let is_owed = is_owed.clone();
+        let is_forced =
+            is_alive_due || is_draining != was_draining || is_owed.load(Ordering::Relaxed);
         if is_relay_up && is_forced {
             reported_at = Some(Instant::now());
             was_draining = is_draining;
         }
         async move {
-            if is_relay_up {
-                reporter.report_once(is_forced).await
-            } else {
-                Ok(NextTurnStart::AfterInterval)
+            if !is_relay_up {
+                return Ok(NextTurnStart::AfterInterval);
             }
+            // A turn that is dropped at its deadline leaves this as it is.
+            is_owed.store(is_forced, Ordering::Relaxed);
+            let next_turn = reporter.report_once(is_forced).await?;
+            is_owed.store(false, Ordering::Relaxed);
+            Ok(next_turn)
         }
     });
 }
@@ -93,7 +105,7 @@ impl RelayReporter {
             state.sessions.take_reports(BATCH_MAX, Clock::System.now())
         };
         if reports.is_empty() && !is_forced {
-            return Ok(NextTurnStart::AfterInterval);
+            return Ok(self.next_turn());
         }
         let is_full = reports.len() >= BATCH_MAX;
         match self.send(&reports).await {
@@ -108,13 +120,21 @@ impl RelayReporter {
                 Ok(if is_full {
                     NextTurnStart::AtOnce
                 } else {
-                    NextTurnStart::AfterInterval
+                    self.next_turn()
                 })
             }
             Err(error) => {
                 self.state.lock().sessions.return_reports(&reports);
                 Err(error)
             }
+        }
+    }
+
+    fn next_turn(&self) -> NextTurnStart {
+        if self.state.lock().sessions.is_empty() {
+            NextTurnStart::AfterInterval
+        } else {
+            NextTurnStart::After(EVERY)
         }
     }
 
