@@ -35,6 +35,8 @@ const EVENTS_READ_BACK: u64 = 10_000;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How often the follower checks whether the stream was replaced, or has events that it is not sent.
 const STREAM_CHECK_EVERY: Duration = Duration::from_secs(2);
+/// How often it does so while no socket is open.
+const STREAM_CHECK_UNUSED_EVERY: Duration = Duration::from_secs(10);
 /// The follower turns with each event and each check, and every wait for NATS ends by a deadline.
 const TURN_MAX: Duration = Duration::from_mins(1);
 
@@ -95,6 +97,7 @@ impl EventStreamFollower {
         };
         let mut messages = messages_after(&stream, current.stream_seq).await?;
         let mut check = interval_at(Instant::now() + STREAM_CHECK_EVERY, STREAM_CHECK_EVERY);
+        let mut checked_at = Instant::now();
         let mut delivery = DeliveryCheck::default();
         loop {
             progress.record_turn();
@@ -102,6 +105,11 @@ impl EventStreamFollower {
             let message = tokio::select! {
                 message = messages.next() => message,
                 _ = check.tick() => {
+                    let is_unused = !self.hub.has_viewers();
+                    if is_unused && checked_at.elapsed() < STREAM_CHECK_UNUSED_EVERY {
+                        continue;
+                    }
+                    checked_at = Instant::now();
                     let info = stream.info().await?;
                     if !current.is_of(info) {
                         return Ok(());

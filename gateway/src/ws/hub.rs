@@ -96,6 +96,11 @@ impl SocketHub {
         self.0.viewers.register(user_id).await
     }
 
+    /// Returns whether any user has an open socket here.
+    pub(super) fn has_viewers(&self) -> bool {
+        !self.0.viewers.is_empty()
+    }
+
     /// Applies an event of the stream. User messages are written only for an event that is newer than all
     /// earlier ones of its aggregate. A replayed dead letter has no `place`: its messages were written when it
     /// was first published.

@@ -77,6 +77,10 @@ impl ViewerRegistry {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     pub(super) fn find(&self, user_id: i64) -> Option<Arc<SocketViewer>> {
         let viewers = self.lock();
         let registered = viewers.get(&user_id)?;
