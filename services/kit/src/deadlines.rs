@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Opening a TCP connection and logging in at Postgres. Logging in takes a busy server seconds, so a shorter
 /// bound would waste what it has done.
 pub const POSTGRES_CONNECT: Duration = Duration::from_secs(5);
-/// A ping of an idle connection.
+/// The sign of life of a connection that was unused: a ping, or the `BEGIN` or the poll in its place.
 pub const POSTGRES_PING: Duration = Duration::from_millis(500);
 /// `BEGIN`, which has nothing to wait for.
 pub const POSTGRES_BEGIN: Duration = Duration::from_secs(2);
@@ -41,8 +41,9 @@ pub const REDIS_SILENCE: Duration = Duration::from_secs(2);
 pub const NATS_CONNECT: Duration = Duration::from_secs(2);
 /// A request to JetStream, and the acknowledgement of a published event.
 pub const NATS_REQUEST: Duration = Duration::from_secs(2);
-/// The interval of pings to NATS. The client closes a connection on which three are unanswered.
-pub const NATS_PING: Duration = Duration::from_secs(1);
+/// The interval of pings to NATS on a connection that brings nothing. The client closes it with the third one that is due
+/// while two are unanswered, so a silent server is left within four seconds.
+pub const NATS_PING: Duration = Duration::from_millis(1_300);
 
 /// Looking up the addresses of another service; the last known ones are used meanwhile.
 pub const NAME_LOOKUP: Duration = Duration::from_secs(2);
@@ -54,7 +55,7 @@ pub const TLS_HANDSHAKE: Duration = Duration::from_secs(3);
 pub const RPC_CALL: Duration = Duration::from_secs(2);
 /// The first keys of auth, for a request with an access token that arrives before them.
 pub const SIGNING_KEYS: Duration = Duration::from_secs(2);
-/// The interval of HTTP/2 pings to another service.
+/// The interval of HTTP/2 pings to another service while a call waits for its answer.
 pub const RPC_PING: Duration = Duration::from_secs(2);
 /// A connection on which a ping is unanswered for so long is closed.
 pub const RPC_PING_ANSWER: Duration = Duration::from_secs(3);

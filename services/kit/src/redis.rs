@@ -25,8 +25,9 @@ const POOL_SIZE: usize = 4;
 /// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond. The client
 /// allocates eight queues of this length at its start.
 const MESSAGES_QUEUED_MAX: usize = 4_096;
-/// How often connections are checked for a missing answer.
-const SILENCE_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How often connections are checked for a missing answer. The client begins this pause anew after each command, so the
+/// check comes just when an answer has been missing for too long.
+const SILENCE_CHECK_EVERY: Duration = REDIS_SILENCE;
 const RECONNECT_DELAY_MS_MIN: u32 = 20;
 const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 
