@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
+use talktime_kit::db::PgConnection;
 use talktime_kit::failpoint;
-use talktime_kit::messaging::outbox;
+use talktime_kit::messaging::outbox::{self, OutboxColumns};
 
 use super::{TracedRequest, WalletLedger};
 use crate::domain::WalletError;
-use crate::domain::charging::{self, ChargeDecision, MinuteCharge};
+use crate::domain::charging::{self, ChargeDecision, MinuteCharge, PastTransfer};
 use crate::domain::history::TransactionType;
 use crate::domain::journal::{JournalAccount, TransferKind, coin_entries};
 use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::events::{charged_event, low_balance_event};
 use crate::metrics;
-use crate::store::wallets::LockedWallet;
+use crate::store::wallets::LockedWallets;
 use crate::store::{posting, transfers, wallets};
 
 /// The result of a charge.
@@ -46,22 +48,21 @@ impl WalletLedger {
         let charges: Vec<MinuteCharge> = batch.iter().map(|item| item.request).collect();
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let mut payers = wallets::lock(&mut tx, &payer_ids(&charges)).await?;
-        let past =
-            transfers::find_past(&mut tx, &charging::relevant_transfer_ids(&charges)).await?;
-        let balances = payers
-            .values()
-            .map(|w| (w.user_id, w.balance_coins))
-            .collect();
-        let decisions = charging::decide_charges(&charges, &balances, &past)?;
-
-        let postings = charge_postings(&charges, &decisions, &payers);
-        let events = charge_events(batch, &decisions, &payers);
-        outbox::append_traced(&mut tx, now, events).await?;
-        let transaction_ids = posting::post_all(&mut tx, now, &mut payers, &postings).await?;
+        let payers = wallets::lock(&mut tx, &payer_ids(&charges)).await?;
+        let posted = match post_if_new(&mut tx, now, batch, &payers).await? {
+            Some(posted) => posted,
+            None => post_remaining(&mut tx, now, batch, payers).await?,
+        };
         failpoint::reach("wallet.charge.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.charge.committed");
+        let PostedCharges {
+            plan: ChargePlan {
+                decisions,
+                postings,
+            },
+            transaction_ids,
+        } = posted;
         if !postings.is_empty() {
             self.relay.wake();
         }
@@ -76,6 +77,105 @@ impl WalletLedger {
             })
             .collect())
     }
+}
+
+/// The decisions about a batch of charges, and the transfers of those that are made.
+struct ChargePlan {
+    decisions: Vec<ChargeDecision>,
+    postings: Vec<Posting>,
+}
+
+impl ChargePlan {
+    /// Decides under the locks of the payers, given the transfers of [`charging::relevant_transfer_ids`] that were made
+    /// before.
+    fn decide(
+        batch: &[TracedRequest<MinuteCharge>],
+        payers: &LockedWallets,
+        past: &HashMap<String, PastTransfer>,
+    ) -> Result<Self, WalletError> {
+        let charges: Vec<MinuteCharge> = batch.iter().map(|item| item.request).collect();
+        let balances = payers
+            .values()
+            .map(|w| (w.user_id, w.balance_coins))
+            .collect();
+        let decisions = charging::decide_charges(&charges, &balances, past)?;
+        Ok(Self {
+            postings: charge_postings(&charges, &decisions, payers),
+            decisions,
+        })
+    }
+
+    fn accepts_all(&self) -> bool {
+        self.postings.len() == self.decisions.len()
+    }
+
+    fn encode_events(
+        &self,
+        now: DateTime<Utc>,
+        batch: &[TracedRequest<MinuteCharge>],
+        payers: &LockedWallets,
+    ) -> OutboxColumns {
+        OutboxColumns::encode(now, charge_events(batch, &self.decisions, payers))
+    }
+}
+
+/// A plan that is carried out, with the transaction ids of its transfers.
+struct PostedCharges {
+    plan: ChargePlan,
+    transaction_ids: HashMap<String, i64>,
+}
+
+/// Posts charges that come for the first time and can all be paid, as nearly all do. The statement that posts them finds
+/// out whether one came before, which saves reading that first. Then it writes nothing, and the result is `None`.
+async fn post_if_new(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    batch: &[TracedRequest<MinuteCharge>],
+    payers: &LockedWallets,
+) -> Result<Option<PostedCharges>, WalletError> {
+    let plan = ChargePlan::decide(batch, payers, &HashMap::new())?;
+    // A charge that cannot be paid may have been paid before.
+    if !plan.accepts_all() {
+        return Ok(None);
+    }
+    let events = plan.encode_events(now, batch, payers);
+    // The chains grow in a copy, since nothing may be posted.
+    let mut chained = payers.clone();
+    let posted = posting::post_charges(
+        tx,
+        now,
+        &mut chained,
+        &plan.postings,
+        events,
+        &relevant_transfer_ids(batch),
+    )
+    .await?;
+    Ok(posted.map(|transaction_ids| PostedCharges {
+        plan,
+        transaction_ids,
+    }))
+}
+
+/// Posts those charges of a batch that were not made, voided or settled before and can be paid.
+async fn post_remaining(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    batch: &[TracedRequest<MinuteCharge>],
+    mut payers: LockedWallets,
+) -> Result<PostedCharges, WalletError> {
+    let past = transfers::find_past(tx, &relevant_transfer_ids(batch)).await?;
+    let plan = ChargePlan::decide(batch, &payers, &past)?;
+    let events = plan.encode_events(now, batch, &payers);
+    let posted = posting::post_charges(tx, now, &mut payers, &plan.postings, events, &[]).await?;
+    Ok(PostedCharges {
+        plan,
+        transaction_ids: posted.unwrap_or_default(),
+    })
+}
+
+fn relevant_transfer_ids(batch: &[TracedRequest<MinuteCharge>]) -> Vec<String> {
+    let charges: Vec<MinuteCharge> = batch.iter().map(|item| item.request).collect();
+    charging::relevant_transfer_ids(&charges)
 }
 
 /// The outcome of a charge. `transaction_ids` and `given_coins` are those of the charges that are made now, by transfer.
@@ -132,7 +232,7 @@ fn accepted_charges<'a>(
 fn charge_postings(
     charges: &[MinuteCharge],
     decisions: &[ChargeDecision],
-    payers: &HashMap<i64, LockedWallet>,
+    payers: &LockedWallets,
 ) -> Vec<Posting> {
     let given = payers.values().map(|w| (w.user_id, w.given_coins()));
     let mut given_coins: HashMap<i64, i64> = given.collect();
@@ -180,7 +280,7 @@ fn charge_posting(charge: &MinuteCharge, bonus_coins: i64, balance_coins: i64) -
 fn charge_events(
     batch: &[TracedRequest<MinuteCharge>],
     decisions: &[ChargeDecision],
-    payers: &HashMap<i64, LockedWallet>,
+    payers: &LockedWallets,
 ) -> Vec<outbox::TracedEvent> {
     let versions = payers
         .values()

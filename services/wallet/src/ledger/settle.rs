@@ -15,9 +15,10 @@ use crate::domain::posting::{NewHistoryLine, Posting, WalletChange};
 use crate::domain::settlement::{CallSettlement, ChargedMinute, SettlementPlan};
 use crate::events::earned_event;
 use crate::metrics;
+use crate::store::earnings::NewCallEarning;
+use crate::store::posting;
 use crate::store::transfers::{self, TransferRecord};
 use crate::store::wallets::LockedWallet;
-use crate::store::{earnings, posting};
 
 /// The result of a settlement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,10 +41,11 @@ impl WalletLedger {
         let now = self.clock.now();
         let call_ids: Vec<i64> = requests.iter().map(|item| item.request.call_id).collect();
         let (mut tx, wallets) = self.begin_with_wallets(&party_ids(requests), now).await?;
+        let made = transfers::find_of_calls(&mut tx, &call_ids).await?;
         let mut batch = SettlementBatch {
             wallets,
-            past: transfers::find_all(&mut tx, &settlement_ids(requests)).await?,
-            charged: transfers::list_charged_minutes(&mut tx, &call_ids).await?,
+            past: made.settlements,
+            charged: made.charged,
             bonus_earns: self.terms.bonus_earns,
             pending_writes: PendingSettlementWrites::default(),
         };
@@ -57,20 +59,22 @@ impl WalletLedger {
             pending_writes,
             ..
         } = batch;
-        posting::post_all(&mut tx, now, &mut wallets, &pending_writes.postings).await?;
+        let earnings = pending_writes.earnings;
         let events = OutboxColumns::encode(now, pending_writes.events);
-        earnings::insert(&mut tx, &pending_writes.earnings, events, now).await?;
+        posting::post_settlements(
+            &mut tx,
+            now,
+            &mut wallets,
+            &pending_writes.postings,
+            events,
+            &earnings,
+        )
+        .await?;
         failpoint::reach("wallet.settle.before_commit");
         tx.commit().await?;
         failpoint::reach("wallet.settle.committed");
         self.relay.wake();
-        metrics::record_paise_earned(
-            pending_writes
-                .earnings
-                .iter()
-                .map(|(_, plan)| plan.listener_paise)
-                .sum(),
-        );
+        metrics::record_paise_earned(earnings.iter().map(|(_, plan)| plan.listener_paise).sum());
         Ok(settled)
     }
 }
@@ -80,10 +84,6 @@ fn party_ids(requests: &[TracedRequest<CallSettlement>]) -> Vec<i64> {
     parties
         .flat_map(|settlement| [settlement.caller_id, settlement.listener_id])
         .collect()
-}
-
-fn settlement_ids(requests: &[TracedRequest<CallSettlement>]) -> Vec<String> {
-    requests.iter().map(|item| item.request.id()).collect()
 }
 
 /// The state that settlements of one batch are decided on; each one sees the effects of those before it.
@@ -99,7 +99,7 @@ struct SettlementBatch {
 #[derive(Default)]
 struct PendingSettlementWrites {
     postings: Vec<Posting>,
-    earnings: Vec<(CallSettlement, SettlementPlan)>,
+    earnings: Vec<NewCallEarning>,
     events: Vec<outbox::TracedEvent>,
 }
 

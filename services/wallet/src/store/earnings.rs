@@ -4,13 +4,12 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sqlx::FromRow;
-use talktime_kit::db::{PgConnection, column, expect_rows};
-use talktime_kit::messaging::outbox::OutboxColumns;
+use talktime_kit::db::PgConnection;
+use talktime_kit::india;
 use talktime_kit::paging::{ListPage, ListPageRequest};
-use talktime_kit::{Error, india};
 
 use crate::domain::earning_days::{EarningDay, EarningSums};
-use crate::domain::settlement::{CallSettlement, CallType, SettlementPlan};
+use crate::domain::settlement::{CallSettlement, SettlementPlan};
 
 /// The earning of one call.
 #[derive(Clone, Debug, Eq, PartialEq, FromRow)]
@@ -39,54 +38,8 @@ pub struct EarningTotals {
     pub paise: i64,
 }
 
-/// Inserts the earnings of calls, and appends the events that report them. Each call is inserted once, since its
-/// settlement's transfer is posted once.
-pub async fn insert(
-    tx: &mut PgConnection,
-    earned: &[(CallSettlement, SettlementPlan)],
-    events: OutboxColumns,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let result = sqlx::query(
-        "WITH reported AS (
-              INSERT INTO wallet.outbox (subject, aggregate_id, payload, traceparent)
-              SELECT event.* FROM unnest($11::text[], $12::bigint[], $13::bytea[], $14::text[]) AS event
-          )
-          INSERT INTO wallet.call_earnings
-              (call_id, listener_id, caller_id, call_type, minutes, coins, bonus_coins, money, bonus_money,
-               created_at)
-          SELECT call_id, listener_id, caller_id, call_type, minutes, coins, bonus_coins,
-                 paise::numeric / 100, bonus_paise::numeric / 100, $10
-         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[],
-                     $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
-              AS earned (call_id, listener_id, caller_id, call_type, minutes, coins, bonus_coins, paise,
-                         bonus_paise)",
-    )
-    .bind(column(earned, |(settlement, _)| settlement.call_id))
-    .bind(column(earned, |(settlement, _)| settlement.listener_id))
-    .bind(column(earned, |(settlement, _)| settlement.caller_id))
-    .bind(column(earned, |(settlement, _)| {
-        settlement.call_type.map(CallType::name)
-    }))
-    .bind(column(earned, |(settlement, _)| {
-        settlement.earned_minutes()
-    }))
-    .bind(column(earned, |(_, plan)| plan.coins_spent))
-    .bind(column(earned, |(_, plan)| plan.bonus_coins))
-    .bind(column(earned, |(_, plan)| plan.listener_paise))
-    .bind(column(earned, |(_, plan)| plan.bonus_paise))
-    .bind(now)
-    .bind(events.subjects)
-    .bind(events.aggregate_ids)
-    .bind(events.payloads)
-    .bind(events.traceparents)
-    .execute(tx)
-    .await?;
-    let first = earned
-        .first()
-        .map_or(0, |(settlement, _)| settlement.call_id);
-    expect_rows(&result, earned.len() as u64, "wallet.call_earnings", first)
-}
+/// What a settled call brings its listener, to be inserted with its posting.
+pub type NewCallEarning = (CallSettlement, SettlementPlan);
 
 /// Lists a page of a listener's earnings, newest first.
 pub async fn list(

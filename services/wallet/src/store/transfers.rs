@@ -87,60 +87,51 @@ pub async fn find_owner(tx: &mut PgConnection, transfer_id: &str) -> sqlx::Resul
     Ok(owner.flatten())
 }
 
-/// Finds the transfers with these ids, by id.
-pub async fn find_all(
-    tx: &mut PgConnection,
-    transfer_ids: &[String],
-) -> sqlx::Result<HashMap<String, TransferRecord>> {
-    let rows: Vec<(String, String, i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT transfer_id, content, coins, bonus_coins, paise, balance_coins FROM wallet.transfers
-         WHERE transfer_id = ANY($1)",
-    )
-    .bind(transfer_ids)
-    .fetch_all(tx)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(
-            |(transfer_id, content, coins, bonus_coins, paise, balance_coins)| {
-                let transfer = TransferRecord {
-                    content,
-                    coins,
-                    bonus_coins,
-                    paise,
-                    balance_coins,
-                };
-                (transfer_id, transfer)
-            },
-        )
-        .collect())
+/// The transfers of calls that a settlement depends on.
+#[derive(Debug, Default)]
+pub struct CallTransfers {
+    /// The settlements, by transfer id.
+    pub settlements: HashMap<String, TransferRecord>,
+    /// Every minute that was charged and not voided, by call and in ascending order.
+    pub charged: HashMap<i64, Vec<ChargedMinute>>,
 }
 
-/// Lists every minute of these calls that was charged and not voided, by call.
-pub async fn list_charged_minutes(
-    tx: &mut PgConnection,
-    call_ids: &[i64],
-) -> sqlx::Result<HashMap<i64, Vec<ChargedMinute>>> {
-    let rows: Vec<(i64, i32, i64, i64)> = sqlx::query_as(
-        "SELECT charge.call_id, split_part(charge.transfer_id, '/', 4)::integer AS minute,
-                charge.coins, charge.bonus_coins
-         FROM wallet.transfers AS charge
-         WHERE charge.call_id = ANY($1) AND charge.kind = 'charge' AND NOT EXISTS
+#[derive(FromRow)]
+struct CallTransferRow {
+    call_id: i64,
+    transfer_id: String,
+    /// The minute of a charge; none for a settlement.
+    minute: Option<i32>,
+    #[sqlx(flatten)]
+    transfer: TransferRecord,
+}
+
+/// Finds the settlements of these calls, which nothing voids, and the minutes that were charged and not voided.
+pub async fn find_of_calls(tx: &mut PgConnection, call_ids: &[i64]) -> sqlx::Result<CallTransfers> {
+    let rows: Vec<CallTransferRow> = sqlx::query_as(
+        "SELECT call_id, transfer_id, content, coins, bonus_coins, paise, balance_coins,
+                CASE kind WHEN 'charge' THEN split_part(transfer_id, '/', 4)::integer END AS minute
+         FROM wallet.transfers AS made
+         WHERE call_id = ANY($1) AND kind IN ('charge', 'settlement') AND NOT EXISTS
                (SELECT FROM wallet.transfers AS undone
-                WHERE undone.transfer_id = charge.transfer_id || '/void')
+                WHERE undone.transfer_id = made.transfer_id || '/void')
          ORDER BY minute",
     )
     .bind(call_ids)
     .fetch_all(tx)
     .await?;
-    let mut minutes: HashMap<i64, Vec<ChargedMinute>> = HashMap::new();
-    for (call_id, minute, coins, bonus_coins) in rows {
+    let mut found = CallTransfers::default();
+    for row in rows {
+        let Some(minute) = row.minute else {
+            found.settlements.insert(row.transfer_id, row.transfer);
+            continue;
+        };
         let charged = ChargedMinute {
             minute,
-            coins,
-            bonus_coins,
+            coins: row.transfer.coins,
+            bonus_coins: row.transfer.bonus_coins,
         };
-        minutes.entry(call_id).or_default().push(charged);
+        found.charged.entry(row.call_id).or_default().push(charged);
     }
-    Ok(minutes)
+    Ok(found)
 }

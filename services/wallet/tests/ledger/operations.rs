@@ -23,6 +23,42 @@ async fn a_charge_sent_twice_takes_its_coins_once() {
 }
 
 #[tokio::test]
+async fn a_batch_with_a_repeated_minute_charges_and_reports_only_the_others() {
+    let books = TestBooks::new().await;
+    books.recharge("a").await;
+    let first = books.charge(&[minute(1)]).await.expect("paid");
+    let both = books.charge(&[minute(1), minute(2)]).await.expect("paid");
+    assert_eq!(both[0], first[0]);
+    assert!(
+        matches!(
+            both[1],
+            ChargeOutcome::Charged {
+                balance_coins: 280,
+                ..
+            }
+        ),
+        "{both:?}"
+    );
+    assert_eq!(books.load_coins(CALLER).await, 280);
+    assert_eq!(books.count_events("events.wallet.charged").await, 2);
+    books.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_paid_minute_is_still_paid_when_the_coins_are_spent() {
+    let books = TestBooks::new().await;
+    books.recharge("a").await;
+    let minutes: Vec<_> = (1..=30).map(minute).collect();
+    let paid = books.charge(&minutes).await.expect("paid");
+    assert_eq!(books.load_coins(CALLER).await, 0);
+    let again = books.charge(&[minute(30), minute(31)]).await;
+    let again = again.expect("decided");
+    assert_eq!(again[0], paid[29]);
+    assert_eq!(again[1], ChargeOutcome::Insufficient { available_coins: 0 });
+    books.assert_consistent().await;
+}
+
+#[tokio::test]
 async fn a_hundred_concurrent_charges_spend_no_more_coins_than_there_are() {
     let books = TestBooks::new().await;
     let coins = RechargeRequest {
@@ -193,6 +229,7 @@ async fn a_settlement_pays_the_listener_once_and_returns_uncounted_minutes() {
     let listener = books.ledger.load_balance(LISTENER).await.expect("readable");
     assert_eq!(listener.withdrawable_paise, 200);
     assert_eq!(listener.total_earned_paise, 200);
+    assert_eq!(books.count_events("events.wallet.earned").await, 1);
     let late = books.charge(&[minute(4)]).await.expect("decided");
     assert_eq!(
         late,
