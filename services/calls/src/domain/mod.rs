@@ -21,5 +21,6 @@ pub mod relay_flow;
 pub mod ringing;
 pub mod seats;
 pub mod steps;
+pub mod transitions;
 
 pub use error::CallError;

@@ -239,7 +239,7 @@ impl StartBatchHandler {
         let busy: Vec<BusyCall> = unshown.map(busy_call).collect();
         let start = |progress: &StartInProgress<ChargedCall>| {
             progress.member.with_task(PaidCallStart {
-                call_id: progress.state.call.call_id,
+                call: Box::new(progress.state.call.clone()),
                 start: progress.member.task.start.clone(),
                 minute: progress.state.minute,
                 flows_since: None,

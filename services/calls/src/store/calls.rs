@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::{PgConnection, column};
+use talktime_kit::messaging::outbox::OutboxColumns;
 
 use super::call_columns::call_columns;
 use crate::domain::call::Call;
@@ -23,47 +24,67 @@ pub struct LiveStart {
 
 /// Turns reserved calls, whose first minute is paid, into live ones, and calls that the platform's media has
 /// connected. Returns those that were not undone
-/// meanwhile and whose parties may still talk: neither is deleted, and neither has blocked the other.
+/// meanwhile and whose parties may still talk: neither is deleted, and neither has blocked the other. Of `events`, those of
+/// these calls are appended in the same statement.
 ///
 /// No lock orders this statement with a deletion. The deletion inserts its row in `deleted_users`, commits,
 /// and only then looks for a call of the user. If this statement does not see that row, the call was
 /// reserved before the row was committed, and so the deletion finds the call. The same holds for a block
 /// and `barred_pairs`.
-pub async fn go_live(tx: &mut PgConnection, paid: &[LiveStart]) -> sqlx::Result<Vec<Call>> {
+pub async fn go_live(
+    tx: &mut PgConnection,
+    paid: &[LiveStart],
+    events: OutboxColumns,
+) -> sqlx::Result<Vec<Call>> {
     sqlx::query_as(concat!(
-        "UPDATE calls.user_calls AS reserved
-         SET phase = 'active', start_time = begins_at, minutes_billed = 1,
-             coins_spent = coins_per_minute,
-             next_step_at = begins_at + make_interval(secs => minute_secs),
-             low_balance_told = is_low, has_bonus = has_bonus OR contains_bonus,
-             status = 'ongoing', updated_at = now(),
-             -- A ring that goes live at once is published as accepted, too.
-             version = version + 1 + is_newly_low
-                       + (phase = 'reserving' AND ring_expires_at IS NOT NULL)::integer
-         FROM unnest($1::bigint[], $2::boolean[], $3::integer[], $4::timestamptz[], $5::boolean[])
-              AS paid (paid_call_id, is_low, is_newly_low, flows_since, contains_bonus)
-              JOIN LATERAL (
-                  SELECT LEAST(now(), GREATEST(COALESCE(flows_since, now()), accepted_at)) AS begins_at
-                  FROM calls.user_calls AS accepted WHERE accepted.call_id = paid_call_id
-              ) AS live ON true
-         WHERE call_id = paid_call_id
-           AND (phase = 'connecting'
-                OR phase = 'reserving' AND (media = 'own' OR ring_expires_at IS NULL))
-           AND NOT EXISTS (SELECT FROM calls.deleted_users AS gone
-                           WHERE gone.user_id IN (reserved.user_id, reserved.listener_id)
-                             AND gone.barred_until > now())
-           AND NOT EXISTS (SELECT FROM calls.barred_pairs AS pair
-                           WHERE pair.lower_id = LEAST(reserved.user_id, reserved.listener_id)
-                             AND pair.upper_id = GREATEST(reserved.user_id, reserved.listener_id)
-                             AND pair.barred_until > now())
-         RETURNING ",
-        call_columns!()
+        "WITH started AS (
+             UPDATE calls.user_calls AS reserved
+             SET phase = 'active', start_time = begins_at, minutes_billed = 1,
+                 coins_spent = coins_per_minute,
+                 next_step_at = begins_at + make_interval(secs => minute_secs),
+                 low_balance_told = is_low, has_bonus = has_bonus OR contains_bonus,
+                 status = 'ongoing', updated_at = now(),
+                 -- A ring that goes live at once is published as accepted, too.
+                 version = version + 1 + is_newly_low
+                           + (phase = 'reserving' AND ring_expires_at IS NOT NULL)::integer
+             FROM unnest($1::bigint[], $2::boolean[], $3::integer[], $4::timestamptz[], $5::boolean[])
+                  AS paid (paid_call_id, is_low, is_newly_low, flows_since, contains_bonus)
+                  JOIN LATERAL (
+                      SELECT LEAST(now(), GREATEST(COALESCE(flows_since, now()), accepted_at))
+                             AS begins_at
+                      FROM calls.user_calls AS accepted WHERE accepted.call_id = paid_call_id
+                  ) AS live ON true
+             WHERE call_id = paid_call_id
+               AND (phase = 'connecting'
+                    OR phase = 'reserving' AND (media = 'own' OR ring_expires_at IS NULL))
+               AND NOT EXISTS (SELECT FROM calls.deleted_users AS gone
+                               WHERE gone.user_id IN (reserved.user_id, reserved.listener_id)
+                                 AND gone.barred_until > now())
+               AND NOT EXISTS (SELECT FROM calls.barred_pairs AS pair
+                               WHERE pair.lower_id = LEAST(reserved.user_id, reserved.listener_id)
+                                 AND pair.upper_id = GREATEST(reserved.user_id, reserved.listener_id)
+                                 AND pair.barred_until > now())
+             RETURNING reserved.*
+         ), reported AS (
+             INSERT INTO calls.outbox (subject, aggregate_id, payload, traceparent)
+             SELECT event.*
+             FROM unnest($6::text[], $7::bigint[], $8::bytea[], $9::text[])
+                  AS event (subject, call_id, payload, traceparent)
+             WHERE event.call_id = ANY (ARRAY (SELECT call_id FROM started))
+         )
+         SELECT ",
+        call_columns!(),
+        " FROM started"
     ))
     .bind(column(paid, |start| start.call_id))
     .bind(column(paid, |start| start.minute.is_low))
     .bind(column(paid, |start| i32::from(start.minute.is_newly_low)))
     .bind(column(paid, |start| start.flows_since))
     .bind(column(paid, |start| start.minute.has_bonus))
+    .bind(events.subjects)
+    .bind(events.aggregate_ids)
+    .bind(events.payloads)
+    .bind(events.traceparents)
     .fetch_all(tx)
     .await
 }
@@ -259,10 +280,11 @@ pub async fn record_block(
 
 /// Turns locked live calls into calls to be settled and frees their parties. If the number of minutes is certain
 /// (`minutes_settled`), the row has its final figures from now on. `paise_per_coin` is the price that the caller
-/// paid for a coin.
+/// paid for a coin. The events of these endings are appended in the same statement.
 pub async fn begin_settling(
     tx: &mut PgConnection,
     endings: &[(i64, CallEnding)],
+    events: OutboxColumns,
     paise_per_coin: i64,
     lease_secs: f64,
 ) -> sqlx::Result<Vec<Call>> {
@@ -270,7 +292,12 @@ pub async fn begin_settling(
         return Ok(vec![]);
     }
     sqlx::query_as(concat!(
-        "WITH freed AS (DELETE FROM calls.live_parties WHERE call_id = ANY($1))
+        "WITH freed AS (DELETE FROM calls.live_parties WHERE call_id = ANY($1)),
+              reported AS (
+                  INSERT INTO calls.outbox (subject, aggregate_id, payload, traceparent)
+                  SELECT event.*
+                  FROM unnest($11::text[], $12::bigint[], $13::bytea[], $14::text[]) AS event
+              )
          UPDATE calls.user_calls
          SET phase = 'settling', status = ended_as, end_time = ended_at,
              duration_seconds = seconds, duration_minutes = minutes,
@@ -301,6 +328,10 @@ pub async fn begin_settling(
     .bind(paise_per_coin)
     .bind(column(endings, |(_, ending)| ending.reason.name()))
     .bind(column(endings, |(_, ending)| ending.ended_by.name()))
+    .bind(events.subjects)
+    .bind(events.aggregate_ids)
+    .bind(events.payloads)
+    .bind(events.traceparents)
     .fetch_all(tx)
     .await
 }

@@ -13,6 +13,7 @@ use talktime_calls::store::calls::{self, CallReceipt, LiveStart};
 use talktime_calls::store::reservations::{self, NewCall, NewRing};
 use talktime_calls::store::{deleted_users, live_parties, rings};
 use talktime_kit::db::PgConnection;
+use talktime_kit::messaging::outbox::OutboxColumns;
 use talktime_kit::testing::TestDatabase;
 
 use crate::model::{COINS_PER_MINUTE, MINUTE_SECS, ModelRows, PAISE_PER_COIN, PAISE_PER_MINUTE};
@@ -138,6 +139,7 @@ impl ModelAndDatabase {
                 minute,
                 flows_since: None,
             }],
+            OutboxColumns::default(),
         )
         .await;
         let live = live.expect("answered").pop();
@@ -271,8 +273,14 @@ impl ModelAndDatabase {
         let Some(ending) = live.and_then(|call| steps::resolve_end(&call, cause, &LIMITS)) else {
             return;
         };
-        let ended =
-            calls::begin_settling(tx, &[(call_id, ending)], PAISE_PER_COIN, LEASE_SECS).await;
+        let ended = calls::begin_settling(
+            tx,
+            &[(call_id, ending)],
+            OutboxColumns::default(),
+            PAISE_PER_COIN,
+            LEASE_SECS,
+        )
+        .await;
         let model = self.model.begin_settling(now, call_id, ending, LEASE_SECS);
         assert_eq!(
             comparable_text(ended.expect("answered").pop()),

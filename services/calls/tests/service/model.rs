@@ -10,6 +10,7 @@ use talktime_calls::domain::call::{Call, CallMedia, CallPhase, CallStatus, CallT
 use talktime_calls::domain::ending::{CallEndReason, EndingParty};
 use talktime_calls::domain::ringing::RingEnding;
 use talktime_calls::domain::steps::{CallEnding, PaidMinute};
+use talktime_calls::domain::transitions;
 use talktime_calls::store::calls::CallReceipt;
 use talktime_calls::store::reservations::NewRing;
 
@@ -111,25 +112,17 @@ impl ModelRows {
         minute: PaidMinute,
     ) -> Option<Call> {
         let found = self.find(now, call_id)?;
-        let is_payable = match found.phase {
-            CallPhase::Reserving => found.media == CallMedia::Own || !found.is_ring(),
-            phase => phase == CallPhase::Connecting,
-        };
-        if !is_payable || self.is_barred(now, found.parties()) {
+        if self.is_barred(now, found.parties()) {
             return None;
         }
+        let live = transitions::expect_live(&found, minute)?;
         let row = self.in_phase(call_id, found.phase, now)?;
-        let call = &mut row.call;
-        call.version += i64::from(call.phase == CallPhase::Reserving && call.is_ring());
-        call.status = CallStatus::Ongoing;
-        call.phase = CallPhase::Active;
-        call.start_time = Some(now);
-        call.minutes_billed = 1;
-        call.coins_spent = call.coins_per_minute;
-        call.low_balance_told = minute.is_low;
-        call.has_bonus |= minute.has_bonus;
-        call.version += 1 + i64::from(minute.is_newly_low);
-        row.next_step_at = Some(now + TimeDelta::seconds(call.minute_secs.into()));
+        row.call = Call {
+            start_time: Some(now),
+            ..live
+        };
+        let minute_secs = i64::from(row.call.minute_secs);
+        row.next_step_at = Some(now + TimeDelta::seconds(minute_secs));
         Some(row.call.clone())
     }
 
@@ -218,22 +211,7 @@ impl ModelRows {
         let row = self
             .in_phase(call_id, CallPhase::Active, now)
             .expect("it is locked and active");
-        row.call.phase = CallPhase::Settling;
-        row.call.status = ending.status;
-        row.call.end_reason = Some(ending.reason);
-        row.call.ended_by = Some(ending.ended_by);
-        row.call.duration_seconds = Some(ending.duration.seconds);
-        row.call.duration_minutes = Some(ending.duration.minutes);
-        row.call.minutes_settled = ending.minutes_settled;
-        row.call.figures_follow_settlement = ending.minutes_settled.is_none();
-        if let Some(minutes) = ending.minutes_settled {
-            row.call.minutes_billed = minutes;
-            row.call.coins_spent = i64::from(minutes) * row.call.coins_per_minute;
-            row.call.user_paise_spent = row.call.coins_spent * PAISE_PER_COIN;
-            let paise = row.call.listener_paise_per_minute;
-            row.call.listener_paise_earned = i64::from(minutes) * paise;
-        }
-        row.call.version += 1;
+        row.call = transitions::expect_ended(&row.call, &ending, PAISE_PER_COIN);
         row.end_time = Some(ending.end_time);
         row.next_step_at = Some(now + secs(lease_secs));
         let call = row.call.clone();

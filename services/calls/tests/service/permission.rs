@@ -4,6 +4,7 @@ use talktime_calls::SCHEMA;
 use talktime_calls::domain::steps::{self, MinuteChargeOutcome};
 use talktime_calls::store::calls::LiveStart;
 use talktime_calls::store::{barred_pairs, calls, deleted_users, reservations};
+use talktime_kit::messaging::outbox::OutboxColumns;
 use talktime_kit::testing::TestDatabase;
 
 use crate::agreement::{LEASE_SECS, new_call};
@@ -57,6 +58,7 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
                 minute,
                 flows_since: None,
             }],
+            OutboxColumns::default(),
         )
         .await;
         assert_eq!(

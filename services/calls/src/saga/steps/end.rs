@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::{DatabasePool, PgConnection, expect_row_count};
 use talktime_kit::idempotency::{self, KeyClaimOutcome};
-use talktime_kit::messaging::{Relay, outbox};
-use talktime_kit::{Clock, failpoint};
+use talktime_kit::messaging::Relay;
+use talktime_kit::messaging::outbox::{self, OutboxColumns};
+use talktime_kit::{Clock, Error, failpoint};
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
 use crate::domain::ending::{CallEndReason, EndingParty};
 use crate::domain::limits::SagaTimeLimits;
 use crate::domain::steps::{self, CallEndCause};
+use crate::domain::transitions;
 use crate::events;
 use crate::saga::batching::index_by_id;
 use crate::saga::bounds::LEASE_SECS;
@@ -159,13 +161,27 @@ impl BatchHandler for EndCallBatchHandler {
             }
             decisions.push(decision);
         }
-        let ended =
-            calls::begin_settling(&mut tx, &endings, self.paise_per_coin, LEASE_SECS).await?;
-        let (actual, expected) = (ended.len() as u64, endings.len() as u64);
-        expect_row_count(actual, expected, "calls.user_calls", "locked live calls")?;
+        // The rows are locked, so their end is known, and the statement that ends them appends its events.
+        let expected = self.expect_ended(&calls, &endings);
+        let events = build_end_events(group, &decisions, &expected);
+        let ended = calls::begin_settling(
+            &mut tx,
+            &endings,
+            OutboxColumns::encode(self.clock.now(), events.clone()),
+            self.paise_per_coin,
+            LEASE_SECS,
+        )
+        .await?;
+        expect_row_count(
+            ended.len() as u64,
+            endings.len() as u64,
+            "calls.user_calls",
+            "locked live calls",
+        )?;
         calls.extend(index_by_id(ended));
-        let events = build_end_events(group, &decisions, &calls);
-        outbox::append_traced(&mut tx, self.clock.now(), events).await?;
+        if build_end_events(group, &decisions, &calls) != events {
+            return Err(Error::internal("calls.user_calls has other ends than expected").into());
+        }
         failpoint::reach("calls.end.before_settling");
         tx.commit().await?;
         failpoint::reach("calls.end.settling");
@@ -178,6 +194,20 @@ impl BatchHandler for EndCallBatchHandler {
 }
 
 impl EndCallBatchHandler {
+    /// Returns the calls that end now as they are then.
+    fn expect_ended(
+        &self,
+        locked: &HashMap<i64, Call>,
+        endings: &[(i64, steps::CallEnding)],
+    ) -> HashMap<i64, Call> {
+        let ended = endings.iter().filter_map(|(call_id, ending)| {
+            let live = locked.get(call_id)?;
+            let ended = transitions::expect_ended(live, ending, self.paise_per_coin);
+            Some((*call_id, ended))
+        });
+        ended.collect()
+    }
+
     /// Decides about one request. `ended_earlier_in_batch` states that an earlier request of this batch
     /// ends the call, which the row does not show yet.
     async fn decide_end(

@@ -1,14 +1,18 @@
 //! The go-live step: turns reserved calls, whose first minute is paid, into live ones.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::DatabasePool;
-use talktime_kit::messaging::{Relay, outbox};
-use talktime_kit::{Clock, failpoint, idempotency};
+use talktime_kit::messaging::Relay;
+use talktime_kit::messaging::outbox::{self, OutboxColumns};
+use talktime_kit::{Clock, Error, failpoint, idempotency};
 
 use crate::domain::CallError;
 use crate::domain::call::Call;
 use crate::domain::steps::PaidMinute;
+use crate::domain::transitions;
 use crate::events;
 use crate::saga::batching::index_by_id;
 use crate::saga::requests::{CallStartRequest, StartedCall};
@@ -24,7 +28,8 @@ pub(crate) struct GoLiveBatchHandler {
 /// A start whose first minute is paid.
 #[derive(Clone)]
 pub(crate) struct PaidCallStart {
-    pub(crate) call_id: i64,
+    /// The row as it was read last.
+    pub(crate) call: Box<Call>,
     pub(crate) start: CallStartRequest,
     pub(crate) minute: PaidMinute,
     /// When the platform's media began to flow, if it did before.
@@ -39,7 +44,7 @@ impl PaidCallStart {
         flows_since: Option<DateTime<Utc>>,
     ) -> Self {
         Self {
-            call_id: call.call_id,
+            call: Box::new(call.clone()),
             start: CallStartRequest::of_ring(call),
             minute,
             flows_since,
@@ -58,28 +63,13 @@ impl BatchHandler for GoLiveBatchHandler {
         &self,
         group: &[BatchItem<PaidCallStart>],
     ) -> Result<Vec<Self::Answer>, CallError> {
-        let paid = group.iter().map(|BatchItem { task, .. }| LiveStart {
-            call_id: task.call_id,
-            minute: task.minute,
-            flows_since: task.flows_since,
-        });
-        let paid: Vec<LiveStart> = paid.collect();
+        let expected = expect_answers(group);
+        let events = build_start_events(group, &expected);
+        let events = OutboxColumns::encode(self.clock.now(), events);
         let mut tx = self.db.begin().await?;
-        let mut live = index_by_id(calls::go_live(&mut tx, &paid).await?);
-        let answers = group.iter().map(|BatchItem { task, .. }| {
-            // A call that is twice in the batch goes live once, and its start is published once.
-            let call = live.remove(&task.call_id)?;
-            let started = StartedCall::new(&call, &task.start, task.minute.balance_coins);
-            Some((call, started))
-        });
-        let answers: Vec<Self::Answer> = answers.collect();
+        let live = calls::go_live(&mut tx, &list_payable(group, &expected), events).await?;
+        let answers = take_answers(expected, index_by_id(live))?;
         idempotency::finish_all(&mut tx, &replayable_answers(group, &answers)).await?;
-        outbox::append_traced(
-            &mut tx,
-            self.clock.now(),
-            build_start_events(group, &answers),
-        )
-        .await?;
         failpoint::reach("calls.start.before_active");
         tx.commit().await?;
         failpoint::reach("calls.start.active");
@@ -89,6 +79,53 @@ impl BatchHandler for GoLiveBatchHandler {
 }
 
 type GoLiveAnswer = <GoLiveBatchHandler as BatchHandler>::Answer;
+
+/// Returns the answers of the calls as they will be once they are live, so that the statement that turns them live appends
+/// their events. A call that is twice in the batch goes live once, and its start is published once.
+fn expect_answers(group: &[BatchItem<PaidCallStart>]) -> Vec<GoLiveAnswer> {
+    let mut seen = HashSet::new();
+    let expected = group.iter().map(|BatchItem { task, .. }| {
+        let live = transitions::expect_live(&task.call, task.minute)?;
+        let is_first = seen.insert(live.call_id);
+        let started = StartedCall::new(&live, &task.start, task.minute.balance_coins);
+        is_first.then_some((live, started))
+    });
+    expected.collect()
+}
+
+fn list_payable(group: &[BatchItem<PaidCallStart>], expected: &[GoLiveAnswer]) -> Vec<LiveStart> {
+    let payable = group.iter().zip(expected);
+    let payable = payable.filter(|(_, expected)| expected.is_some());
+    let payable = payable.map(|(BatchItem { task, .. }, _)| LiveStart {
+        call_id: task.call.call_id,
+        minute: task.minute,
+        flows_since: task.flows_since,
+    });
+    payable.collect()
+}
+
+/// Returns the answers with the rows of those calls that are live now.
+///
+/// # Errors
+/// An internal error if the row of a call has another version than its events.
+fn take_answers(
+    expected: Vec<GoLiveAnswer>,
+    mut live: HashMap<i64, Call>,
+) -> Result<Vec<GoLiveAnswer>, Error> {
+    let answers = expected.into_iter().map(|expected| {
+        let Some((expected, started)) = expected else {
+            return Ok(None);
+        };
+        match live.remove(&expected.call_id) {
+            Some(call) if call.version == expected.version => Ok(Some((call, started))),
+            Some(_) => Err(Error::internal(
+                "a call that went live has another version in calls.user_calls than expected",
+            )),
+            None => Ok(None),
+        }
+    });
+    answers.collect()
+}
 
 /// Idempotency keys of the started calls, each with the answer to repeat for it.
 fn replayable_answers<'a>(
