@@ -38,8 +38,8 @@ pub struct BatchLimits {
     /// Greatest number of tasks that wait for a batch. It need not exceed the number of requests that the
     /// server admits at the same time.
     pub queued_max: usize,
-    /// How long a task waits for others to share its batch, counted from its submission. With zero, a batch
-    /// starts at once with the tasks that are queued.
+    /// How long a task waits for others to share its batch, counted from its submission, unless one of them
+    /// [does not linger](BatchHandler::lingers). With zero, a batch starts at once with the tasks that are queued.
     pub linger: Duration,
     /// Treatment of a task that is submitted while the queue is full.
     pub when_full: QueueFullPolicy,
@@ -120,6 +120,12 @@ pub trait BatchHandler: Send + Sync + 'static {
     /// Returns for how many items of [`BatchLimits::items_max`] a task counts. By default it is one.
     fn count_items(_task: &Self::Task) -> usize {
         1
+    }
+
+    /// Returns whether a task waits for others where batches [linger](BatchLimits::linger). One that does not starts its
+    /// batch at once, and takes along those that wait. By default every task lingers.
+    fn lingers(_task: &Self::Task) -> bool {
+        true
     }
 
     /// Returns the error of a task that was not queued because too many wait. By default it has the code
@@ -317,7 +323,7 @@ impl Drop for BatchUnderWay {
 }
 
 /// Collects queued items until the batch is full, or until none is queued and its first item has
-/// lingered.
+/// lingered, or one of its items does not linger.
 async fn gather_batch<H: BatchHandler>(
     limits: BatchLimits,
     first: QueuedBatchItem<H>,
@@ -325,18 +331,20 @@ async fn gather_batch<H: BatchHandler>(
 ) -> Vec<QueuedBatchItem<H>> {
     let deadline = first.submitted_at + limits.linger;
     let mut items = H::count_items(&first.item.task);
+    let mut lingers = !limits.linger.is_zero() && H::lingers(&first.item.task);
     let mut batch = vec![first];
     while items < limits.items_max {
         let next = match queued.try_recv() {
             Ok(next) => next,
             // The timer has a resolution of a millisecond, so that even no time at all could take one.
-            Err(_) if limits.linger.is_zero() => break,
+            Err(_) if !lingers => break,
             Err(_) => match timeout_at(deadline, queued.recv()).await {
                 Ok(Some(next)) => next,
                 Ok(None) | Err(_) => break,
             },
         };
         items += H::count_items(&next.item.task);
+        lingers &= H::lingers(&next.item.task);
         batch.push(next);
     }
     batch

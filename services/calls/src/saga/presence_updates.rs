@@ -22,10 +22,13 @@ use crate::tracking::LiveCallTracker;
 /// presence later.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Limits of the ends of calls. Nobody waits for them, so all of a moment share a request and a commit, which would
-/// otherwise compete with the settlements of the same calls for the disk.
-const END_LIMITS: BatchLimits = BatchLimits {
-    linger: Duration::from_millis(10),
+/// Limits of requests. Nobody waits for the ends of calls, so all of a moment share a request and a commit, which would
+/// otherwise compete with the settlements of the same calls for the disk. The answers to starts wait for presence, so a
+/// start is sent at once, with the ends that have gathered.
+const LIMITS: BatchLimits = BatchLimits {
+    concurrent_max: 2,
+    overlap_items_max: 4,
+    linger: Duration::from_millis(20),
     ..BATCH_LIMITS
 };
 
@@ -54,13 +57,16 @@ impl BatchHandler for PresenceUpdateBatchHandler {
     fn fails_whole_batch(error: &Error) -> bool {
         error.is_outcome_unknown()
     }
+
+    fn lingers(change: &CallChange) -> bool {
+        matches!(change.change, Some(Change::Ended(_)))
+    }
 }
 
 /// Publishes the state of calls to presence and Redis, as far as both answer in time; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CallPresenceNotifier {
-    starts: Batcher<PresenceUpdateBatchHandler>,
-    ends: Batcher<PresenceUpdateBatchHandler>,
+    changes: Batcher<PresenceUpdateBatchHandler>,
     tracking: LiveCallTracker,
     lifecycle: ProcessLifecycle,
 }
@@ -94,17 +100,10 @@ impl BusyCall {
 
 impl CallPresenceNotifier {
     pub(crate) fn start(parts: &CallServiceParts) -> Self {
-        let start_batcher = |limits| {
-            let peers = parts.peers.clone();
-            Batcher::start(
-                &parts.lifecycle,
-                limits,
-                PresenceUpdateBatchHandler { peers },
-            )
-        };
+        let peers = parts.peers.clone();
+        let handler = PresenceUpdateBatchHandler { peers };
         Self {
-            starts: start_batcher(BATCH_LIMITS),
-            ends: start_batcher(END_LIMITS),
+            changes: Batcher::start(&parts.lifecycle, LIMITS, handler),
             tracking: parts.tracking.clone(),
             lifecycle: parts.lifecycle.clone(),
         }
@@ -116,7 +115,7 @@ impl CallPresenceNotifier {
             let began = CallBegan {
                 wait_time: busy.wait_minutes,
             };
-            send_change(&self.starts, &busy.call, Change::Began(began))
+            send_change(&self.changes, &busy.call, Change::Began(began))
         });
         join_all(updates).await;
     }
@@ -130,7 +129,7 @@ impl CallPresenceNotifier {
 
     /// Marks the parties of a call as free, and waits for presence as long as a call ever does.
     pub(crate) async fn free_parties(&self, call: &Call) {
-        let free = send_change(&self.ends, call, Change::Ended(CallEnded {}));
+        let free = send_change(&self.changes, call, Change::Ended(CallEnded {}));
         tokio::join!(free, self.tracking.untrack(call.call_id));
     }
 

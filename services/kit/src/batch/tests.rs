@@ -180,7 +180,7 @@ async fn a_panic_ends_only_its_own_batch() {
     assert_eq!(batcher.submit(3).await.expect("squared"), 9);
 }
 
-/// Sums up lists of numbers; a number counts for one item.
+/// Sums up lists of numbers; a number counts for one item. An empty list does not linger.
 #[derive(Clone, Default)]
 struct SumHandler {
     batches: Arc<Mutex<Vec<Vec<Vec<u64>>>>>,
@@ -207,6 +207,10 @@ impl BatchHandler for SumHandler {
 
     fn count_items(list: &Vec<u64>) -> usize {
         list.len()
+    }
+
+    fn lingers(list: &Vec<u64>) -> bool {
+        !list.is_empty()
     }
 }
 
@@ -247,6 +251,25 @@ async fn a_full_batch_does_not_linger() {
     assert_eq!((sums.0.expect("a sum"), sums.1.expect("a sum")), (3, 7));
     assert_eq!(handler.batches(), [vec![vec![1, 2], vec![3, 4]]]);
     assert_eq!(started_at.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_does_not_linger_takes_along_those_that_do() {
+    let limits = BatchLimits {
+        linger: Duration::from_secs(10),
+        ..LIMITS
+    };
+    let handler = SumHandler::default();
+    let batcher = Batcher::start(&ProcessLifecycle::default(), limits, handler.clone());
+    let started_at = Instant::now();
+    let hurry = async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        batcher.submit(vec![]).await
+    };
+    let sums = tokio::join!(batcher.submit(vec![1]), batcher.submit(vec![2]), hurry);
+    assert_eq!(sums.2.expect("a sum"), 0);
+    assert_eq!(handler.batches(), [vec![vec![1], vec![2], vec![]]]);
+    assert_eq!(started_at.elapsed(), Duration::from_millis(5));
 }
 
 #[tokio::test]
