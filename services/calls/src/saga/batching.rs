@@ -16,11 +16,13 @@ pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
     ..BatchLimits::REQUESTS
 };
 
-/// Limits of batches that take several steps, and therefore longest. A few small ones run side by side, so that a call in
-/// a quiet service does not wait for all steps of the one before it.
+/// Limits of batches that take several steps, and therefore longest. Two run side by side if the first one has one call, so
+/// that a call in a quiet service does not wait for all steps of the one before it. With more of them, few calls would take
+/// all processors without sharing a step.
 pub(crate) const SAGA_LIMITS: BatchLimits = BatchLimits {
-    concurrent_max: 3,
-    ..BatchLimits::REQUESTS
+    concurrent_max: 2,
+    overlap_items_max: 2,
+    ..BATCH_LIMITS
 };
 
 /// Time limit for the peers of a batch. The batch needs one of its own because the deadlines of its items
