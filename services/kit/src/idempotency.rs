@@ -166,6 +166,36 @@ fn still_running() -> Error {
     )
 }
 
+/// Claims the key and stores the answer in one statement, for a request whose answer is known before it is executed. An
+/// answer that the key has already stays.
+///
+/// # Errors
+/// As [`begin`].
+pub async fn record(
+    tx: &mut PgConnection,
+    request: &KeyedRequest,
+    answer: &impl Serialize,
+) -> Result<(), Error> {
+    let answer = serde_json::to_value(answer).map_err(Error::internal)?;
+    let recorded = sqlx::query(
+        "INSERT INTO idempotency_keys (user_id, route, key, body_hash, answer)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (user_id, route, key) DO NOTHING",
+    )
+    .bind(request.user_id)
+    .bind(request.route)
+    .bind(&request.key)
+    .bind(&request.body_hash)
+    .bind(answer)
+    .execute(&mut *tx)
+    .await?;
+    if recorded.rows_affected() == 1 {
+        return Ok(());
+    }
+    let before: Option<serde_json::Value> = find(tx, request).await?;
+    before.map(drop).ok_or_else(still_running)
+}
+
 /// Stores the answer for the key.
 ///
 /// # Errors

@@ -308,7 +308,7 @@ fn sum_by_owner(postings: &[Posting], wallets: &HashMap<i64, LockedWallet>) -> V
 /// and foreign keys are checked at its end. `$parts` are further parts of the statement, `$condition` is that of every row
 /// to be inserted or updated, and `$results` are the rows that the further parts return.
 macro_rules! post {
-    ($parts:expr, $condition:literal, $results:literal) => {
+    ($parts:literal, $condition:literal, $results:literal) => {
         concat!(
             "WITH ",
             $parts,

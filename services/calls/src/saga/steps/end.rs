@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::{DatabasePool, PgConnection, expect_row_count};
-use talktime_kit::idempotency::{self, KeyClaimOutcome};
 use talktime_kit::messaging::Relay;
 use talktime_kit::messaging::outbox::{self, OutboxColumns};
-use talktime_kit::{Clock, Error, failpoint};
+use talktime_kit::{Clock, Error, failpoint, idempotency};
 
 use crate::domain::CallError;
 use crate::domain::call::{Call, CallPhase};
@@ -87,11 +86,8 @@ impl CallEndRequest {
     /// Records under the idempotency key of the request that this request ended the call. A repeated
     /// request then gets the receipt of the call.
     async fn record_replay(&self, tx: &mut PgConnection) -> Result<(), CallError> {
-        let Some(request) = self.idempotency() else {
-            return Ok(());
-        };
-        if let KeyClaimOutcome::First = idempotency::begin::<i64>(tx, request).await? {
-            idempotency::finish(tx, request, &self.call_id()).await?;
+        if let Some(request) = self.idempotency() {
+            idempotency::record(tx, request, &self.call_id()).await?;
         }
         Ok(())
     }
