@@ -9,8 +9,18 @@ use talktime_kit::testing::TestDatabase;
 
 use crate::agreement::{LEASE_SECS, new_call};
 
+/// An event of each of these calls.
+fn events_of(call_ids: &[i64]) -> OutboxColumns {
+    OutboxColumns {
+        subjects: vec!["events.calls.call_started"; call_ids.len()],
+        aggregate_ids: call_ids.to_vec(),
+        payloads: vec![vec![]; call_ids.len()],
+        traceparents: vec![None; call_ids.len()],
+    }
+}
+
 #[tokio::test]
-async fn a_start_goes_live_only_between_people_who_may_talk() {
+async fn a_start_goes_live_and_is_reported_only_between_people_who_may_talk() {
     let database = TestDatabase::new(SCHEMA).await;
     for (parties, may_talk) in [
         ((1, 2), false),
@@ -58,7 +68,7 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
                 minute,
                 flows_since: None,
             }],
-            OutboxColumns::default(),
+            events_of(&[call.call_id, call.call_id + 1]),
         )
         .await;
         assert_eq!(
@@ -66,6 +76,12 @@ async fn a_start_goes_live_only_between_people_who_may_talk() {
             usize::from(may_talk),
             "{parties:?}"
         );
+        let reported: Vec<i64> = sqlx::query_scalar("SELECT aggregate_id FROM calls.outbox")
+            .fetch_all(&mut *tx)
+            .await
+            .expect("readable");
+        let live_ids = may_talk.then_some(call.call_id);
+        assert_eq!(reported, Vec::from_iter(live_ids), "{parties:?}");
         tx.rollback().await.expect("rolled back");
     }
 }
