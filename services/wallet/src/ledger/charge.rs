@@ -105,10 +105,6 @@ impl ChargePlan {
         })
     }
 
-    fn accepts_all(&self) -> bool {
-        self.postings.len() == self.decisions.len()
-    }
-
     fn encode_events(
         &self,
         now: DateTime<Utc>,
@@ -125,8 +121,9 @@ struct PostedCharges {
     transaction_ids: HashMap<String, i64>,
 }
 
-/// Posts charges that come for the first time and can all be paid, as nearly all do. The statement that posts them finds
-/// out whether one came before, which saves reading that first. Then it writes nothing, and the result is `None`.
+/// Posts a batch whose charges all come for the first time, as nearly all do. The statement that posts those that can be
+/// paid finds out whether one of the batch was made, voided or settled before, which saves reading that first. Then it
+/// writes nothing, and the result is `None`, as it is if nothing is to be posted.
 async fn post_if_new(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
@@ -134,8 +131,7 @@ async fn post_if_new(
     payers: &LockedWallets,
 ) -> Result<Option<PostedCharges>, WalletError> {
     let plan = ChargePlan::decide(batch, payers, &HashMap::new())?;
-    // A charge that cannot be paid may have been paid before.
-    if !plan.accepts_all() {
+    if plan.postings.is_empty() {
         return Ok(None);
     }
     let events = plan.encode_events(now, batch, payers);
