@@ -21,7 +21,9 @@ use crate::deadlines::{self, PeerKind, REDIS_COMMAND, REDIS_CONNECT, REDIS_SILEN
 use crate::error::{Error, ErrorKind};
 use crate::store_authority::trust_authorities;
 
-const POOL_SIZE: usize = 4;
+/// Connections of a process. The client sends the commands of a moment together, and Redis answers them together, but only
+/// on the same connection. Several would cost more packets for the same commands, which Redis executes one by one anyway.
+const POOL_SIZE: usize = 1;
 /// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond. The client
 /// allocates eight queues of this length at its start.
 const MESSAGES_QUEUED_MAX: usize = 4_096;
