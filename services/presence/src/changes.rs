@@ -88,20 +88,25 @@ pub(crate) async fn apply_changes(
 }
 
 /// Applies changes that nearly always have an effect, and therefore locks all rows without a trial run.
-/// Returns false when a user is unknown. Then nothing has been changed, and the caller must roll back and
+/// Returns `None` when a user is unknown. Then nothing has been changed, and the caller must roll back and
 /// use [`apply_changes`]: the lifecycle lock of a new user has to be taken before any row is locked.
 pub(crate) async fn change_existing(
     tx: &mut PgConnection,
     reported: &[ReportedStatusChange],
     now: DateTime<Utc>,
-) -> Result<bool, PresenceError> {
+) -> Result<Option<Vec<StatusChangeResults>>, PresenceError> {
     let user_ids = sorted_user_ids(reported);
     let statuses = index_by_user_id(user_status::lock(tx, &user_ids).await?);
-    let all_exist = statuses.len() == user_ids.len();
-    if all_exist {
-        apply_locked(tx, reported, statuses, now).await?;
+    if statuses.len() != user_ids.len() {
+        return Ok(None);
     }
-    Ok(all_exist)
+    Ok(Some(apply_locked(tx, reported, statuses, now).await?))
+}
+
+/// Returns whether any of these results has appended an event.
+pub(crate) fn has_events(results: &[StatusChangeResults]) -> bool {
+    let mut effects = results.iter().flatten().map(|(_, effect)| effect);
+    effects.any(|effect| matches!(effect, StatusChangeEffect::Visible { .. }))
 }
 
 /// Applies changes to locked statuses, saves them and appends their events.

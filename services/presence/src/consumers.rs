@@ -1,5 +1,7 @@
 //! Events that presence consumes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use talktime_kit::db::{self, PgConnection};
 use talktime_kit::messaging::{EventHandler, ReceivedEvent, Relay};
 use talktime_kit::{Clock, Error, trace};
@@ -20,15 +22,23 @@ pub(crate) const CONSUMERS: [DurableConsumer; 3] =
     [PRESENCE_PROFILE, PRESENCE_AUTH, PRESENCE_CALLS];
 
 /// Applies events about names, roles, logins and calls. Most of them repeat what a request has reported before.
+///
+/// Each consumer has a handler of its own, which handles one transaction after the other.
 pub struct PresenceEventHandler {
     relay: Relay,
     clock: Clock,
+    /// Whether a transaction may have appended events of which the relay does not know yet.
+    has_written: AtomicBool,
 }
 
 impl PresenceEventHandler {
     /// Returns a consumer that wakes `relay` after it has appended events.
     pub fn new(relay: Relay, clock: Clock) -> Self {
-        Self { relay, clock }
+        Self {
+            relay,
+            clock,
+            has_written: AtomicBool::new(false),
+        }
     }
 }
 
@@ -71,7 +81,10 @@ impl EventHandler for PresenceEventHandler {
             }));
         }
         may_have_written |= apply_changes(tx, &reported, now).await?.may_have_written;
-        if !may_have_written {
+        if may_have_written {
+            // It stays set if the commit fails, and the relay then looks once for nothing.
+            self.has_written.store(true, Ordering::Relaxed);
+        } else {
             // Only the inbox has new rows. Should a crash lose them, the events find nothing to do again, since
             // what they repeat was durable before it could be read here.
             db::commit_without_disk(tx).await?;
@@ -80,7 +93,9 @@ impl EventHandler for PresenceEventHandler {
     }
 
     fn committed(&self) {
-        self.relay.wake();
+        if self.has_written.swap(false, Ordering::Relaxed) {
+            self.relay.wake();
+        }
     }
 }
 

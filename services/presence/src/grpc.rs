@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use crate::changes::ReportedStatusChange;
 use crate::domain::{
     PresenceError, SessionChange, StatusChange, StatusSettingsChange, UserStatus, check_call,
-    check_call_changes, check_heartbeats, check_settings, check_user_ids,
+    check_call_changes, check_heartbeats, check_session_changes, check_settings, check_user_ids,
 };
 use crate::heartbeats::HeartbeatRecorder;
 use crate::jobs::sweep::StatusSweeper;
@@ -136,13 +136,31 @@ impl PresenceService for PresenceGrpcApi {
         &self,
         request: Request<pb::SetOnlineRequest>,
     ) -> Result<Response<pb::Status>, Status> {
-        let request = request.into_inner();
-        let user_id = request.user_id;
-        let session = session_change(request).map_err(refused)?;
-        let changed = self.sessions.record(user_id, session);
-        Ok(Response::new(status_message(
-            changed.await.map_err(refused)?,
-        )))
+        let change = session_change(request.into_inner(), trace::current()).map_err(refused)?;
+        let mut statuses = self
+            .sessions
+            .record_all(vec![change])
+            .await
+            .map_err(refused)?;
+        let status = statuses.pop().flatten();
+        let status = status.ok_or_else(|| refused(PresenceError::UserNotFound))?;
+        Ok(Response::new(status_message(status)))
+    }
+
+    async fn follow_sessions(
+        &self,
+        request: Request<pb::FollowSessionsRequest>,
+    ) -> Result<Response<pb::FollowSessionsResponse>, Status> {
+        let changes = request.into_inner().changes;
+        check_session_changes(changes.len()).map_err(refused)?;
+        let changes = changes.into_iter().map(|change| {
+            let session = change.session.unwrap_or_default();
+            session_change(session, trace::named_or_current(change.traceparent))
+        });
+        let changes: Result<Vec<ReportedStatusChange>, PresenceError> = changes.collect();
+        let changes = changes.map_err(refused)?;
+        self.sessions.record_all(changes).await.map_err(refused)?;
+        Ok(Response::new(pb::FollowSessionsResponse {}))
     }
 
     async fn follow_calls(
@@ -187,13 +205,21 @@ fn reported_change(change: pb::CallChange) -> Result<ReportedStatusChange, Prese
     })
 }
 
-fn session_change(request: pb::SetOnlineRequest) -> Result<SessionChange, PresenceError> {
-    Ok(SessionChange {
+fn session_change(
+    request: pb::SetOnlineRequest,
+    traceparent: Option<String>,
+) -> Result<ReportedStatusChange, PresenceError> {
+    let session = SessionChange {
         is_online: request.is_online,
         happened_at: datetime(request.happened_at.as_ref())
             .ok_or(PresenceError::MissingHappenedAt)?,
         username: request.username,
         ended_session_ids: request.ended_session_ids,
+    };
+    Ok(ReportedStatusChange {
+        user_ids: vec![request.user_id],
+        change: StatusChange::Session(session),
+        traceparent,
     })
 }
 

@@ -4,19 +4,12 @@ use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, Batcher};
 use talktime_kit::lifecycle::ProcessLifecycle;
 
 use crate::changes::ReportedStatusChange;
-use crate::domain::{PresenceError, SessionChange, StatusChange, UserStatus};
+use crate::domain::{PresenceError, UserStatus};
 use crate::statuses::StatusService;
 
 /// Records logins and logouts; cheap to clone.
 #[derive(Clone)]
 pub struct SessionChangeRecorder(Batcher<SessionChangeBatchHandler>);
-
-/// A login or logout of a user.
-#[derive(Clone)]
-struct UserSessionChange {
-    user_id: i64,
-    session: SessionChange,
-}
 
 /// Applies the changes of one batch.
 struct SessionChangeBatchHandler {
@@ -30,40 +23,42 @@ impl SessionChangeRecorder {
         Self(Batcher::start(lifecycle, BatchLimits::REQUESTS, handler))
     }
 
-    /// Applies a login or logout and returns the current status, which a later one may have determined.
-    pub async fn record(
+    /// Applies logins and logouts, each of one user, and returns the current status of each, which a later one may have
+    /// determined; `None` for a deleted user.
+    pub async fn record_all(
         &self,
-        user_id: i64,
-        session: SessionChange,
-    ) -> Result<UserStatus, PresenceError> {
-        let status = self
-            .0
-            .submit(UserSessionChange { user_id, session })
-            .await?;
-        status.ok_or(PresenceError::UserNotFound)
+        changes: Vec<ReportedStatusChange>,
+    ) -> Result<Vec<Option<UserStatus>>, PresenceError> {
+        self.0.submit(changes).await
     }
 }
 
 impl BatchHandler for SessionChangeBatchHandler {
     const NAME: &'static str = "session_changes";
-    type Task = UserSessionChange;
-    /// None for a deleted user.
-    type Answer = Option<UserStatus>;
+    /// The changes of one request.
+    type Task = Vec<ReportedStatusChange>;
+    /// The status after each; none for a deleted user.
+    type Answer = Vec<Option<UserStatus>>;
     type Error = PresenceError;
 
     async fn handle(
         &self,
-        batch: &[BatchItem<UserSessionChange>],
-    ) -> Result<Vec<Option<UserStatus>>, PresenceError> {
-        let reported = batch.iter().map(|item| ReportedStatusChange {
-            user_ids: vec![item.task.user_id],
-            change: StatusChange::Session(item.task.session.clone()),
-            traceparent: item.traceparent.clone(),
-        });
+        batch: &[BatchItem<Vec<ReportedStatusChange>>],
+    ) -> Result<Vec<Vec<Option<UserStatus>>>, PresenceError> {
+        let reported = batch.iter().flat_map(|item| item.task.iter().cloned());
         let reported: Vec<ReportedStatusChange> = reported.collect();
         let results = self.statuses.apply_session_changes(&reported).await?;
-        let statuses = results.into_iter().map(|mut results| results.pop());
-        Ok(statuses.map(|result| Some(result?.0)).collect())
+        let mut statuses = results
+            .into_iter()
+            .map(|mut results| Some(results.pop()?.0));
+        let answers = batch
+            .iter()
+            .map(|item| statuses.by_ref().take(item.task.len()).collect());
+        Ok(answers.collect())
+    }
+
+    fn count_items(changes: &Vec<ReportedStatusChange>) -> usize {
+        changes.len()
     }
 
     /// All changes share their statements, so an error concerns all of them.

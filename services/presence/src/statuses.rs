@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use talktime_kit::db::DatabasePool;
+use talktime_kit::db::{DatabasePool, DatabaseTransaction};
 use talktime_kit::messaging::{Relay, outbox};
 use talktime_kit::{Clock, failpoint};
 
 use crate::changes::{
     ReportedStatusChange, StatusChangeResults, apply_change, apply_changes, change_existing,
+    has_events,
 };
 use crate::domain::{
     PresenceError, StatusChange, StatusSettingsChange, UserHeartbeat, UserStatus, check_limit,
@@ -90,11 +91,13 @@ impl StatusService {
         &self,
         reported: &[ReportedStatusChange],
     ) -> Result<Vec<StatusChangeResults>, PresenceError> {
-        let mut tx = self.db.begin().await?;
-        let applied = apply_changes(&mut tx, reported, self.clock.now()).await?;
+        let (tx, results) = self.begin_changes(reported).await?;
         tx.commit().await?;
-        self.relay.wake();
-        Ok(applied.results)
+        // Most logins are those of users who are online already, of which nobody is notified.
+        if has_events(&results) {
+            self.relay.wake();
+        }
+        Ok(results)
     }
 
     /// Applies the starts and ends of calls. The parties become busy unless the call is over already, and
@@ -103,18 +106,29 @@ impl StatusService {
         &self,
         reported: &[ReportedStatusChange],
     ) -> Result<(), PresenceError> {
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        if !change_existing(&mut tx, reported, now).await? {
-            tx.rollback().await?;
-            tx = self.db.begin().await?;
-            apply_changes(&mut tx, reported, now).await?;
-        }
+        let (tx, _) = self.begin_changes(reported).await?;
         failpoint::reach("presence.call.before_commit");
         tx.commit().await?;
         failpoint::reach("presence.call.committed");
         self.relay.wake();
         Ok(())
+    }
+
+    /// Applies changes that nearly always have an effect; returns the transaction, which the caller commits, and the
+    /// results of each.
+    async fn begin_changes(
+        &self,
+        reported: &[ReportedStatusChange],
+    ) -> Result<(DatabaseTransaction, Vec<StatusChangeResults>), PresenceError> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        if let Some(results) = change_existing(&mut tx, reported, now).await? {
+            return Ok((tx, results));
+        }
+        tx.rollback().await?;
+        let mut tx = self.db.begin().await?;
+        let applied = apply_changes(&mut tx, reported, now).await?;
+        Ok((tx, applied.results))
     }
 
     /// Records the heartbeats of a batch. Unknown users are in neither list of the result.

@@ -3,7 +3,8 @@
 use talktime_kit::{Error, ErrorKind};
 
 use super::limits::{
-    CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX,
+    CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, SESSION_CHANGES_MAX, STATUSES_MAX,
+    WAIT_TIME_MINUTES_MAX,
 };
 
 /// A refused request. The text is a sentence for the user.
@@ -33,6 +34,9 @@ pub enum PresenceError {
     /// The requested number of users is zero or too large.
     #[error("Ask for 1 to {ONLINE_MAX} people.")]
     LimitOutOfRange,
+    /// A request has too many logins and logouts.
+    #[error("Report at most {SESSION_CHANGES_MAX} logins and logouts at once.")]
+    TooManySessionChanges,
     /// A request has too many starts and ends of calls.
     #[error("Tell of at most {CALL_CHANGES_MAX} calls at once.")]
     TooManyCallChanges,
@@ -70,6 +74,9 @@ impl From<PresenceError> for Error {
             }
             PresenceError::SessionEnded => (ErrorKind::Unauthenticated, "token_revoked"),
             PresenceError::LimitOutOfRange => (ErrorKind::InvalidArgument, "invalid_limit"),
+            PresenceError::TooManySessionChanges => {
+                (ErrorKind::InvalidArgument, "too_many_sessions")
+            }
             PresenceError::TooManyCallChanges => (ErrorKind::InvalidArgument, "too_many_calls"),
             PresenceError::InvalidCall => (ErrorKind::InvalidArgument, "invalid_call"),
             PresenceError::MissingHappenedAt => (ErrorKind::InvalidArgument, "no_happened_at"),

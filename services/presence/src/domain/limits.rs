@@ -8,5 +8,7 @@ pub(super) const STATUSES_MAX: usize = 200;
 pub(super) const HEARTBEATS_MAX: usize = 1_000;
 /// Users in one list of online users.
 pub(super) const ONLINE_MAX: i32 = 1_000;
+/// Logins and logouts in one request.
+pub(super) const SESSION_CHANGES_MAX: usize = 1_000;
 /// Starts and ends of calls in one request.
 pub(super) const CALL_CHANGES_MAX: usize = 1_000;

@@ -12,6 +12,7 @@ pub use change::{SessionChange, StatusChange, StatusSettingsChange};
 pub use error::PresenceError;
 pub use heartbeat::{UserHeartbeat, split_into_rounds};
 pub use request::{
-    check_call, check_call_changes, check_heartbeats, check_limit, check_settings, check_user_ids,
+    check_call, check_call_changes, check_heartbeats, check_limit, check_session_changes,
+    check_settings, check_user_ids,
 };
 pub use status::{StatusChangeEffect, UserStatus};

@@ -3,7 +3,8 @@
 use chrono::DateTime;
 
 use super::limits::{
-    CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, STATUSES_MAX, WAIT_TIME_MINUTES_MAX,
+    CALL_CHANGES_MAX, HEARTBEATS_MAX, ONLINE_MAX, SESSION_CHANGES_MAX, STATUSES_MAX,
+    WAIT_TIME_MINUTES_MAX,
 };
 use super::{PresenceError, StatusSettingsChange, UserHeartbeat};
 
@@ -74,6 +75,14 @@ pub fn check_limit(limit: i32) -> Result<usize, PresenceError> {
         .ok()
         .filter(|_| (1..=ONLINE_MAX).contains(&limit))
         .ok_or(PresenceError::LimitOutOfRange)
+}
+
+/// Checks the number of logins and logouts.
+pub fn check_session_changes(changes: usize) -> Result<(), PresenceError> {
+    if changes > SESSION_CHANGES_MAX {
+        return Err(PresenceError::TooManySessionChanges);
+    }
+    Ok(())
 }
 
 /// Checks the number of starts and ends of calls.
@@ -149,6 +158,8 @@ mod tests {
     fn lists_are_bounded() {
         assert!(check_user_ids(vec![1; STATUSES_MAX]).is_ok());
         assert!(check_user_ids(vec![1; STATUSES_MAX + 1]).is_err());
+        assert!(check_session_changes(SESSION_CHANGES_MAX).is_ok());
+        assert!(check_session_changes(SESSION_CHANGES_MAX + 1).is_err());
         assert!(check_call_changes(CALL_CHANGES_MAX).is_ok());
         assert!(check_call_changes(CALL_CHANGES_MAX + 1).is_err());
         assert!(check_call(1, &[1, 2]).is_ok());

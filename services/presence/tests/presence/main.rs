@@ -131,6 +131,11 @@ impl Presence {
         answer(self.api.set_online(Request::new(request)).await)
     }
 
+    async fn follow_sessions(&self, changes: Vec<pb::SessionChange>) -> Result<(), Refusal> {
+        let request = Request::new(pb::FollowSessionsRequest { changes });
+        answer(self.api.follow_sessions(request).await).map(|_| ())
+    }
+
     async fn begin_call(&self, call_id: i64, user_ids: &[i64]) {
         let began = pb::CallBegan {
             wait_time: Some(30),

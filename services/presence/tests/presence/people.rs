@@ -9,7 +9,7 @@ use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use talktime_proto::timestamp;
 use tonic::{Code, Request};
 
-use crate::{ASHA, NOBODY, ONLINE, Presence, RAVI, Refusal, answer, refusal, registered};
+use crate::{ASHA, NOBODY, OFFLINE, ONLINE, Presence, RAVI, Refusal, answer, refusal, registered};
 
 async fn update(
     presence: &Presence,
@@ -65,6 +65,59 @@ async fn logins_that_share_a_transaction_concern_their_users_alone() {
         let expected = (user_id, is_login(user_id));
         assert_eq!((status.user_id, status.is_online), expected);
     }
+}
+
+#[tokio::test]
+async fn logins_of_one_request_have_the_effects_of_single_ones() {
+    let presence = Presence::start_with_two_users().await;
+    let gone = UserDeleted {
+        user_id: NOBODY,
+        ..UserDeleted::default()
+    };
+    presence.handle_event(1, Kind::UserDeleted(gone)).await;
+    let report = |user_id, is_online, happened_at| pb::SessionChange {
+        session: Some(pb::SetOnlineRequest {
+            user_id,
+            is_online,
+            happened_at: Some(timestamp(happened_at)),
+            ..pb::SetOnlineRequest::default()
+        }),
+        ..pb::SessionChange::default()
+    };
+    let (now, later) = (presence.now(), presence.now() + TimeDelta::seconds(1));
+    let unknown = 3;
+    let reports = vec![
+        report(ASHA, OFFLINE, later),
+        report(ASHA, ONLINE, now),
+        report(NOBODY, ONLINE, now),
+        report(RAVI, ONLINE, now),
+        report(unknown, ONLINE, now),
+    ];
+    for _ in ["the first time", "again"] {
+        presence
+            .follow_sessions(reports.clone())
+            .await
+            .expect("made");
+        for (user_id, is_online) in [(ASHA, false), (RAVI, true), (unknown, true)] {
+            let status = presence.status(user_id).await.expect("known");
+            assert_eq!((user_id, status.is_online), (user_id, is_online));
+        }
+        let deleted = presence.status(NOBODY).await;
+        assert_eq!(deleted.expect_err("gone").0, Code::NotFound);
+    }
+    assert_eq!(presence.published_versions(RAVI).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn reports_of_logins_are_bounded_and_have_times() {
+    let presence = Presence::start().await;
+    let without_time = pb::SessionChange::default();
+    for (changes, code) in [(1, "no_happened_at"), (1_001, "too_many_sessions")] {
+        let refused = presence.follow_sessions(vec![without_time.clone(); changes]);
+        let refused = refused.await.expect_err(code);
+        assert_eq!(refused, refusal(Code::InvalidArgument, code));
+    }
+    presence.follow_sessions(vec![]).await.expect("nothing");
 }
 
 #[tokio::test]
