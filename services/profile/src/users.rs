@@ -12,6 +12,7 @@ use crate::domain::{
 };
 use crate::events::{append_user_deleted, append_user_registered, append_user_updated};
 use crate::phone_hash::PhoneHasher;
+use crate::store::users::PhoneAccountRow;
 use crate::store::{deletion_reasons, spent_registrations, user_blocks, user_roles, users};
 
 /// The most users, or planned calls, that one request may name.
@@ -173,6 +174,19 @@ impl UserService {
         let mut connection = self.db.acquire().await?;
         let user = users::find_by_phone(&mut connection, phone).await?;
         user.ok_or(ProfileError::UserNotFound)
+    }
+
+    /// Finds the accounts of phones; phones without one are left out.
+    pub async fn find_accounts(
+        &self,
+        phones: &[String],
+    ) -> Result<Vec<PhoneAccountRow>, ProfileError> {
+        check_lookups(phones.len())?;
+        for phone in phones {
+            fields::check_phone(phone)?;
+        }
+        let mut connection = self.db.acquire().await?;
+        Ok(users::find_accounts(&mut connection, phones).await?)
     }
 
     /// Checks whether a user name is free, and suggests others if it is not. Only the registration itself takes

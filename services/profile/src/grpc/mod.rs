@@ -79,6 +79,23 @@ impl ProfileService for ProfileGrpcApi {
         )))
     }
 
+    async fn find_accounts(
+        &self,
+        request: Request<pb::FindAccountsRequest>,
+    ) -> Result<Response<pb::FindAccountsResponse>, Status> {
+        let phones = request.into_inner().phones;
+        let found = self.operations.users.find_accounts(&phones).await;
+        let accounts = found.map_err(status_of)?.into_iter();
+        let accounts = accounts.map(|account| pb::PhoneAccount {
+            phone: account.phone,
+            user_id: account.user_id,
+            username: account.username,
+        });
+        Ok(Response::new(pb::FindAccountsResponse {
+            accounts: accounts.collect(),
+        }))
+    }
+
     async fn check_username(
         &self,
         request: Request<pb::CheckUsernameRequest>,

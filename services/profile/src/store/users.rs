@@ -115,6 +115,26 @@ pub async fn find_by_phone(
         .await
 }
 
+/// What a login needs to know of a user.
+#[derive(Clone, Debug, FromRow)]
+pub struct PhoneAccountRow {
+    /// In E.164.
+    pub phone: String,
+    pub user_id: i64,
+    pub username: String,
+}
+
+/// Finds the accounts of phones; phones without one are left out.
+pub async fn find_accounts(
+    connection: &mut PgConnection,
+    phones: &[String],
+) -> sqlx::Result<Vec<PhoneAccountRow>> {
+    sqlx::query_as("SELECT phone, user_id, username FROM profile.users WHERE phone = ANY($1)")
+        .bind(phones)
+        .fetch_all(connection)
+        .await
+}
+
 /// Lists the names of users by id; ids without a user are left out.
 pub async fn list_usernames(
     connection: &mut PgConnection,

@@ -196,6 +196,45 @@ async fn unknown_users_are_not_found() {
     assert_eq!(into_result(by_phone).expect_err("nobody"), not_found);
 }
 
+#[tokio::test]
+async fn accounts_are_found_by_several_phones() {
+    let profile = TestProfile::start().await;
+    let (asha, ravi) = (
+        profile.register("asha", "user").await,
+        profile.register("ravi", "listener").await,
+    );
+    let nobody = "+919999999999".to_owned();
+    let find_accounts = async |phones: Vec<String>| {
+        let request = Request::new(pb::FindAccountsRequest { phones });
+        into_result(profile.api.find_accounts(request).await)
+    };
+    let phones = vec![
+        ravi.phone.clone(),
+        nobody,
+        asha.phone.clone(),
+        asha.phone.clone(),
+    ];
+    let mut found = find_accounts(phones).await.expect("found").accounts;
+    found.sort_by_key(|account| account.user_id);
+    let expected = [asha, ravi].map(|user| pb::PhoneAccount {
+        phone: user.phone,
+        user_id: user.user_id,
+        username: user.username,
+    });
+    assert_eq!(found, expected);
+
+    for (phones, code) in [
+        (vec!["98765".to_owned()], "invalid_phone"),
+        (vec!["+919876543210".to_owned(); 201], "too_many_users"),
+    ] {
+        let refused = find_accounts(phones).await;
+        assert_eq!(
+            refused.expect_err(code),
+            refusal(Code::InvalidArgument, code)
+        );
+    }
+}
+
 /// A day of India begins at 18:30 UTC of the day before.
 #[tokio::test]
 async fn the_age_of_eighteen_begins_at_midnight_in_india() {
