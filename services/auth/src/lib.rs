@@ -25,6 +25,7 @@ pub mod login;
 pub mod login_batch;
 pub mod login_records;
 mod metrics;
+mod peer_batches;
 pub mod peers;
 pub mod restored;
 pub mod rotation;
@@ -88,7 +89,8 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
     service
         .lifecycle
         .spawn(queue.run(service.db.clone(), stopping));
-    let presence = PresenceClient::connect(&service.peers, &config.peers.presence)?;
+    let presence =
+        PresenceClient::start(&service.lifecycle, &service.peers, &config.peers.presence)?;
     let sessions = SessionService {
         redis: redis.clone(),
         issuer: issuer.clone(),
@@ -98,7 +100,7 @@ pub async fn serve(service: ServiceConfig, config: AuthConfig) -> anyhow::Result
         clock: service.clock.clone(),
         refresh_grace_secs: config.tokens.refresh_grace_secs,
     };
-    let profile = ProfileClient::connect(&service.peers, &config.peers.profile)?;
+    let profile = ProfileClient::start(&service.lifecycle, &service.peers, &config.peers.profile)?;
     let admins = AdminAuthorizer {
         db: service.db.clone(),
         issuer: issuer.clone(),

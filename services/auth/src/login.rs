@@ -157,8 +157,8 @@ impl LoginService {
 
     /// Returns whether the phone has an account. If that is unknown, the phone has no part in the reserve.
     async fn is_known(&self, phone: &PhoneNumber) -> bool {
-        match self.profile.find_user_by_phone(phone).await {
-            Ok(user) => user.is_some(),
+        match self.profile.find_account(phone).await {
+            Ok(account) => account.is_some(),
             Err(error) => {
                 tracing::warn!(
                     error = chain(&error),
@@ -259,7 +259,7 @@ impl LoginService {
         code_id: Uuid,
         device: &DeviceName,
     ) -> Result<OtpVerificationOutcome, AuthError> {
-        if let Some(user) = self.profile.find_user_by_phone(phone).await? {
+        if let Some(user) = self.profile.find_account(phone).await? {
             let proof = LoginProof::Code { code_id };
             let tokens = self.sessions.open_session(user, device, proof).await?;
             return tokens

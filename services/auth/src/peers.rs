@@ -1,76 +1,90 @@
 //! Clients of the services that auth calls.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
+use talktime_kit::Error;
+use talktime_kit::batch::Batcher;
 use talktime_kit::error::chain;
 use talktime_kit::grpc::client::{PeerChannel, PeerConnector, retry_idempotent};
-use talktime_kit::{Error, ErrorKind};
+use talktime_kit::lifecycle::ProcessLifecycle;
 use talktime_proto::access::v1::Workload;
 use talktime_proto::presence::v1::SetOnlineRequest;
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
 use talktime_proto::profile::ROLE_ADMIN;
 use talktime_proto::profile::v1::profile_service_client::ProfileServiceClient;
-use talktime_proto::profile::v1::{
-    CreateUserRequest, GetRolesRequest, GetUserByPhoneRequest, User,
-};
+use talktime_proto::profile::v1::{CreateUserRequest, GetRolesRequest, User};
 use talktime_proto::timestamp;
 
-use crate::domain::PhoneNumber;
+use crate::domain::{PhoneNumber, UserAccount};
+use crate::peer_batches::{
+    AccountLookupBatchHandler, BATCH_LIMITS, SET_ONLINE_TIMEOUT, SessionReportBatchHandler,
+};
 
-/// A login waits for presence no longer than this: the event does the same a moment later.
-const SET_ONLINE_TIMEOUT: Duration = Duration::from_millis(300);
-
-/// A client of the profile service, which stores accounts.
+/// A client of the profile service, which stores accounts; cheap to clone.
 #[derive(Clone)]
-pub struct ProfileClient(ProfileServiceClient<PeerChannel>);
+pub struct ProfileClient {
+    profile: ProfileServiceClient<PeerChannel>,
+    lookups: Batcher<AccountLookupBatchHandler>,
+}
 
 impl ProfileClient {
-    /// Creates a client for `https://host:port`; it connects at the first call.
-    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
-        let channel = peers.connect(Workload::Profile, url)?;
-        Ok(Self(ProfileServiceClient::new(channel)))
+    /// Starts a client for `https://host:port`; it connects at the first call.
+    pub fn start(
+        lifecycle: &ProcessLifecycle,
+        peers: &PeerConnector,
+        url: &str,
+    ) -> anyhow::Result<Self> {
+        let profile = ProfileServiceClient::new(peers.connect(Workload::Profile, url)?);
+        let handler = AccountLookupBatchHandler {
+            profile: profile.clone(),
+        };
+        let lookups = Batcher::start(lifecycle, BATCH_LIMITS, handler);
+        Ok(Self { profile, lookups })
     }
 
-    /// Finds the user with this phone; `None` if the phone is new.
-    pub async fn find_user_by_phone(&self, phone: &PhoneNumber) -> Result<Option<User>, Error> {
-        let found = retry_idempotent(
-            &self.0,
-            ProfileServiceClient::get_user_by_phone,
-            GetUserByPhoneRequest {
-                phone: phone.to_string(),
-            },
-        )
-        .await;
-        match found {
-            Ok(user) => Ok(Some(user)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Finds the account of a phone; `None` if the phone is new.
+    pub async fn find_account(&self, phone: &PhoneNumber) -> Result<Option<UserAccount>, Error> {
+        self.lookups.submit(phone.clone()).await
     }
 
     /// Returns whether a user has the role of an admin at this moment.
     pub async fn is_admin(&self, user_id: i64) -> Result<bool, Error> {
         let request = GetRolesRequest { user_id };
-        let found = retry_idempotent(&self.0, ProfileServiceClient::get_roles, request).await?;
+        let found =
+            retry_idempotent(&self.profile, ProfileServiceClient::get_roles, request).await?;
         Ok(found.roles.iter().any(|role| role == ROLE_ADMIN))
     }
 
     /// Creates a user, once for each registration id.
-    pub async fn create_user(&self, request: CreateUserRequest) -> Result<User, Error> {
-        retry_idempotent(&self.0, ProfileServiceClient::create_user, request).await
+    pub async fn create_user(&self, request: CreateUserRequest) -> Result<UserAccount, Error> {
+        let method = ProfileServiceClient::create_user;
+        let user = retry_idempotent(&self.profile, method, request).await?;
+        Ok(user.into())
     }
 }
 
-/// A client of the presence service.
+impl From<User> for UserAccount {
+    fn from(user: User) -> Self {
+        Self {
+            user_id: user.user_id,
+            username: user.username,
+        }
+    }
+}
+
+/// A client of the presence service; cheap to clone.
 #[derive(Clone)]
-pub struct PresenceClient(PresenceServiceClient<PeerChannel>);
+pub struct PresenceClient(Batcher<SessionReportBatchHandler>);
 
 impl PresenceClient {
-    /// Creates a client for `https://host:port`; it connects at the first call.
-    pub fn connect(peers: &PeerConnector, url: &str) -> anyhow::Result<Self> {
-        let channel = peers.connect(Workload::Presence, url)?;
-        Ok(Self(PresenceServiceClient::new(channel)))
+    /// Starts a client for `https://host:port`; it connects at the first call.
+    pub fn start(
+        lifecycle: &ProcessLifecycle,
+        peers: &PeerConnector,
+        url: &str,
+    ) -> anyhow::Result<Self> {
+        let presence = PresenceServiceClient::new(peers.connect(Workload::Presence, url)?);
+        let handler = SessionReportBatchHandler { presence };
+        Ok(Self(Batcher::start(lifecycle, BATCH_LIMITS, handler)))
     }
 
     /// Reports a login to presence at once, if possible.
@@ -107,11 +121,10 @@ impl PresenceClient {
     /// instant.
     async fn set_online(&self, request: SetOnlineRequest) {
         let user_id = request.user_id;
-        let mut client = self.0.clone();
-        let outcome = tokio::time::timeout(SET_ONLINE_TIMEOUT, client.set_online(request)).await;
+        let outcome = tokio::time::timeout(SET_ONLINE_TIMEOUT, self.0.submit(request)).await;
         let reason = match outcome {
-            Ok(Ok(_status)) => return,
-            Ok(Err(status)) => chain(&Error::from(status)),
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => chain(&error),
             Err(_elapsed) => "no answer in time".to_owned(),
         };
         tracing::warn!(

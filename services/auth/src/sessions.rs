@@ -6,12 +6,11 @@ use chrono::{DateTime, Utc};
 use talktime_kit::redis::Pool;
 use talktime_kit::{Clock, failpoint};
 use talktime_proto::auth::REVOCATIONS_HOLD;
-use talktime_proto::profile::v1::User;
 use uuid::Uuid;
 
 use crate::audit::AuditRefusalRecorder;
 use crate::domain::claims::{TokenClaims, TokenGrant, UserSession};
-use crate::domain::{AuthError, DeviceName, LoginProof, TokenRevocation};
+use crate::domain::{AuthError, DeviceName, LoginProof, TokenRevocation, UserAccount};
 use crate::events::SessionEventRecorder;
 use crate::login_batch::{LoginRecordOutcome, NewLoginRecord};
 use crate::peers::PresenceClient;
@@ -56,7 +55,7 @@ impl SessionService {
     /// not be recorded is ended again, since nobody gets its tokens.
     pub async fn open_session(
         &self,
-        user: User,
+        user: UserAccount,
         device: &DeviceName,
         proof: LoginProof,
     ) -> Result<Option<SessionTokens>, AuthError> {

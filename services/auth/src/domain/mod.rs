@@ -1,5 +1,6 @@
 //! The rules of auth, without input or output.
 
+mod account;
 mod attestation;
 pub mod claims;
 mod client_address;
@@ -12,6 +13,7 @@ mod phone;
 mod revocation;
 mod signing_key;
 
+pub use account::UserAccount;
 pub use attestation::{
     ATTESTATION_CLOCK_SKEW_MAX, AttestationFailure, AttestationStatement, AttestedOperation,
     attestation_nonce,

@@ -10,7 +10,7 @@ use talktime_auth::delivery::OtpDelivery;
 use talktime_auth::domain::claims::{TokenClaims, TokenLifetimes, UserSession};
 use talktime_auth::domain::{
     AuthError, ClientAddress, DeviceName, LoginProof, OneTimePassword, OtpChallenge, OtpGuess,
-    OtpRules, OtpStorage, PhoneNumber, PhoneRules,
+    OtpRules, OtpStorage, PhoneNumber, PhoneRules, UserAccount,
 };
 use talktime_auth::events::SessionEventRecorder;
 use talktime_auth::keyring::{Ed25519PrivateKey, TokenKeyRing};
@@ -25,7 +25,6 @@ use talktime_kit::redis::{self, Pool};
 use talktime_kit::testing::{TestDatabase, stack_peers, stack_redis};
 use talktime_proto::access::v1::Workload;
 use talktime_proto::events::v1::Event;
-use talktime_proto::profile::v1::User;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -57,8 +56,12 @@ pub(crate) fn sessions(database: &TestDatabase) -> SessionService {
             database.app.clone(),
             Relay::default(),
         ),
-        presence: PresenceClient::connect(&stack_peers(Workload::Auth), NOWHERE)
-            .expect("an address"),
+        presence: PresenceClient::start(
+            &ProcessLifecycle::default(),
+            &stack_peers(Workload::Auth),
+            NOWHERE,
+        )
+        .expect("an address"),
         clock: Clock::manual(DateTime::from_timestamp(1_750_000_000, 123_456_000).expect("valid")),
         refresh_grace_secs: 0,
     }
@@ -73,7 +76,12 @@ pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginSer
         phone_rules: PhoneRules::default(),
         delivery,
         issuer: sessions.issuer.clone(),
-        profile: ProfileClient::connect(&stack_peers(Workload::Auth), NOWHERE).expect("an address"),
+        profile: ProfileClient::start(
+            &ProcessLifecycle::default(),
+            &stack_peers(Workload::Auth),
+            NOWHERE,
+        )
+        .expect("an address"),
         refusals: sessions.refusals.clone(),
         clock: sessions.clock.clone(),
         sessions,
@@ -81,11 +89,10 @@ pub(crate) fn login(sessions: SessionService, delivery: OtpDelivery) -> LoginSer
 }
 
 /// A user that no other test has.
-pub(crate) fn user() -> User {
-    User {
+pub(crate) fn user() -> UserAccount {
+    UserAccount {
         user_id: session().user_id,
         username: "asha".to_owned(),
-        ..User::default()
     }
 }
 
@@ -95,7 +102,7 @@ pub(crate) fn device() -> DeviceName {
 
 pub(crate) async fn log_in(
     sessions: &SessionService,
-    user: User,
+    user: UserAccount,
 ) -> Result<SessionTokens, AuthError> {
     log_in_on(sessions, user, &device()).await
 }
@@ -103,7 +110,7 @@ pub(crate) async fn log_in(
 /// Logs in with a code that nobody has used.
 pub(crate) async fn log_in_on(
     sessions: &SessionService,
-    user: User,
+    user: UserAccount,
     device: &DeviceName,
 ) -> Result<SessionTokens, AuthError> {
     let proof = LoginProof::Code {
