@@ -83,6 +83,28 @@ async fn sessions_are_listed_with_their_devices() {
 }
 
 #[tokio::test]
+async fn logins_of_one_moment_open_sessions_of_their_own_users() {
+    let app = connect_app().await;
+    let mut people = Vec::new();
+    for _ in 0..12 {
+        let person = app.sign_up(UserRole::User).await;
+        let logged_out = app.post("/auth/logout").as_user(&person).answer().await;
+        assert_eq!(logged_out.status, 200, "{logged_out:?}");
+        people.push(person);
+    }
+    let logins = people.iter().map(|person| log_in(&app, person, "Pixel 9"));
+    for person in join_all(logins).await {
+        let me = app.get("/users/me").as_user(&person).answer().await;
+        assert_eq!(me.body["user_id"], person.user_id, "{me:?}");
+        wait_for("a login in presence", || async {
+            let status = app.load_status(&person).await.expect("answered");
+            (status.body["is_online"] == true).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_session_can_be_ended_from_another_device() {
     let app = connect_app().await;
     let here = app.sign_up(UserRole::User).await;

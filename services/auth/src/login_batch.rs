@@ -1,22 +1,22 @@
 //! Logins that come in while a transaction commits are recorded together by the next one, each with an outcome of its own.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use talktime_kit::batch::{BatchHandler, BatchItem};
 use talktime_kit::db::{DatabasePool, PgConnection};
-use talktime_kit::messaging::{Relay, outbox};
+use talktime_kit::messaging::Relay;
+use talktime_kit::messaging::outbox::{self, OutboxColumns, TracedEvent};
 use talktime_proto::events::v1::LoggedIn;
 use talktime_proto::events::v1::event::Kind;
-use uuid::Uuid;
 
 use crate::domain::claims::UserSession;
 use crate::domain::{AuthError, LoginProof};
 use crate::store::audit_log::{self, AuditAction, AuditLogEntry};
+use crate::store::code_logins::{self, CodeLogin};
+use crate::store::deleted_users;
 use crate::store::registrations::{self, UsedRegistrationToken};
 use crate::store::sessions::TokenIdPair;
-use crate::store::{deleted_users, used_codes};
 
 /// Time that must be left at the commit, because presence and Redis may each take a part of it afterwards.
 /// Otherwise the answer might not reach the client, so the proof of the login is not used up.
@@ -121,11 +121,10 @@ impl LoginBatchHandler {
             return Ok(vec![]);
         };
         let mut tx = self.db.begin().await?;
-        let answers = use_proofs(&mut tx, batch, at).await?;
+        let answers = record_all(&mut tx, batch, at).await?;
         let recorded = batch.iter().zip(&answers);
         let recorded = recorded.filter(|(_, answer)| is_recorded(answer));
         let recorded: Vec<&BatchItem<LoginRecordTask>> = recorded.map(|(item, _)| *item).collect();
-        insert_records(&mut tx, &recorded, at).await?;
         let has_time_left = |item: &&BatchItem<LoginRecordTask>| {
             let task = &item.task;
             task.has_time_left(ANSWER_TIME_MIN)
@@ -158,75 +157,100 @@ fn unconfirm_login(answer: LoginRecordAnswer) -> LoginRecordAnswer {
     }
 }
 
-/// Holds off the deletion of the users, and uses up the proofs of logins; returns one answer for each, in order.
-async fn use_proofs(
+/// Holds off the deletion of the users, uses up the proofs of logins and records those whose proof was unused; returns one
+/// answer for each, in order.
+async fn record_all(
     tx: &mut PgConnection,
     batch: &[&BatchItem<LoginRecordTask>],
     at: DateTime<Utc>,
-) -> Result<Vec<LoginRecordAnswer>, AuthError> {
-    let user_ids = batch.iter();
-    let user_ids: Vec<i64> = user_ids
-        .map(|item| item.task.login.session.user_id)
-        .collect();
+) -> sqlx::Result<Vec<LoginRecordAnswer>> {
+    let user_ids: Vec<i64> = batch.iter().map(|item| user_id_of(item)).collect();
     deleted_users::lock_all_shared(tx, &user_ids).await?;
-    let deleted = deleted_users::find_all(tx, &user_ids).await?;
-    let is_open = |login: &NewLoginRecord| !deleted.contains(&login.session.user_id);
-    let open = batch.iter().map(|item| &item.task.login);
-    let open: Vec<&NewLoginRecord> = open.filter(|login| is_open(login)).collect();
-    let mut unused_codes = use_codes(tx, &open).await?;
-    let unused_registrations = use_registrations(tx, &open).await?;
-    let mut answers = Vec::with_capacity(batch.len());
-    for item in batch {
+    let mut answers: Vec<(usize, LoginRecordAnswer)> = Vec::with_capacity(batch.len());
+    answers.extend(record_code_logins(tx, batch, at).await?);
+    answers.extend(record_registrations(tx, batch, at).await?);
+    answers.sort_unstable_by_key(|(place, _)| *place);
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+fn user_id_of(item: &BatchItem<LoginRecordTask>) -> i64 {
+    item.task.login.session.user_id
+}
+
+/// Records the logins with codes; returns the answer to each, by its place in the batch.
+async fn record_code_logins(
+    tx: &mut PgConnection,
+    batch: &[&BatchItem<LoginRecordTask>],
+    at: DateTime<Utc>,
+) -> sqlx::Result<Vec<(usize, LoginRecordAnswer)>> {
+    let (mut places, mut logins, mut events) = (vec![], vec![], vec![]);
+    for (place, item) in batch.iter().enumerate() {
         let login = &item.task.login;
-        if !is_open(login) {
-            answers.push(Err(AuthError::AccountDeletionInProgress));
-            continue;
+        if let LoginProof::Code { code_id } = login.proof {
+            places.push(place);
+            logins.push(CodeLogin {
+                code_id,
+                session: login.session,
+            });
+            events.push(logged_in_event(item, at));
         }
-        let is_unused = match &login.proof {
-            LoginProof::Code { code_id } => unused_codes.remove(code_id),
-            LoginProof::Registration { .. } => {
-                unused_registrations.contains(&login.session.session_id)
-            }
-        };
-        answers.push(Ok(if is_unused {
-            LoginRecordOutcome::Recorded { at }
+    }
+    if logins.is_empty() {
+        return Ok(vec![]);
+    }
+    let events = OutboxColumns::encode(at, events);
+    let states = code_logins::insert_all(tx, &logins, events, at).await?;
+    let answers = states.into_iter().map(|state| {
+        if state.is_account_deleted {
+            Err(AuthError::AccountDeletionInProgress)
         } else {
-            LoginRecordOutcome::ProofUsed
-        }));
-    }
-    Ok(answers)
-}
-
-/// Uses up the codes of logins; returns those that were not used before.
-async fn use_codes(
-    tx: &mut PgConnection,
-    logins: &[&NewLoginRecord],
-) -> sqlx::Result<HashSet<Uuid>> {
-    let codes = logins.iter().filter_map(|login| match login.proof {
-        LoginProof::Code { code_id } => Some(code_id),
-        LoginProof::Registration { .. } => None,
-    });
-    used_codes::insert_all(tx, &codes.collect::<Vec<_>>()).await
-}
-
-/// Uses up registration tokens; returns the sessions of those that were not used before. All batches do so in one order, and
-/// therefore never wait for each other in a circle.
-async fn use_registrations(
-    tx: &mut PgConnection,
-    logins: &[&NewLoginRecord],
-) -> sqlx::Result<HashSet<Uuid>> {
-    let mut used: Vec<UsedRegistrationToken> = logins
-        .iter()
-        .filter_map(|login| used_token(login))
-        .collect();
-    used.sort_by_key(|token| token.registration_id);
-    let mut unused = HashSet::new();
-    for token in used {
-        if registrations::insert(tx, &token).await? {
-            unused.insert(token.session.session_id);
+            Ok(outcome_of(state.is_recorded, at))
         }
+    });
+    Ok(places.into_iter().zip(answers).collect())
+}
+
+fn outcome_of(is_recorded: bool, at: DateTime<Utc>) -> LoginRecordOutcome {
+    if is_recorded {
+        LoginRecordOutcome::Recorded { at }
+    } else {
+        LoginRecordOutcome::ProofUsed
     }
-    Ok(unused)
+}
+
+/// Records the logins of registrations, as [`record_code_logins`] does those with codes. There are few of them, so each token
+/// is used up by a statement of its own. All batches do so in one order, and therefore never wait for each other in a circle.
+async fn record_registrations(
+    tx: &mut PgConnection,
+    batch: &[&BatchItem<LoginRecordTask>],
+    at: DateTime<Utc>,
+) -> sqlx::Result<Vec<(usize, LoginRecordAnswer)>> {
+    let registered = batch.iter().enumerate();
+    let registered =
+        registered.filter_map(|(place, item)| Some((place, *item, used_token(&item.task.login)?)));
+    let mut registered: Vec<(usize, &BatchItem<LoginRecordTask>, UsedRegistrationToken)> =
+        registered.collect();
+    if registered.is_empty() {
+        return Ok(vec![]);
+    }
+    registered.sort_by_key(|(.., token)| token.registration_id);
+    let user_ids = registered.iter().map(|(_, item, _)| user_id_of(item));
+    let deleted = deleted_users::find_all(tx, &user_ids.collect::<Vec<_>>()).await?;
+    let mut answers = Vec::with_capacity(registered.len());
+    let mut recorded = vec![];
+    for (place, item, token) in registered {
+        let answer = if deleted.contains(&user_id_of(item)) {
+            Err(AuthError::AccountDeletionInProgress)
+        } else {
+            Ok(outcome_of(registrations::insert(tx, &token).await?, at))
+        };
+        if is_recorded(&answer) {
+            recorded.push(item);
+        }
+        answers.push((place, answer));
+    }
+    insert_records(tx, &recorded, at).await?;
+    Ok(answers)
 }
 
 fn used_token(login: &NewLoginRecord) -> Option<UsedRegistrationToken> {
@@ -255,14 +279,16 @@ async fn insert_records(
         entry.with_session(item.task.login.session)
     });
     audit_log::record_all(tx, &entries.collect::<Vec<_>>()).await?;
-    let events = batch.iter().map(|item| {
-        let NewLoginRecord {
-            session, username, ..
-        } = item.task.login.clone();
-        let user_id = session.user_id;
-        let event = Kind::LoggedIn(LoggedIn { user_id, username });
-        let event = (user_id, at.timestamp_micros(), event);
-        (event, item.traceparent.clone())
-    });
+    let events = batch.iter().map(|item| logged_in_event(item, at));
     outbox::append_traced(tx, at, events.collect()).await
+}
+
+fn logged_in_event(item: &BatchItem<LoginRecordTask>, at: DateTime<Utc>) -> TracedEvent {
+    let NewLoginRecord {
+        session, username, ..
+    } = &item.task.login;
+    let (user_id, username) = (session.user_id, username.clone());
+    let event = Kind::LoggedIn(LoggedIn { user_id, username });
+    let event = (user_id, at.timestamp_micros(), event);
+    (event, item.traceparent.clone())
 }

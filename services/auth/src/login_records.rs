@@ -45,8 +45,7 @@ impl SessionEventRecorder {
     /// Uses up a code that opens no session, since its phone is new; returns false if it was used before.
     pub async fn record_code_use(&self, code_id: Uuid) -> Result<bool, AuthError> {
         let mut tx = self.db.begin().await?;
-        let unused = used_codes::insert_all(&mut tx, &[code_id]).await?;
-        if unused.is_empty() {
+        if !used_codes::insert(&mut tx, code_id).await? {
             return Ok(false);
         }
         commit_in_time(tx).await?;

@@ -3,6 +3,7 @@
 
 pub mod attestations;
 pub mod audit_log;
+pub mod code_logins;
 pub mod deleted_users;
 pub mod export;
 pub mod keys;

@@ -1,7 +1,5 @@
 //! `auth.used_codes`: one-time passwords that have logged somebody in.
 
-use std::collections::HashSet;
-
 use talktime_kit::db::{DatabasePool, PgConnection};
 use uuid::Uuid;
 
@@ -10,18 +8,16 @@ const KEPT_SECS: f64 = 24.0 * 60.0 * 60.0;
 /// Rows that one purge deletes at most.
 const PURGED_MAX: i64 = 10_000;
 
-/// Uses up codes; returns those that were not used before. A second use at the same moment waits for the end of the first
-/// one's transaction.
-pub async fn insert_all(tx: &mut PgConnection, code_ids: &[Uuid]) -> sqlx::Result<HashSet<Uuid>> {
-    let inserted: Vec<Uuid> = sqlx::query_scalar(
-        "INSERT INTO auth.used_codes (code_id)
-         SELECT code_id FROM unnest($1::uuid[]) AS used (code_id) ORDER BY code_id
-         ON CONFLICT (code_id) DO NOTHING RETURNING code_id",
+/// Uses up a code; returns false if it was used before. A second use at the same moment waits for the end of the first one's
+/// transaction.
+pub async fn insert(tx: &mut PgConnection, code_id: Uuid) -> sqlx::Result<bool> {
+    let inserted = sqlx::query(
+        "INSERT INTO auth.used_codes (code_id) VALUES ($1) ON CONFLICT (code_id) DO NOTHING",
     )
-    .bind(code_ids)
-    .fetch_all(tx)
+    .bind(code_id)
+    .execute(tx)
     .await?;
-    Ok(inserted.into_iter().collect())
+    Ok(inserted.rows_affected() == 1)
 }
 
 /// Deletes rows of codes that have expired; returns how many.

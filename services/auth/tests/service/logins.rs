@@ -9,8 +9,10 @@ use talktime_auth::delivery::{OtpDelivery, OtpDeliveryAdapter};
 use talktime_auth::domain::claims::{TokenGrant, UserSession};
 use talktime_auth::domain::{AuthError, ClientAddress, DeviceName, LoginProof, OtpStorage};
 use talktime_auth::login::LoginService;
+use talktime_auth::store::code_logins::{self, CodeLogin};
 use talktime_auth::store::{self, keys, otps};
 use talktime_kit::config::DeploymentEnvironment;
+use talktime_kit::messaging::outbox::OutboxColumns;
 use talktime_kit::redis::commands::KeysInterface as _;
 use talktime_kit::testing::TestDatabase;
 use talktime_kit::{ErrorKind, grpc};
@@ -22,7 +24,7 @@ use uuid::Uuid;
 
 use crate::support::{
     NOWHERE, address, audit_actions, challenge, device, guess, log_in, log_in_on, login, phone,
-    published_events, read_claims, sessions, user,
+    published_events, read_claims, session, sessions, user,
 };
 
 #[tokio::test]
@@ -415,6 +417,60 @@ async fn one_of_many_logins_with_one_code_opens_a_session() {
     assert_eq!(opened, 1);
     let listed = sessions.list_open(user.user_id).await.expect("listed");
     assert_eq!(listed.len(), 1, "{listed:?}");
+}
+
+#[tokio::test]
+async fn each_login_with_a_code_of_one_statement_is_decided_by_itself() {
+    let database = TestDatabase::new(SCHEMA).await;
+    let sessions = sessions(&database);
+    let ended = session();
+    sessions.end_account(ended.user_id).await.expect("ended");
+    let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
+    let logins = [
+        (session(), first),
+        (session(), first),
+        (ended, second),
+        (session(), second),
+        (session(), Uuid::new_v4()),
+    ];
+    let logins = logins.map(|(session, code_id)| CodeLogin { code_id, session });
+    let insert_all = async || {
+        let at = sessions.clock.now();
+        let events = logins.iter().map(|login| {
+            let user_id = login.session.user_id;
+            let username = "asha".to_owned();
+            let event = EventKind::LoggedIn(LoggedIn { user_id, username });
+            ((user_id, at.timestamp_micros(), event), None)
+        });
+        let events = OutboxColumns::encode(at, events.collect());
+        let mut tx = database.app.begin().await.expect("connected");
+        let states = code_logins::insert_all(&mut tx, &logins, events, at).await;
+        tx.commit().await.expect("committed");
+        let states = states.expect("decided").into_iter();
+        let states = states.map(|state| (state.is_account_deleted, state.is_recorded));
+        states.collect::<Vec<_>>()
+    };
+    let (recorded, used, deleted) = ((false, true), (false, false), (true, false));
+    assert_eq!(
+        insert_all().await,
+        [recorded, used, deleted, recorded, recorded]
+    );
+    assert_eq!(insert_all().await, [used, used, deleted, used, used]);
+
+    let events = published_events(&database).await.into_iter();
+    let mut published: Vec<i64> = events
+        .filter_map(|event| match event.kind {
+            Some(EventKind::LoggedIn(login)) => Some(login.user_id),
+            _ => None,
+        })
+        .collect();
+    let mut expected = [0, 3, 4].map(|place: usize| logins[place].session.user_id);
+    published.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(published, expected);
+    let mut actions = audit_actions(&database).await;
+    actions.retain(|action| action == "logged_in");
+    assert_eq!(actions.len(), expected.len());
 }
 
 #[tokio::test]
