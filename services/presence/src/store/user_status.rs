@@ -147,6 +147,9 @@ pub async fn insert_missing(
 }
 
 /// Updates locked rows and appends the events that report them. Fails if one of the rows is missing.
+///
+/// A change that nobody sees, such as the login of a user who is online, changes no column with an index, as a heartbeat does:
+/// the next sweep finds the row and its later `last_seen`.
 pub async fn update(
     tx: &mut PgConnection,
     statuses: &[&UserStatus],
@@ -168,7 +171,8 @@ pub async fn update(
              session_changed_at = new.session_changed_at, profile_version = new.profile_version,
              busy_since = new.busy_since, is_listener = new.is_listener,
              role_version = new.role_version, status_changed_at = new.status_changed_at,
-             swept_seen_at = new.last_seen,
+             swept_seen_at = CASE WHEN s.is_online AND s.status_changed_at = new.status_changed_at
+                                  THEN s.swept_seen_at ELSE new.last_seen END,
              ended_session_ids = string_to_array(new.ended_session_ids, ','),
              went_offline_at = new.went_offline_at, accepting_calls = new.accepting_calls,
              accepting_changed_at = new.accepting_changed_at

@@ -5,7 +5,7 @@ use talktime_proto::presence::v1 as pb;
 use talktime_proto::presence::v1::presence_service_server::PresenceService;
 use tonic::Request;
 
-use crate::{ASHA, Presence, RAVI, answer};
+use crate::{ASHA, ONLINE, Presence, RAVI, answer};
 
 const FIVE_MINUTES: i64 = 300;
 
@@ -56,6 +56,21 @@ async fn a_user_without_heartbeats_for_five_minutes_is_offline() {
     assert_eq!(presence.sweep().await.marked_offline, 1, "each once");
     presence.heartbeat(RAVI).await.expect("stored");
     assert!(presence.is_online(RAVI).await, "and back again");
+}
+
+#[tokio::test]
+async fn a_login_of_a_user_who_is_online_counts_as_a_sign_of_life() {
+    let presence = Presence::start_with_two_users().await;
+    presence.heartbeat(ASHA).await.expect("stored");
+    presence.advance_clock(FIVE_MINUTES - 10);
+    let login = presence.set_session(ASHA, ONLINE, presence.now()).await;
+    login.expect("logged in");
+    presence.advance_clock(11);
+    assert_eq!(presence.sweep().await, StatusSweepCounts::default());
+    assert!(presence.is_online(ASHA).await);
+    presence.advance_clock(FIVE_MINUTES - 10);
+    assert_eq!(presence.sweep().await.marked_offline, 1);
+    assert!(!presence.is_online(ASHA).await);
 }
 
 #[tokio::test]

@@ -42,9 +42,17 @@ local function prune(sessions)
   end)
 end
 
--- Does the same for at most `count` sessions, picked at random: all of them, unless there are more.
+-- Does the same for at most `count` sessions, picked at random: all of them, unless there are more. Mostly all their tokens
+-- are there, which one command finds out.
 local function prune_some(sessions, count)
   local entries = redis.call('HRANDFIELD', sessions, count, 'WITHVALUES')
+  local tokens = {}
+  for i = 2, #entries, 2 do
+    table.insert(tokens, sessions .. ':' .. entries[i])
+  end
+  if #tokens == 0 or redis.call('EXISTS', unpack(tokens)) == #tokens then
+    return
+  end
   for i = 1, #entries, 2 do
     forget_expired(sessions, entries[i], entries[i + 1])
   end
