@@ -22,12 +22,11 @@ use crate::tracking::LiveCallTracker;
 /// presence later.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Limits of requests. Nobody waits for the ends of calls, so all of a moment share a request and a commit, which would
-/// otherwise compete with the settlements of the same calls for the disk. The answers to starts wait for presence, so a
-/// start is sent at once, with the ends that have gathered.
+/// Limits of requests. Only the undoing of a call waits for ends, so all of a moment share a request and a commit, which
+/// would otherwise compete with the settlements of the same calls for the disk. The answers to starts wait for presence, so
+/// a start is sent at once, with the ends that have gathered, and beside a request under way.
 const LIMITS: BatchLimits = BatchLimits {
     concurrent_max: 2,
-    overlap_items_max: 4,
     linger: Duration::from_millis(20),
     ..BATCH_LIMITS
 };

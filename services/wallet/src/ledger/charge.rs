@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use talktime_kit::db::PgConnection;
-use talktime_kit::failpoint;
 use talktime_kit::messaging::outbox::{self, OutboxColumns};
+use talktime_kit::{Error, failpoint};
 
 use super::{TracedRequest, WalletLedger};
 use crate::domain::WalletError;
@@ -163,9 +163,11 @@ async fn post_remaining(
     let plan = ChargePlan::decide(batch, &payers, &past)?;
     let events = plan.encode_events(now, batch, &payers);
     let posted = posting::post_charges(tx, now, &mut payers, &plan.postings, events, &[]).await?;
+    let transaction_ids = posted
+        .ok_or_else(|| Error::internal("charges were not posted, and nothing prevents it"))?;
     Ok(PostedCharges {
         plan,
-        transaction_ids: posted.unwrap_or_default(),
+        transaction_ids,
     })
 }
 

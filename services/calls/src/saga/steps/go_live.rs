@@ -64,9 +64,9 @@ impl BatchHandler for GoLiveBatchHandler {
         group: &[BatchItem<PaidCallStart>],
     ) -> Result<Vec<Self::Answer>, CallError> {
         let expected = expect_answers(group);
+        let mut tx = self.db.begin().await?;
         let events = build_start_events(group, &expected);
         let events = OutboxColumns::encode(self.clock.now(), events);
-        let mut tx = self.db.begin().await?;
         let live = calls::go_live(&mut tx, &list_payable(group, &expected), events).await?;
         let answers = take_answers(expected, index_by_id(live))?;
         idempotency::finish_all(&mut tx, &replayable_answers(group, &answers)).await?;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use talktime_calls::domain::call::{Call, CallMedia, CallPhase};
 use talktime_calls::domain::ringing::{self, RingEnding};
 use talktime_calls::domain::steps::{self, CallEndCause, MinuteChargeOutcome, SettlementStep};
+use talktime_calls::domain::transitions;
 use talktime_calls::store::calls::CallReceipt;
 
 use super::checks;
@@ -70,6 +71,9 @@ pub(super) async fn charge_and_activate(
     };
     let activate = |rows: &mut ModelRows, now| {
         let live = rows.activate(now, reserved.call_id, minute)?;
+        // The service builds the events of the start from the row as it was before the charge.
+        let expected = transitions::expect_live(reserved, minute);
+        assert_eq!(expected.map(|call| call.version), Some(live.version));
         checks::assert_may_go_live(world, &live);
         let from_ms = world.runtime.now_ms();
         let talked = TalkTime {
