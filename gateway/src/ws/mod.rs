@@ -4,9 +4,9 @@
 //! messages are stored once for all sockets of this replica (`stream_state`): the newest status of each user in
 //! one log (`status_log`), messages to single users in another (`user_message_log`).
 //!
-//! A socket has no queue of its own. It has a position in the log, is woken (`wake_round`), and reads from there (`reader`). So a
-//! slow client delays nobody, and a status that was replaced is never sent. A client that connects again names the
-//! last message it has and continues from there on any replica, because positions are those of the stream.
+//! A socket has no queue of its own. It has a position in the log, is woken (`wake_round`), and reads from there
+//! (`reader`). So a slow client delays nobody, and a status that was replaced is never sent. A client that connects again
+//! names the last message it has and continues from there on any replica, because positions are those of the stream.
 //!
 //! A socket of `/ws/calls` may have a seat in a call that the platform carries (`media_seat`, `session_media`), through
 //! which the two apps exchange signals.

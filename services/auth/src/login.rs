@@ -259,9 +259,9 @@ impl LoginService {
         code_id: Uuid,
         device: &DeviceName,
     ) -> Result<OtpVerificationOutcome, AuthError> {
-        if let Some(user) = self.profile.find_account(phone).await? {
+        if let Some(account) = self.profile.find_account(phone).await? {
             let proof = LoginProof::Code { code_id };
-            let tokens = self.sessions.open_session(user, device, proof).await?;
+            let tokens = self.sessions.open_session(account, device, proof).await?;
             return tokens
                 .map(OtpVerificationOutcome::Registered)
                 .ok_or(AuthError::InvalidOtp);

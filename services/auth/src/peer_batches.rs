@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits, QueueFullPolicy};
+use talktime_kit::batch::{BatchHandler, BatchItem, BatchLimits};
 use talktime_kit::grpc::client::{PeerChannel, retry_idempotent};
 use talktime_kit::{Error, ErrorKind, grpc};
 use talktime_proto::presence::v1::presence_service_client::PresenceServiceClient;
@@ -17,15 +17,16 @@ use talktime_proto::profile::v1::{FindAccountsRequest, GetUserByPhoneRequest};
 
 use crate::domain::{PhoneNumber, UserAccount};
 
-/// One request at a time, since large ones cost least for each login.
-pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
-    items_max: 64,
+/// Limits of lookups. A second request may meet a replica that answers while the first one waits for one that does not.
+pub(crate) const LOOKUP_LIMITS: BatchLimits = BatchLimits {
+    overlap_items_max: usize::MAX,
+    ..BatchLimits::REQUESTS
+};
+/// Limits of reports, one request at a time, since large ones cost least for each login.
+pub(crate) const REPORT_LIMITS: BatchLimits = BatchLimits {
     concurrent_max: 1,
     overlap_items_max: usize::MAX,
-    // As many as the server admits at the same time.
-    queued_max: 4_096,
-    linger: Duration::ZERO,
-    when_full: QueueFullPolicy::Wait,
+    ..BatchLimits::REQUESTS
 };
 
 /// Time limit of a lookup. It needs one of its own because the deadlines of the logins that share it differ.
@@ -137,5 +138,23 @@ impl SessionReportBatchHandler {
         };
         presence.follow_sessions(request).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_replica_of_the_release_before_refuses_is_sent_one_by_one() {
+        let refused = || {
+            Error::new(
+                ErrorKind::PermissionDenied,
+                "caller_not_allowed",
+                "Refused.",
+            )
+        };
+        assert!(!AccountLookupBatchHandler::fails_whole_batch(&refused()));
+        assert!(!SessionReportBatchHandler::fails_whole_batch(&refused()));
     }
 }

@@ -16,7 +16,8 @@ use talktime_proto::timestamp;
 
 use crate::domain::{PhoneNumber, UserAccount};
 use crate::peer_batches::{
-    AccountLookupBatchHandler, BATCH_LIMITS, SET_ONLINE_TIMEOUT, SessionReportBatchHandler,
+    AccountLookupBatchHandler, LOOKUP_LIMITS, REPORT_LIMITS, SET_ONLINE_TIMEOUT,
+    SessionReportBatchHandler,
 };
 
 /// A client of the profile service, which stores accounts; cheap to clone.
@@ -37,7 +38,7 @@ impl ProfileClient {
         let handler = AccountLookupBatchHandler {
             profile: profile.clone(),
         };
-        let lookups = Batcher::start(lifecycle, BATCH_LIMITS, handler);
+        let lookups = Batcher::start(lifecycle, LOOKUP_LIMITS, handler);
         Ok(Self { profile, lookups })
     }
 
@@ -84,7 +85,7 @@ impl PresenceClient {
     ) -> anyhow::Result<Self> {
         let presence = PresenceServiceClient::new(peers.connect(Workload::Presence, url)?);
         let handler = SessionReportBatchHandler { presence };
-        Ok(Self(Batcher::start(lifecycle, BATCH_LIMITS, handler)))
+        Ok(Self(Batcher::start(lifecycle, REPORT_LIMITS, handler)))
     }
 
     /// Reports a login to presence at once, if possible.

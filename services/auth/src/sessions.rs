@@ -55,13 +55,13 @@ impl SessionService {
     /// not be recorded is ended again, since nobody gets its tokens.
     pub async fn open_session(
         &self,
-        user: UserAccount,
+        account: UserAccount,
         device: &DeviceName,
         proof: LoginProof,
     ) -> Result<Option<SessionTokens>, AuthError> {
         let now = self.clock.now();
         let session = UserSession {
-            user_id: user.user_id,
+            user_id: account.user_id,
             session_id: Uuid::new_v4(),
         };
         let pair = new_token_ids(now);
@@ -81,7 +81,7 @@ impl SessionService {
         let login = NewLoginRecord {
             session,
             pair,
-            username: user.username.clone(),
+            username: account.username.clone(),
             proof,
         };
         let recorded_at = match self.recorder.record_login(login, now).await {
@@ -99,7 +99,7 @@ impl SessionService {
         };
         // The instant of the event, so that presence recognizes it.
         self.presence
-            .report_login(user.user_id, user.username, recorded_at)
+            .report_login(account.user_id, account.username, recorded_at)
             .await;
         Ok(Some(tokens))
     }

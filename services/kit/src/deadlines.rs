@@ -34,7 +34,7 @@ pub const POSTGRES_MIGRATION: Duration = Duration::from_hours(6);
 pub const REDIS_CONNECT: Duration = Duration::from_secs(1);
 /// A command of Redis.
 pub const REDIS_COMMAND: Duration = Duration::from_millis(500);
-/// A connection to Redis on which an answer is missing for so long is closed.
+/// A connection to Redis is closed after so long without an answer to a command that asks for a sign of life.
 pub const REDIS_SILENCE: Duration = Duration::from_secs(2);
 
 /// Opening a connection to NATS.

@@ -31,7 +31,7 @@ type MeasureGauge = Box<dyn FnMut() -> Measurement + Send>;
 #[derive(Clone, Default)]
 pub(crate) struct ReadGauges {
     gauges: Arc<Mutex<Vec<ReadGauge>>>,
-    /// When the last measurement began. Readers hold the lock while they measure, so that others wait for the result.
+    /// When the last measurement ended. Readers hold the lock while they measure, so that others wait for the result.
     measured_at: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
@@ -61,13 +61,13 @@ impl ReadGauges {
         if measured_at.is_some_and(|at| at.elapsed() < AGE_MAX) {
             return;
         }
-        *measured_at = Some(Instant::now());
         let measurements: Vec<Measurement> = {
             let mut gauges = self.lock();
             gauges.iter_mut().map(|gauge| (gauge.measure)()).collect()
         };
         let measuring = measurements.into_iter().map(limit_measurement);
         let outcomes = join_all(measuring).await;
+        *measured_at = Some(Instant::now());
         // Gauges are only ever added, so the outcomes are those of the first ones.
         for (gauge, outcome) in self.lock().iter_mut().zip(outcomes) {
             if let Err(error) = outcome {

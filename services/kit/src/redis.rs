@@ -1,5 +1,5 @@
 //! Connections to Redis. Every command has a deadline, so that a dead server causes an error and not a wait. A
-//! connection on which an answer is missing is closed and opened again: after a failover the old server may
+//! connection on which answers are missing is closed and opened again: after a failover the old server may
 //! keep its connections open for as long as it is frozen. Servers and sentinels prove by certificate that they are those
 //! of the address.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fred::prelude::*;
-use fred::types::config::{TlsConnector, UnresponsiveConfig};
+use fred::types::config::TlsConnector;
 pub use fred::{
     clients::{Pool, SubscriberClient},
     prelude as commands,
@@ -15,6 +15,7 @@ pub use fred::{
 };
 use secrecy::ExposeSecret;
 use socket2::TcpKeepalive;
+use tokio::time::{Instant, sleep};
 
 use crate::config::RedisConfig;
 use crate::deadlines::{self, PeerKind, REDIS_COMMAND, REDIS_CONNECT, REDIS_SILENCE};
@@ -27,23 +28,50 @@ const POOL_SIZE: usize = 1;
 /// Messages of a subscription that wait for their receiver, which learns of those that are dropped beyond. The client
 /// allocates eight queues of this length at its start.
 const MESSAGES_QUEUED_MAX: usize = 4_096;
-/// How often connections are checked for a missing answer. The client begins this pause anew after each command, so the
-/// check comes just when an answer has been missing for too long.
-const SILENCE_CHECK_EVERY: Duration = REDIS_SILENCE;
+/// How often a connection is asked for a sign of life.
+const PING_EVERY: Duration = REDIS_SILENCE;
 const RECONNECT_DELAY_MS_MIN: u32 = 20;
 const RECONNECT_DELAY_MS_MAX: u32 = 1_000;
 
-/// Returns a pool that connects in the background and reconnects indefinitely.
+/// Returns a pool that connects in the background and reconnects indefinitely. Must be called within the runtime.
 ///
 /// # Errors
 /// The URL is invalid, or the file with the authorities cannot be read.
 pub fn connect(config: &RedisConfig) -> anyhow::Result<Pool> {
     let pool = client_builder(config)?.build_pool(POOL_SIZE)?;
     pool.connect();
+    for client in pool.clients() {
+        tokio::spawn(reopen_when_silent(client.clone()));
+    }
     Ok(pool)
 }
 
-/// Returns a client for subscriptions, which connects in the background and reconnects indefinitely.
+/// Opens the connection again whenever the server has not answered for [`REDIS_SILENCE`]. It lasts as long as the process.
+///
+/// The client has such a check, too, but counts from the latest command, so that it never closes a connection that is in
+/// use.
+async fn reopen_when_silent(client: impl ClientLike) {
+    loop {
+        sleep(PING_EVERY).await;
+        let asked_at = Instant::now();
+        while client.is_connected() && is_unanswered(&client.ping(None).await) {
+            if asked_at.elapsed() >= REDIS_SILENCE {
+                tracing::warn!("redis does not answer; its connection is opened again");
+                // This fails only where nothing is connected, which the next turn finds out.
+                let _ = client.force_reconnection().await;
+                break;
+            }
+        }
+    }
+}
+
+fn is_unanswered(answer: &FredResult<()>) -> bool {
+    let error = answer.as_ref().err();
+    error.is_some_and(|error| *error.kind() == fred::error::ErrorKind::Timeout)
+}
+
+/// Returns a client for subscriptions, which connects in the background and reconnects indefinitely. Must be called within
+/// the runtime.
 ///
 /// # Errors
 /// The URL is invalid, or the file with the authorities cannot be read.
@@ -54,6 +82,7 @@ pub fn subscriber(config: &RedisConfig) -> anyhow::Result<SubscriberClient> {
         })
         .build_subscriber_client()?;
     subscriber.connect();
+    tokio::spawn(reopen_when_silent(subscriber.clone()));
     Ok(subscriber)
 }
 
@@ -81,10 +110,6 @@ fn client_builder(config: &RedisConfig) -> anyhow::Result<Builder> {
         .with_connection_config(|connection| {
             connection.connection_timeout = REDIS_CONNECT;
             connection.internal_command_timeout = REDIS_COMMAND;
-            connection.unresponsive = UnresponsiveConfig {
-                max_timeout: Some(REDIS_SILENCE),
-                interval: SILENCE_CHECK_EVERY,
-            };
             connection.tcp.keepalive = Some(
                 TcpKeepalive::new()
                     .with_time(REDIS_SILENCE)

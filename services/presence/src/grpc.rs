@@ -136,7 +136,8 @@ impl PresenceService for PresenceGrpcApi {
         &self,
         request: Request<pb::SetOnlineRequest>,
     ) -> Result<Response<pb::Status>, Status> {
-        let change = session_change(request.into_inner(), trace::current()).map_err(refused)?;
+        let change =
+            reported_session_change(request.into_inner(), trace::current()).map_err(refused)?;
         let mut statuses = self
             .sessions
             .record_all(vec![change])
@@ -155,7 +156,7 @@ impl PresenceService for PresenceGrpcApi {
         check_session_changes(changes.len()).map_err(refused)?;
         let changes = changes.into_iter().map(|change| {
             let session = change.session.unwrap_or_default();
-            session_change(session, trace::named_or_current(change.traceparent))
+            reported_session_change(session, trace::named_or_current(change.traceparent))
         });
         let changes: Result<Vec<ReportedStatusChange>, PresenceError> = changes.collect();
         let changes = changes.map_err(refused)?;
@@ -205,7 +206,7 @@ fn reported_change(change: pb::CallChange) -> Result<ReportedStatusChange, Prese
     })
 }
 
-fn session_change(
+fn reported_session_change(
     request: pb::SetOnlineRequest,
     traceparent: Option<String>,
 ) -> Result<ReportedStatusChange, PresenceError> {
