@@ -51,13 +51,20 @@ const BATCH_ROWS: u16 = 256;
 const POLL_AFTER_MIN: Duration = Duration::from_millis(500);
 /// The longest pause before a poll, and so the delay of events of a replica that died while this one was idle.
 const POLL_AFTER_MAX: Duration = Duration::from_secs(5);
-/// The distance of batches. The first event after a pause does not wait. On a machine that has time for it a batch takes a
-/// few milliseconds, and events hardly wait for the next one. On a busy one it takes longer, and many events share the six
-/// round trips of a batch. Most of a batch is a wait for Postgres or NATS, so a third of the time is less work than it seems.
+/// The distance of batches. The first event after a pause does not wait; many events of a busy service share the six round
+/// trips of a batch. A start and an end of a call, which three relays work for, take thirty.
 const SPACING: RoundSpacing = RoundSpacing {
     busy_percent_max: 33,
-    interval_min: Duration::from_millis(5),
+    interval_min: Duration::from_millis(20),
     interval_max: Duration::from_millis(20),
+};
+/// The service whose events change what people have on their screens.
+const SERVICE_OF_STATUSES: &str = "presence";
+/// The distance of its batches. On a machine that has time for it a batch takes a few milliseconds, and changes hardly wait
+/// for the next one. Most of a batch is a wait for Postgres or NATS, so a third of the time is less work than it seems.
+const SPACING_OF_STATUSES: RoundSpacing = RoundSpacing {
+    interval_min: Duration::from_millis(5),
+    ..SPACING
 };
 /// Time limit of a batch. Events that are not acknowledged by then are left to the next batch.
 const PUBLISH_MAX: Duration = Duration::from_secs(2);
@@ -87,6 +94,14 @@ impl EventSource {
         Self {
             service,
             id_prefix: service,
+        }
+    }
+
+    fn spacing(self) -> RoundSpacing {
+        if self.service == SERVICE_OF_STATUSES {
+            SPACING_OF_STATUSES
+        } else {
+            SPACING
         }
     }
 }
@@ -133,7 +148,7 @@ impl Relay {
         // The counters start at zero, so that the first increment is visible as one.
         metrics::counter!("outbox_published_total").increment(0);
         metrics::counter!("outbox_publish_failures_total").increment(0);
-        let mut pace = RoundPace::new(SPACING);
+        let mut pace = RoundPace::new(source.spacing());
         let mut poll_after = POLL_AFTER_MIN;
         while !stopping.is_cancelled() {
             publisher.progress.record_turn();
