@@ -110,6 +110,8 @@ fn client_builder(config: &RedisConfig) -> anyhow::Result<Builder> {
         .with_connection_config(|connection| {
             connection.connection_timeout = REDIS_CONNECT;
             connection.internal_command_timeout = REDIS_COMMAND;
+            // Otherwise the system holds a command back until the server has confirmed the one before.
+            connection.tcp.nodelay = Some(true);
             connection.tcp.keepalive = Some(
                 TcpKeepalive::new()
                     .with_time(REDIS_SILENCE)
