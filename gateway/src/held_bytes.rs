@@ -36,9 +36,6 @@ impl HeldBytes {
         if bytes.len() > HELD_BYTES_MAX {
             return stream.poll_write(context, bytes);
         }
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve_exact(HELD_BYTES_MAX);
-        }
         self.bytes.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
