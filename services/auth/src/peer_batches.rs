@@ -22,12 +22,6 @@ pub(crate) const LOOKUP_LIMITS: BatchLimits = BatchLimits {
     overlap_items_max: usize::MAX,
     ..BatchLimits::REQUESTS
 };
-/// Limits of reports, one request at a time, since large ones cost least for each login.
-pub(crate) const REPORT_LIMITS: BatchLimits = BatchLimits {
-    concurrent_max: 1,
-    overlap_items_max: usize::MAX,
-    ..BatchLimits::REQUESTS
-};
 
 /// Time limit of a lookup. It needs one of its own because the deadlines of the logins that share it differ.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use talktime_kit::Error;
-use talktime_kit::batch::Batcher;
+use talktime_kit::batch::{BatchLimits, Batcher};
 use talktime_kit::error::chain;
 use talktime_kit::grpc::client::{PeerChannel, PeerConnector, retry_idempotent};
 use talktime_kit::lifecycle::ProcessLifecycle;
@@ -16,8 +16,7 @@ use talktime_proto::timestamp;
 
 use crate::domain::{PhoneNumber, UserAccount};
 use crate::peer_batches::{
-    AccountLookupBatchHandler, LOOKUP_LIMITS, REPORT_LIMITS, SET_ONLINE_TIMEOUT,
-    SessionReportBatchHandler,
+    AccountLookupBatchHandler, LOOKUP_LIMITS, SET_ONLINE_TIMEOUT, SessionReportBatchHandler,
 };
 
 /// A client of the profile service, which stores accounts; cheap to clone.
@@ -85,7 +84,12 @@ impl PresenceClient {
     ) -> anyhow::Result<Self> {
         let presence = PresenceServiceClient::new(peers.connect(Workload::Presence, url)?);
         let handler = SessionReportBatchHandler { presence };
-        Ok(Self(Batcher::start(lifecycle, REPORT_LIMITS, handler)))
+        // Large requests cost least for each login.
+        Ok(Self(Batcher::start(
+            lifecycle,
+            BatchLimits::ONE_AT_A_TIME,
+            handler,
+        )))
     }
 
     /// Reports a login to presence at once, if possible.

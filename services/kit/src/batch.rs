@@ -57,6 +57,14 @@ impl BatchLimits {
         linger: Duration::ZERO,
         when_full: QueueFullPolicy::Wait,
     };
+
+    /// As [`BatchLimits::REQUESTS`], but one batch at a time. Meanwhile the next batch grows, and large batches cost least
+    /// for each task. When a batch waits for a slow peer, a concurrent second one would only wait for it as well.
+    pub const ONE_AT_A_TIME: Self = Self {
+        concurrent_max: 1,
+        overlap_items_max: usize::MAX,
+        ..Self::REQUESTS
+    };
 }
 
 /// Treatment of a task that is submitted while `queued_max` tasks wait.

@@ -16,7 +16,7 @@ pub struct CodeLogin {
     pub session: UserSession,
 }
 
-/// What became of a login with a code.
+/// The outcome of a login with a code.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct CodeLoginState {
     /// Whether the account has ended. The code is not used up then.

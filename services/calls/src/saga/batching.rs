@@ -8,21 +8,12 @@ use talktime_kit::grpc;
 
 use crate::domain::call::Call;
 
-/// A step executes one batch at a time. Meanwhile the next batch grows, and large batches cost least per
-/// call. When a batch waits for a slow peer, a concurrent second batch would only wait for it as well.
-pub(crate) const BATCH_LIMITS: BatchLimits = BatchLimits {
-    concurrent_max: 1,
-    overlap_items_max: usize::MAX,
-    ..BatchLimits::REQUESTS
-};
-
 /// Limits of batches that take several steps, and therefore longest. Two run side by side if the first one has one call, so
 /// that a call in a quiet service does not wait for all steps of the one before it. With more of them, few calls would take
 /// all processors without sharing a step.
 pub(crate) const SAGA_LIMITS: BatchLimits = BatchLimits {
-    concurrent_max: 2,
     overlap_items_max: 2,
-    ..BATCH_LIMITS
+    ..BatchLimits::REQUESTS
 };
 
 /// Time limit for the peers of a batch. The batch needs one of its own because the deadlines of its items

@@ -10,7 +10,7 @@ use talktime_proto::presence::v1::call_change::Change;
 use talktime_proto::presence::v1::{CallBegan, CallChange, CallEnded};
 use tracing::Instrument;
 
-use super::batching::{BATCH_LIMITS, attach_traceparents};
+use super::batching::attach_traceparents;
 use super::requests::{CallStartRequest, StartedCall};
 use crate::domain::call::Call;
 use crate::domain::steps::PaidMinute;
@@ -26,9 +26,9 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 /// would otherwise compete with the settlements of the same calls for the disk. The answers to starts wait for presence, so
 /// a start is sent at once, with the ends that have gathered, and beside a request under way.
 const LIMITS: BatchLimits = BatchLimits {
-    concurrent_max: 2,
+    overlap_items_max: usize::MAX,
     linger: Duration::from_millis(20),
-    ..BATCH_LIMITS
+    ..BatchLimits::REQUESTS
 };
 
 /// Sends the starts and ends of calls to presence in one request.

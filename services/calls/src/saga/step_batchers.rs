@@ -1,10 +1,10 @@
 //! Batchers for the steps that concurrent calls share. Each call waits for its own result, while the
 //! database and the peers see one transaction or request for many calls.
 
-use talktime_kit::batch::Batcher;
+use talktime_kit::batch::{BatchLimits, Batcher};
 
 use super::accept_batch::AcceptBatchHandler;
-use super::batching::{BATCH_LIMITS, SAGA_LIMITS};
+use super::batching::SAGA_LIMITS;
 use super::presence_updates::CallPresenceNotifier;
 use super::start_batch::StartBatchHandler;
 use super::steps::charge::ChargeBatchHandler;
@@ -75,11 +75,19 @@ impl SagaStepBatchers {
         Self {
             start: Batcher::start(lifecycle, SAGA_LIMITS, start),
             accept: Batcher::start(lifecycle, SAGA_LIMITS, accept),
-            go_live: Batcher::start(lifecycle, BATCH_LIMITS, build_go_live_handler(parts)),
-            end: Batcher::start(lifecycle, BATCH_LIMITS, end),
-            end_ring: Batcher::start(lifecycle, BATCH_LIMITS, end_ring),
-            charge: Batcher::start(lifecycle, BATCH_LIMITS, build_charge_handler(parts)),
-            settle: Batcher::start(lifecycle, BATCH_LIMITS, settle),
+            go_live: Batcher::start(
+                lifecycle,
+                BatchLimits::ONE_AT_A_TIME,
+                build_go_live_handler(parts),
+            ),
+            end: Batcher::start(lifecycle, BatchLimits::ONE_AT_A_TIME, end),
+            end_ring: Batcher::start(lifecycle, BatchLimits::ONE_AT_A_TIME, end_ring),
+            charge: Batcher::start(
+                lifecycle,
+                BatchLimits::ONE_AT_A_TIME,
+                build_charge_handler(parts),
+            ),
+            settle: Batcher::start(lifecycle, BatchLimits::ONE_AT_A_TIME, settle),
         }
     }
 }

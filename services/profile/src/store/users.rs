@@ -115,7 +115,7 @@ pub async fn find_by_phone(
         .await
 }
 
-/// What a login needs to know of a user.
+/// The account of a phone, as a login needs it.
 #[derive(Clone, Debug, FromRow)]
 pub struct PhoneAccountRow {
     /// In E.164.

@@ -38,7 +38,7 @@ pub struct EarningTotals {
     pub paise: i64,
 }
 
-/// What a settled call brings its listener, to be inserted with its posting.
+/// The earning of a settled call, to be inserted with its posting.
 pub type NewCallEarning = (CallSettlement, SettlementPlan);
 
 /// Lists a page of a listener's earnings, newest first.
