@@ -49,9 +49,9 @@ impl WalletLedger {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let payers = wallets::lock(&mut tx, &payer_ids(&charges)).await?;
-        let posted = match post_if_new(&mut tx, now, batch, &payers).await? {
+        let posted = match post_if_new(&mut tx, now, batch, &charges, &payers).await? {
             Some(posted) => posted,
-            None => post_remaining(&mut tx, now, batch, payers).await?,
+            None => post_remaining(&mut tx, now, batch, &charges, payers).await?,
         };
         failpoint::reach("wallet.charge.before_commit");
         tx.commit().await?;
@@ -89,18 +89,17 @@ impl ChargePlan {
     /// Decides under the locks of the payers, given the transfers of [`charging::relevant_transfer_ids`] that were made
     /// before.
     fn decide(
-        batch: &[TracedRequest<MinuteCharge>],
+        charges: &[MinuteCharge],
         payers: &LockedWallets,
         past: &HashMap<String, PastTransfer>,
     ) -> Result<Self, WalletError> {
-        let charges: Vec<MinuteCharge> = batch.iter().map(|item| item.request).collect();
         let balances = payers
             .values()
             .map(|w| (w.user_id, w.balance_coins))
             .collect();
-        let decisions = charging::decide_charges(&charges, &balances, past)?;
+        let decisions = charging::decide_charges(charges, &balances, past)?;
         Ok(Self {
-            postings: charge_postings(&charges, &decisions, payers),
+            postings: charge_postings(charges, &decisions, payers),
             decisions,
         })
     }
@@ -128,9 +127,10 @@ async fn post_if_new(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     batch: &[TracedRequest<MinuteCharge>],
+    charges: &[MinuteCharge],
     payers: &LockedWallets,
 ) -> Result<Option<PostedCharges>, WalletError> {
-    let plan = ChargePlan::decide(batch, payers, &HashMap::new())?;
+    let plan = ChargePlan::decide(charges, payers, &HashMap::new())?;
     if plan.postings.is_empty() {
         return Ok(None);
     }
@@ -143,7 +143,7 @@ async fn post_if_new(
         &mut chained,
         &plan.postings,
         events,
-        &relevant_transfer_ids(batch),
+        &charging::relevant_transfer_ids(charges),
     )
     .await?;
     Ok(posted.map(|transaction_ids| PostedCharges {
@@ -157,10 +157,11 @@ async fn post_remaining(
     tx: &mut PgConnection,
     now: DateTime<Utc>,
     batch: &[TracedRequest<MinuteCharge>],
+    charges: &[MinuteCharge],
     mut payers: LockedWallets,
 ) -> Result<PostedCharges, WalletError> {
-    let past = transfers::find_past(tx, &relevant_transfer_ids(batch)).await?;
-    let plan = ChargePlan::decide(batch, &payers, &past)?;
+    let past = transfers::find_past(tx, &charging::relevant_transfer_ids(charges)).await?;
+    let plan = ChargePlan::decide(charges, &payers, &past)?;
     let events = plan.encode_events(now, batch, &payers);
     let posted = posting::post_charges(tx, now, &mut payers, &plan.postings, events, &[]).await?;
     let transaction_ids = posted
@@ -169,11 +170,6 @@ async fn post_remaining(
         plan,
         transaction_ids,
     })
-}
-
-fn relevant_transfer_ids(batch: &[TracedRequest<MinuteCharge>]) -> Vec<String> {
-    let charges: Vec<MinuteCharge> = batch.iter().map(|item| item.request).collect();
-    charging::relevant_transfer_ids(&charges)
 }
 
 /// The outcome of a charge. `transaction_ids` and `given_coins` are those of the charges that are made now, by transfer.
